@@ -1,0 +1,39 @@
+# Two commands set a fresh machine up: `make demo` and `make test`. Python 3.11+, git and make are all they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SEED ?= 1
+WORKERS ?= 2
+
+.PHONY: demo test faults bench lint matrix clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or later is needed, this is {v[0]}.{v[1]}")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/pghaul demo
+
+test: $(STAMP)
+	$(BIN)/python -m tests.components
+	$(BIN)/coverage erase
+	PGHAUL_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov=pghaul --cov-report=
+	$(BIN)/coverage report
+
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults.campaign --seed $(SEED) --out build/faults.json
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks --out build/bench.json
+
+lint: $(STAMP)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf build dist .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The vocabulary of pghaul: values and errors, free of any driver."""

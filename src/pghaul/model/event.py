@@ -1,0 +1,46 @@
+"""What happened, as frozen records. The faces subscribe; `--json` prints them one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, TypeAlias
+
+
+class EventKind(Enum):
+    RUN_STARTED = "run_started"  # data: tables, chunks, bytes
+    RUN_FINISHED = "run_finished"  # data: state, rows, bytes, seconds
+    ATTEMPT = "attempt"  # a new epoch; data: epoch, snapshot, finished (chunks found done)
+    SCHEMA = "schema"  # data: created (tables), step
+    CHUNK_STARTED = "chunk_started"
+    CHUNK_DONE = "chunk_done"  # data: rows, bytes, seconds, proof, source_hash, target_hash
+    CHUNK_RETRY = "chunk_retry"  # data: attempt, sqlstate, error, wait
+    CHUNK_FAILED = "chunk_failed"
+    CHUNK_REDO = "chunk_redo"  # re-hash under a new snapshot differed
+    INDEX_DONE = "index_done"  # data: index, seconds
+    VERIFIED = "verified"  # data: agrees, proof, source_hash, target_hash, rows
+    PROGRESS = "progress"  # data: rows, bytes, bytes_estimated, rate, eta, chunks_done, chunks
+    NOTICE = "notice"  # something to know; data: kind, name, why for what is not carried
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    kind: EventKind
+    run: str
+    table: str | None = None
+    chunk: str | None = None
+    message: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, absent ones left out."""
+        out: dict[str, Any] = {"at": self.at.isoformat(), "event": self.kind.value, "run": self.run}
+        out |= {k: v for k in ("table", "chunk", "message") if (v := getattr(self, k))}
+        return out | self.data
+
+
+Listener: TypeAlias = Callable[[Event], None]

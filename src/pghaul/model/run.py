@@ -1,0 +1,40 @@
+"""A run: one execution of a plan, over all its attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+
+class RunState(Enum):
+    RUNNING = "running"
+    STOPPED = "stopped"  # by wish, by signal, or its process died
+    FAILED = "failed"  # a terminal error; can be resumed once the cause is mended
+    DONE = "done"
+    DIFFERENT = "different"  # done, but verification found differences or something was set aside
+
+
+class Wish(Enum):
+    """What somebody asked of a run, from any process; kept in the store."""
+
+    NONE = "none"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    id: str
+    state: RunState
+    source: str  # URL without password
+    target: str
+    started: datetime
+    finished: datetime | None = None
+    epoch: int = 0
+    chunks: int = 0
+    chunks_done: int = 0
+    rows: int = 0
+    bytes: int = 0
+    bytes_estimated: int = 0
+    error: str | None = None
+    pid: int = 0

