@@ -1,0 +1,18 @@
+"""What a run was planned to be, written down once: resume compares the world with it, and never plans anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pghaul.model.chunk import Chunk
+from pghaul.model.table import Table, Unsupported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`identities` are `Server.identity` of source and target when the run began."""
+
+    tables: tuple[Table, ...]
+    chunks: tuple[Chunk, ...]
+    identities: tuple[str, str]
+    not_carried: tuple[Unsupported, ...] = ()
