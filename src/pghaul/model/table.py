@@ -14,8 +14,12 @@ class Name:
     name: str
 
     def __str__(self) -> str:
-        """As a person reads it; never for use in SQL."""
-        return f"{self.schema}.{self.name}"
+        """As a person reads it and as the ledger keys it: unambiguous, but never for use in SQL."""
+        return f"{_plain(self.schema)}.{_plain(self.name)}"
+
+
+def _plain(part: str) -> str:
+    return '"' + part.replace('"', '""') + '"' if "." in part or '"' in part else part
 
 
 class RelationKind(Enum):

@@ -1,0 +1,93 @@
+"""What a worker is handed: one chunk or step with every statement composed, and nothing secret.
+
+Statements are composed by the planner (psycopg.sql), so that a worker needs no SQL composer, no catalogue and no store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from pghaul.model.receipt import Receipt
+
+
+class JobKind(Enum):
+    COPY = "copy"  # load a chunk; a leaf also gets its indexes
+    READY = "ready"  # empty (or accept) a table that several chunks will fill
+    STEP = "step"  # one statement after the load: an index, a constraint, ANALYZE
+    CHECK = "check"  # hash both sides of what is there, change nothing
+
+
+class Readiness(Enum):
+    KEEP = "keep"  # append: take the table as it is
+    TRUNCATE = "truncate"  # empty it in the loading transaction
+    MUST_BE_EMPTY = "must_be_empty"  # on_existing = fail: a row is an error; then as TRUNCATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySide:
+    """One side of a relay. `query` (source only) replaces the table where a part of it is read.
+
+    `columns` None lets the server take all but the generated ones (a table without columns has no list to give).
+    """
+
+    schema: str
+    table: str
+    columns: tuple[str, ...] | None
+    format: Literal["text", "binary"]
+    encoding: str | None
+    query: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashPlan:
+    """How to compare both sides. The stream hash is tried first where order is guaranteed; rows decide."""
+
+    stream: bool
+    source_rows: tuple[str, ...] = ()  # statements giving (count, sum); their sums are added up
+    target_rows: str = ""  # empty where rows cannot be hashed alike on both servers
+    known_source: tuple[int, int] | None = None  # (count, sum) from the chunks' receipts instead of source_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """`exists` is a query for a boolean: the statement has been done already (by an earlier epoch)."""
+
+    name: str
+    sql: str
+    exists: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    run: str
+    epoch: int
+    kind: JobKind
+    relation: str  # str(Name): the ledger's key
+    chunk: str
+    snapshot: str
+    marker: str
+    slot: int = 0  # where progress is written
+    source: CopySide | None = None
+    target: CopySide | None = None
+    lock_target: str = ""
+    lock_source: str = ""  # with locks = chunk
+    filenode_sql: str = ""
+    filenode: int = 0
+    is_empty_sql: str = ""
+    truncate_sql: str = ""
+    readiness: Readiness = Readiness.KEEP
+    replica_role: bool = False  # triggers of the user are not to fire
+    redo: bool = False  # drop the marker of an earlier load first
+    statements: tuple[Statement, ...] = ()
+    hash: HashPlan | None = None
+    freeze: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    receipt: Receipt
+    adopted: bool = False  # an earlier epoch, or a twin, had committed it already
+    agrees: bool = True
+    rss: int = 0  # peak resident bytes of the worker, 0 where unknown

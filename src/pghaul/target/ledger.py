@@ -1,0 +1,180 @@
+"""The ledger: what the target itself knows of a run. Where it and the local store disagree, it wins.
+
+One place decides who owns a target table. The guarantee is in rows (run.epoch, claim.run_id), which every chunk's
+transaction reads FOR SHARE before it writes; the advisory lock of a run's leader only tells the living from the dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pghaul.model.errors import AccessError, StaleRunError, TableTakenError
+from pghaul.model.receipt import Proof, Receipt
+from pghaul.model.table import ForeignKey, Name
+from pghaul.postgres.session import Session, terminate_sessions
+from pghaul.target import foreign_keys
+from pghaul.target import ledger_sql as sql
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """Something that was taken away for the load and has to be put back."""
+
+    id: int
+    relation: str
+    kind: str
+    restore_sql: str
+    validate_sql: str | None
+
+
+class Ledger:
+    """The ledger of one run, over the leader's session on the target."""
+
+    def __init__(self, session: Session, run_id: str) -> None:
+        self._session = session
+        self._run = run_id
+
+    def install(self) -> None:
+        """Create schema `pghaul` where it is missing.
+
+        Raises AccessError where the role may not.
+        """
+        if self._session.value(sql.IS_INSTALLED):
+            return
+        with self._session.transaction():
+            self._session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (sql.INSTALL_LOCK,))
+            self._session.execute(sql.INSTALL)
+
+    def open(self, relations: Sequence[Name], source_identity: str) -> int:
+        """Own the run and its tables; return the epoch under which chunks may be written.
+
+        Old sessions of the run are ended first; then the epoch rises, which waits for chunks that are about to commit.
+        Raises TableTakenError, StaleRunError.
+        """
+        terminate_sessions(self._session, f"pghaul/{self._run}/")
+        if not self._session.value(sql.TRY_RUN_LOCK, (self._run,)):
+            raise TableTakenError(
+                f"run {self._run} is being worked on by another process", advice="stop that process, then resume"
+            )
+        known = self._session.rows(sql.SELECT_RUN, (self._run,))
+        names = [str(n) for n in relations]
+        with self._session.transaction():
+            self._session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (sql.CLAIM_LOCK,))
+            if known:
+                self._still_ours(names)
+                return int(self._session.value(sql.RAISE_EPOCH, (self._run,)))
+            self._take(names)
+            self._session.execute(sql.INSERT_RUN, (self._run, source_identity))
+            return 1
+
+    def _still_ours(self, names: list[str]) -> None:
+        taken = self._session.rows(sql.CLAIMED_BY_OTHERS, (names, self._run))
+        if taken:
+            raise StaleRunError(
+                f"run {taken[0][1]} has taken {taken[0][0]} over since",
+                advice=f"resume run {taken[0][1]}, or start a new run",
+            )
+        missing = len(names) - int(self._session.value(sql.COUNT_CLAIMS, (self._run, names)))
+        if missing:
+            self._take(names)
+
+    def _take(self, names: list[str]) -> None:
+        for (other,) in self._session.rows(sql.OTHER_CLAIMS, (names, self._run)):
+            if not self._session.value(sql.TRY_RUN_LOCK_XACT, (other,)):
+                relation = next(r for r, o in self._session.rows(sql.CLAIMED_BY_OTHERS, (names, self._run)) if o == other)
+                raise TableTakenError(
+                    f"run {other} is loading {relation} now",
+                    advice=f"wait for it, or stop it: pghaul stop {other}",
+                )
+            # Its leader is gone, but workers may go on for a while: end them, then wait for what they hold.
+            terminate_sessions(self._session, f"pghaul/{other}/")
+        self._session.execute(sql.DROP_CLAIMS, (names,))
+        self._session.execute(sql.ADD_CLAIMS, (self._run, names))
+
+    def check(self) -> None:
+        """Raise TableTakenError when the leader's lock is gone; any lost connection raises by itself."""
+        if not self._session.value(sql.HELD_RUN_LOCK, (self._run,)):
+            raise TableTakenError(f"run {self._run} has lost its lock on the target")
+
+    def dispositions(self) -> dict[str, str]:
+        """How each table was found when the run first saw it."""
+        return dict(self._session.rows(sql.DISPOSITIONS, (self._run,)))
+
+    def record_dispositions(self, found: Mapping[Name, str]) -> None:
+        """Recorded before anything is created or truncated: a crash must not make our own tables look foreign."""
+        if found:
+            self._session.execute(
+                sql.ADD_DISPOSITIONS, (self._run, [str(n) for n in found], list(found.values()))
+            )
+
+    def markers(self, tables: Iterable[Name]) -> dict[tuple[Name, str], Receipt]:
+        """Everything committed for these tables: chunks beside steps such as `ready` and `index:…`."""
+        names = {str(n): n for n in tables}
+        rows = self._session.rows(sql.MARKERS, (self._run, self._run))
+        return {(names[r[0]], r[1]): _receipt(names[r[0]], r) for r in rows if r[0] in names}
+
+    def drop_foreign_keys(self, keys: Iterable[ForeignKey]) -> int:
+        """Record and drop in one transaction; returns how many."""
+        count = 0
+        for key in keys:
+            with self._session.transaction():
+                forward, restore = foreign_keys.drop_sql(key), foreign_keys.add_sql(key)
+                validate = foreign_keys.validate_sql(key)
+                self._session.execute(
+                    sql.ADD_UNDO, (self._run, str(key.table), "foreign key", forward, restore, validate)
+                )
+                self._session.execute(forward)
+            count += 1
+        return count
+
+    def pending_undo(self) -> list[Undo]:
+        """What still has to be put back."""
+        return [
+            Undo(id=i, relation=r, kind=k, restore_sql=s, validate_sql=v)
+            for i, r, k, s, v in self._session.rows(sql.PENDING_UNDO, (self._run,))
+        ]
+
+    def put_back(self, undo: Undo) -> None:
+        """Restore and tick off in one transaction."""
+        with self._session.transaction():
+            self._session.execute(undo.restore_sql)
+            self._session.execute(sql.DONE_UNDO, (undo.id,))
+
+    def finish(self, state: str, epoch: int, *, release: bool) -> None:
+        """Write the run's end; a finished run gives its tables free, an unfinished one keeps them."""
+        with self._session.transaction():
+            self._session.execute(sql.FINISH_RUN, (state, self._run, epoch))
+            if release:
+                self._session.execute(sql.RELEASE_CLAIMS, (self._run,))
+
+
+def check_may_install(session: Session) -> None:
+    """Found before the run: may this role create the ledger? Raises AccessError."""
+    if session.value(sql.IS_INSTALLED):
+        return
+    allowed = session.value(
+        "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
+    )
+    if not allowed:
+        raise AccessError(
+            f"role {session.server.user} may not create the schema pghaul, which keeps the ledger of the run",
+            where=session.server.database,
+            advice=f"GRANT CREATE ON DATABASE {session.server.database} TO {session.server.user}",
+        )
+
+
+def _receipt(table: Name, row: tuple[Any, ...]) -> Receipt:
+    _, chunk, epoch, rows, size, seconds, proof, source_hash, target_hash = row
+    return Receipt(
+        table=table,
+        chunk=chunk,
+        epoch=epoch,
+        rows=rows or 0,
+        bytes=size or 0,
+        seconds=seconds or 0.0,
+        proof=Proof(proof or "count"),
+        source_hash=source_hash or "",
+        target_hash=target_hash or "",
+    )

@@ -1,0 +1,126 @@
+"""The ledger's tables and statements, apart from the connections that run them.
+
+Workers speak asyncpg ($1), the runner psycopg (%s); both read this one page, so that the order of locks is seen at once:
+run row, claim row, marker, then the table itself.
+"""
+
+from __future__ import annotations
+
+# One run at a time may install the ledger: CREATE … IF NOT EXISTS alone races with itself.
+INSTALL_LOCK = 0x70676861756C00
+CLAIM_LOCK = 0x70676861756C01
+
+INSTALL = """
+CREATE SCHEMA IF NOT EXISTS pghaul;
+CREATE TABLE IF NOT EXISTS pghaul.run (
+    run_id text PRIMARY KEY, epoch int NOT NULL, state text NOT NULL, source_identity text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.now(), finished_at timestamptz);
+CREATE TABLE IF NOT EXISTS pghaul.claim (relation text PRIMARY KEY, run_id text NOT NULL);
+CREATE TABLE IF NOT EXISTS pghaul.run_table (
+    run_id text, relation text, disposition text NOT NULL, PRIMARY KEY (run_id, relation));
+CREATE TABLE IF NOT EXISTS pghaul.chunk_marker (
+    run_id text, relation text, chunk text, epoch int NOT NULL, rows int8, bytes int8, seconds float8,
+    proof text, source_hash text, target_hash text, finished_at timestamptz,
+    PRIMARY KEY (run_id, relation, chunk));
+CREATE UNLOGGED TABLE IF NOT EXISTS pghaul.chunk_marker_unlogged (
+    run_id text, relation text, chunk text, epoch int NOT NULL, rows int8, bytes int8, seconds float8,
+    proof text, source_hash text, target_hash text, finished_at timestamptz,
+    PRIMARY KEY (run_id, relation, chunk));
+CREATE TABLE IF NOT EXISTS pghaul.undo (
+    id serial PRIMARY KEY, run_id text NOT NULL, relation text NOT NULL, kind text NOT NULL,
+    forward_sql text NOT NULL, restore_sql text NOT NULL, validate_sql text, done boolean NOT NULL DEFAULT false);
+"""
+
+IS_INSTALLED = """
+SELECT pg_catalog.count(*) = 6 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'pghaul' AND c.relkind = 'r'
+  AND c.relname IN ('run', 'claim', 'run_table', 'chunk_marker', 'chunk_marker_unlogged', 'undo')
+"""
+
+# --- the workers' side (asyncpg) ---------------------------------------------------------------------------------
+
+# FOR SHARE on both rows until commit: a resume (which updates the run row) and a takeover (which deletes the claim)
+# wait for this transaction, or end it, before they go on.
+OWNED = """
+SELECT r.epoch FROM pghaul.run r JOIN pghaul.claim c ON c.run_id = r.run_id
+WHERE r.run_id = $1 AND c.relation = $2 FOR SHARE
+"""
+
+# {marker} is one of two constants below; markers of unlogged tables vanish with their rows in a crash.
+MARKER = "pghaul.chunk_marker"
+MARKER_UNLOGGED = "pghaul.chunk_marker_unlogged"
+
+
+def insert_marker(marker: str) -> str:
+    """First of all writes: a chunk that is in flight twice waits here for its twin."""
+    return f"INSERT INTO {marker} (run_id, relation, chunk, epoch) VALUES ($1, $2, $3, $4)"  # noqa: S608
+
+
+def complete_marker(marker: str) -> str:
+    """Last before commit: what the receipt says."""
+    return (
+        f"UPDATE {marker} SET rows = $4, bytes = $5, seconds = $6, proof = $7, source_hash = $8, target_hash = $9, "  # noqa: S608
+        "finished_at = pg_catalog.clock_timestamp() WHERE run_id = $1 AND relation = $2 AND chunk = $3"
+    )
+
+
+def delete_marker(marker: str) -> str:
+    """A chunk is done again."""
+    return f"DELETE FROM {marker} WHERE run_id = $1 AND relation = $2 AND chunk = $3"  # noqa: S608
+
+
+def delete_markers(marker: str) -> str:
+    """A table is started again: its ranges mean nothing under another snapshot."""
+    return f"DELETE FROM {marker} WHERE run_id = $1 AND relation = $2"  # noqa: S608
+
+
+def read_marker(marker: str) -> str:
+    """What a twin committed."""
+    return (
+        f"SELECT rows, bytes, seconds, proof, source_hash, target_hash, epoch FROM {marker} "  # noqa: S608
+        "WHERE run_id = $1 AND relation = $2 AND chunk = $3"
+    )
+
+
+# --- the runner's side (psycopg) ---------------------------------------------------------------------------------
+
+RUN_KEY = "pg_catalog.hashtext('pghaul run ' || %s)"
+TRY_RUN_LOCK = f"SELECT pg_catalog.pg_try_advisory_lock(28519, {RUN_KEY})"  # noqa: S608
+TRY_RUN_LOCK_XACT = f"SELECT pg_catalog.pg_try_advisory_xact_lock(28519, {RUN_KEY})"  # noqa: S608
+HELD_RUN_LOCK = (
+    "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()"  # noqa: S608
+    f" AND classid = 28519 AND objid::int8 = ({RUN_KEY})::int8 & 4294967295)"
+)
+
+SELECT_RUN = "SELECT epoch, state, source_identity FROM pghaul.run WHERE run_id = %s"
+INSERT_RUN = "INSERT INTO pghaul.run (run_id, epoch, state, source_identity) VALUES (%s, 1, 'running', %s)"
+RAISE_EPOCH = "UPDATE pghaul.run SET epoch = epoch + 1, state = 'running', finished_at = NULL WHERE run_id = %s RETURNING epoch"
+FINISH_RUN = (
+    "UPDATE pghaul.run SET state = %s, finished_at = pg_catalog.clock_timestamp() WHERE run_id = %s AND epoch = %s"
+)
+OTHER_CLAIMS = "SELECT DISTINCT run_id FROM pghaul.claim WHERE relation = ANY(%s) AND run_id <> %s"
+CLAIMED_BY_OTHERS = "SELECT relation, run_id FROM pghaul.claim WHERE relation = ANY(%s) AND run_id <> %s ORDER BY 1"
+DROP_CLAIMS = "DELETE FROM pghaul.claim WHERE relation = ANY(%s)"
+ADD_CLAIMS = "INSERT INTO pghaul.claim (relation, run_id) SELECT r, %s FROM pg_catalog.unnest(%s::text[]) r"
+COUNT_CLAIMS = "SELECT pg_catalog.count(*) FROM pghaul.claim WHERE run_id = %s AND relation = ANY(%s)"
+RELEASE_CLAIMS = "DELETE FROM pghaul.claim WHERE run_id = %s"
+DISPOSITIONS = "SELECT relation, disposition FROM pghaul.run_table WHERE run_id = %s"
+ADD_DISPOSITIONS = (
+    "INSERT INTO pghaul.run_table (run_id, relation, disposition) "
+    "SELECT %s, r, d FROM pg_catalog.unnest(%s::text[], %s::text[]) AS x (r, d)"
+)
+MARKERS = """
+SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash
+FROM pghaul.chunk_marker WHERE run_id = %s AND finished_at IS NOT NULL
+UNION ALL
+SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash
+FROM pghaul.chunk_marker_unlogged WHERE run_id = %s AND finished_at IS NOT NULL
+"""
+ADD_UNDO = (
+    "INSERT INTO pghaul.undo (run_id, relation, kind, forward_sql, restore_sql, validate_sql) "
+    "VALUES (%s, %s, %s, %s, %s, %s)"
+)
+PENDING_UNDO = (
+    "SELECT id, relation, kind, restore_sql, validate_sql FROM pghaul.undo WHERE run_id = %s AND NOT done ORDER BY id"
+)
+DONE_UNDO = "UPDATE pghaul.undo SET done = true WHERE id = %s"

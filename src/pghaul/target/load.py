@@ -1,0 +1,77 @@
+"""A chunk's transaction on the target, as a worker runs it (asyncpg).
+
+Order is the guarantee: own the run and the claim, insert the marker, only then touch the table. Whoever comes second
+with the same chunk waits at the marker and finds it done; whoever comes with an old epoch finds nothing to own.
+"""
+
+from __future__ import annotations
+
+import asyncpg
+
+from pghaul.model.errors import StaleRunError, TargetNotEmptyError
+from pghaul.target import ledger_sql as sql
+
+
+async def own(connection: asyncpg.Connection, run: str, relation: str, epoch: int) -> None:
+    """Hold the run's and the claim's rows until this transaction ends.
+
+    Raises StaleRunError when a newer epoch or another run owns the table.
+    """
+    found = await connection.fetchval(sql.OWNED, run, relation)
+    if found != epoch:
+        raise StaleRunError(f"{relation} belongs to epoch {found or 'of another run'} now, not to {epoch}")
+
+
+async def mark(connection: asyncpg.Connection, marker: str, run: str, relation: str, chunk: str, epoch: int) -> None:
+    """Insert the marker; a unique violation means that the chunk is done."""
+    await connection.execute(sql.insert_marker(marker), run, relation, chunk, epoch)
+
+
+async def unmark(connection: asyncpg.Connection, marker: str, run: str, relation: str, chunk: str | None) -> None:
+    """Forget one chunk, or (None) all of a table."""
+    if chunk is None:
+        await connection.execute(sql.delete_markers(marker), run, relation)
+    else:
+        await connection.execute(sql.delete_marker(marker), run, relation, chunk)
+
+
+async def find(
+    connection: asyncpg.Connection, marker: str, run: str, relation: str, chunk: str
+) -> asyncpg.Record | None:
+    """The committed marker: rows, bytes, seconds, proof, source_hash, target_hash, epoch."""
+    return await connection.fetchrow(sql.read_marker(marker), run, relation, chunk)
+
+
+async def complete(
+    connection: asyncpg.Connection,
+    marker: str,
+    run: str,
+    relation: str,
+    chunk: str,
+    *,
+    rows: int,
+    size: int,
+    seconds: float,
+    proof: str,
+    source_hash: str,
+    target_hash: str,
+) -> None:
+    """Write the receipt into the marker, last before commit."""
+    await connection.execute(
+        sql.complete_marker(marker), run, relation, chunk, rows, size, seconds, proof, source_hash, target_hash
+    )
+
+
+async def ready(
+    connection: asyncpg.Connection, *, lock: str, is_empty: str, truncate: str, must_be_empty: bool, relation: str
+) -> None:
+    """Lock the table against everybody and empty it.
+
+    Raises TargetNotEmptyError where rows were to be refused: they came after the run had looked.
+    """
+    await connection.execute(lock)
+    if must_be_empty and not await connection.fetchval(is_empty):
+        raise TargetNotEmptyError(
+            f"{relation} has rows", advice="choose what to do with them: --on-existing truncate | append | skip"
+        )
+    await connection.execute(truncate)

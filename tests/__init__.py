@@ -1,0 +1,1 @@
+"""Tests against real servers; `python -m tests.components` says which of them are here."""

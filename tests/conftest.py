@@ -1,0 +1,86 @@
+"""Servers, databases and a state store for the tests.
+
+Servers live as long as a pytest process (with xdist: each worker has its own); databases as long as one test.
+
+    def test_one(db_pair: DatabasePair, state: str) -> None: ...    # from 16 to 18, both empty
+
+    @pytest.mark.template(source="CREATE TABLE …", target="…")            # SQL that is in them
+    @pytest.mark.parametrize("db_pair", [("pg15", "pg18")], indirect=True)   # other servers
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pghaul.service.embedded import Cluster
+from tests.components import COMPONENTS, need
+from tests.databases import DatabasePair, database_pair
+
+# Nothing here outlives a crash of the machine, so nothing needs to reach its disk.
+SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "template(source=SQL, target=SQL): what db_pair's databases hold")
+
+
+def pytest_report_header() -> list[str]:
+    return [f"{c.name}: {c.find() or 'missing'}" for c in COMPONENTS.values()]
+
+
+@contextmanager
+def running_server(version: int, **settings: str) -> Iterator[Cluster]:
+    """A started server in a temporary folder; stopped and deleted afterwards."""
+    need(f"PostgreSQL {version}")
+    folder = Path(tempfile.mkdtemp(prefix=f"pghaul-pg{version}-"))
+    cluster = Cluster.bundled(version, folder / "data", **(SETTINGS | settings))
+    try:
+        yield cluster.create().start()
+    finally:
+        cluster.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def pg15() -> Iterator[Cluster]:
+    with running_server(15) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def pg16() -> Iterator[Cluster]:
+    with running_server(16) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def pg18() -> Iterator[Cluster]:
+    with running_server(18) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def db_pair(request: pytest.FixtureRequest) -> Iterator[DatabasePair]:
+    """Two databases of this test's own, from pg16 to pg18 unless parametrised otherwise."""
+    names: tuple[str, str] = getattr(request, "param", ("pg16", "pg18"))
+    marker = request.node.get_closest_marker("template")
+    scripts = marker.kwargs if marker else {}
+    source, target = (request.getfixturevalue(name) for name in names)
+    with database_pair(
+        source, target, source_sql=scripts.get("source", ""), target_sql=scripts.get("target", "")
+    ) as pair:
+        yield pair
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A state store of this test's own, in PGHAUL_STATE; its URL."""
+    url = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
+    monkeypatch.setenv("PGHAUL_STATE", url)
+    return url
