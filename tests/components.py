@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 with warnings.catch_warnings():
-    # The bundle, when first imported, may warn of a runtime folder that nobody uses; here warnings are errors.
+    # The bundle, when first imported, may warn of a runtime folder nobody uses; here warnings are errors.
     warnings.simplefilter("ignore")
     bundled_programs()
 
