@@ -1,4 +1,4 @@
-"""What a run was planned to be, written down once: resume compares the world with it, and never plans anew."""
+"""What a run was planned to be, written once: resume compares the world with it, and never plans anew."""
 
 from __future__ import annotations
 
