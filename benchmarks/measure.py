@@ -1,8 +1,8 @@
 """Runs commands as process trees and says what they cost: wall, CPU, memory.
 
-CPU is the operating system's own account where it has one (wait4: the command and all descendants it waited for).
-Memory is the high-water mark of each process of the tree, the largest counted. Windows has neither: there CPU and
-memory are sampled, and a result says so.
+CPU is the operating system's own account where it has one (wait4: the command and all descendants that were
+waited for). Memory is the high-water mark of each process of the tree, the largest counted. Windows has
+neither: there CPU and memory are sampled, and a result says so.
 """
 
 from __future__ import annotations
@@ -90,9 +90,8 @@ def interleave(
         for name, subject in subjects.items():
             usage = subject()
             done[name].append(usage)
-            say(
-                f"  {number}/{runs} {name}: {usage.wall_s:.2f} s, CPU {usage.cpu_s:.2f} s, {usage.peak_rss_mb:.0f} MiB"
-            )
+            cost = f"{usage.wall_s:.2f} s, CPU {usage.cpu_s:.2f} s, {usage.peak_rss_mb:.0f} MiB"
+            say(f"  {number}/{runs} {name}: {cost}")
     return done
 
 
@@ -113,11 +112,16 @@ def _run(pipeline: Pipeline, command: Command) -> Usage:
         if any(p.returncode not in command.codes for p in processes):
             errors.seek(0)
             tail = errors.read().decode(errors="replace")[-2000:]
-            raise CommandFailedError(f"{command.name} ended with {[p.returncode for p in processes]}:\n{tail}")
+            raise CommandFailedError(
+                f"{command.name} ended with {[p.returncode for p in processes]}:\n{tail}"
+            )
         output.seek(0)
         text = output.read().decode(errors="replace")
     return Usage(
-        wall_s=wall, cpu_s=tree.cpu if None in cpu else sum(c or 0 for c in cpu), peaks=tree.peaks(), stdout=text
+        wall_s=wall,
+        cpu_s=tree.cpu if None in cpu else sum(c or 0 for c in cpu),
+        peaks=tree.peaks(),
+        stdout=text,
     )
 
 
@@ -143,7 +147,7 @@ def _start(
 
 
 def _wait(process: subprocess.Popen[bytes]) -> float | None:
-    """CPU seconds of the process and the descendants it waited for; None where the system keeps no account."""
+    """CPU seconds of the process and the descendants it waited for; None where there is no account."""
     if not hasattr(os, "wait4"):
         process.wait()
         return None
@@ -198,8 +202,12 @@ class _Tree:
                 times = process.cpu_times()
                 self._cpu[process.pid] = times.user + times.system
             mark = _high_water_mark(process.pid)
-            # The mark only rises, except that exec starts it afresh; what lay before exec was a copy of ourselves.
-            peak = mark if mark is not None else max(process.memory_info().rss / MIB, before.rss_mb if before else 0)
+            # The mark only rises, except that exec starts it afresh: before it, the process was a copy of us.
+            peak = (
+                mark
+                if mark is not None
+                else max(process.memory_info().rss / MIB, before.rss_mb if before else 0)
+            )
         except (psutil.Error, OSError):
             return
         self._seen[process.pid] = ProcessPeak(words=words, root=root, rss_mb=peak)

@@ -1,7 +1,7 @@
 """How a person would move the same tables with other programs, and with ours: each as one Command.
 
-Every one starts at an empty target database and ends with rows, indexes and constraints in place. None of them runs
-ANALYZE, with one exception: pgcopydb cannot leave its VACUUM ANALYZE out, so ours runs ANALYZE against it.
+Every one starts at an empty target database and ends with rows, indexes and constraints in place. None of
+them runs ANALYZE, but for pgcopydb, which cannot leave its VACUUM ANALYZE out: ours runs ANALYZE against it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,20 @@ def pghaul(pair: Pair, tables: Sequence[str], *options: str, workers: int = JOBS
 def dump_restore(pair: Pair, *compression: str) -> Command:
     """pg_dump into a folder, then pg_restore, both with two jobs."""
     folder = str(_scratch(pair, "dump"))
-    dump = (_program(pair, "pg_dump"), "-Fd", *compression, f"-j{JOBS}", "--no-owner", "-f", folder, pair.from_url)
+    dump = (
+        _program(pair, "pg_dump"),
+        "-Fd",
+        *compression,
+        f"-j{JOBS}",
+        "--no-owner",
+        "-f",
+        folder,
+        pair.from_url,
+    )
     restore = (_program(pair, "pg_restore"), f"-j{JOBS}", "--no-owner", "-d", pair.to_url, folder)
-    return Command(name=" ".join(("pg_dump", *compression)), steps=((dump,), (restore,)), env=environment(pair))
+    return Command(
+        name=" ".join(("pg_dump", *compression)), steps=((dump,), (restore,)), env=environment(pair)
+    )
 
 
 def psql_copy(pair: Pair, leaves: Sequence[str]) -> Command | None:

@@ -25,7 +25,10 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Flat, rounded."""
-        out = {k: getattr(self, k) for k in ("name", "peer", "rows", "wall_s", "cpu_s", "peak_rss_mb", "peer_wall_s")}
+        out = {
+            k: getattr(self, k)
+            for k in ("name", "peer", "rows", "wall_s", "cpu_s", "peak_rss_mb", "peer_wall_s")
+        }
         out |= {"ratio": self.ratio}
         if self.bar is not None:
             out |= {"bar": self.bar, "met": self.ratio <= self.bar}
@@ -35,7 +38,14 @@ class Result:
 
 
 def compared(
-    name: str, peer: str, rows: int, ours: Sequence[Usage], theirs: Sequence[Usage], *, bar: float | None, note: str
+    name: str,
+    peer: str,
+    rows: int,
+    ours: Sequence[Usage],
+    theirs: Sequence[Usage],
+    *,
+    bar: float | None,
+    note: str,
 ) -> Result:
     """Medians of both; the ratio is that of wall time."""
     wall, peer_wall = median(ours, lambda u: u.wall_s), median(theirs, lambda u: u.wall_s)

@@ -17,7 +17,7 @@ SOURCE_VERSION = 16
 DAY = 86_400_000  # ms
 FIRST_DAY = 1_704_034_800_000  # 2024-01-01 00:00 in Seoul
 
-# fsync stays on, as on any server that matters; enough WAL that no checkpoint falls into one run and not another.
+# fsync stays on, as on any server that matters; enough WAL that no checkpoint falls into some runs only.
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
 # 10,000 leaves are locked by one transaction in the planning case, by pg_dump as well as by us.
 SOURCE_SETTINGS = SETTINGS | {"max_locks_per_transaction": "512"}
@@ -36,7 +36,8 @@ LEAF = "CREATE TABLE {leaf} PARTITION OF point_history FOR VALUES FROM ({first})
 # One row a minute and path, in the order in which a plant writes them.
 FILL = """
 INSERT INTO {leaf}
-SELECT 1 + i %% {paths}, %(first)s + i / {paths} * 60000, round((random() * 1000)::numeric, 3)::text, i %% 97 <> 0
+SELECT 1 + i %% {paths}, %(first)s + i / {paths} * 60000,
+       round((random() * 1000)::numeric, 3)::text, i %% 97 <> 0
 FROM generate_series(0, %(rows)s - 1) AS i
 """
 

@@ -1,0 +1,54 @@
+"""What every case is given, and the one way to measure a run: from a fresh target, and checked afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from psycopg import sql
+
+from benchmarks.measure import Command, Usage, measure
+from benchmarks.result import Result
+from benchmarks.servers import Pair
+
+
+class WrongContentError(Exception):
+    """A run that did not carry every row is no measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    pair: Pair
+    runs: int
+    quick: bool  # a hundredth of the rows: does it work at all
+    say: Callable[[str], None]
+
+    def rows(self, full: int) -> int:
+        """As many as the case wants, or few when quick."""
+        return max(1440, full // 100) if self.quick else full
+
+    def once(
+        self,
+        build: Callable[[], Command],
+        table: str,
+        rows: int,
+        *,
+        prepare: Callable[[Bench], None] = lambda _: None,
+    ) -> Usage:
+        """One measured run. Building a command clears its scratch folder: outside the timing too."""
+        self.pair.fresh_target()
+        prepare(self)
+        usage = measure(build())
+        self.check(table, rows)
+        return usage
+
+    def check(self, table: str, rows: int) -> None:
+        """The target holds as many rows as were sent."""
+        with self.pair.on_target() as session:
+            row = session.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+        if row is None or row[0] != rows:
+            raise WrongContentError(f"{table}: {row and row[0]} rows instead of {rows}")
+
+
+Case: TypeAlias = Callable[[Bench], Iterator[Result]]

@@ -1,0 +1,50 @@
+"""One table over one relay, as a worker does it; a process of its own, timed from inside.
+
+    python -m benchmarks.relay_stream FROM TO TABLE
+
+Prints {"rows", "wall_s", "cpu_s"}, from before the connections are opened until after they are closed. The
+interpreter's start is not in them: a worker of a run starts once, and then relays thousands of chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from functools import partial
+
+from pghaul.postgres.dsn import resolve
+from pghaul.postgres.relay_connection import open_connection
+
+from pghaul.engine.relay import Relayed, relay
+
+
+async def stream(source_url: str, target_url: str, table: str) -> Relayed:
+    """Text, as psql's; the target's default settings on both sides."""
+    opened = partial(open_connection, application_name="pghaul/bench", settings=())
+    source, target = await opened(resolve(source_url)), await opened(resolve(target_url))
+    try:
+        read = partial(source.copy_from_table, table, schema_name="public", format="text")
+        write = partial(target.copy_to_table, table, schema_name="public", format="text")
+        return await relay(
+            lambda sink: read(output=sink),
+            lambda rows: write(source=rows),
+            on_bytes=lambda _: None,
+            where=table,
+        )
+    finally:
+        await source.close()
+        await target.close()
+
+
+def main() -> None:
+    """Time one stream."""
+    wall, cpu = time.monotonic(), time.process_time()
+    relayed = asyncio.run(stream(*sys.argv[1:]))
+    used = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu}
+    print(json.dumps({"rows": relayed.rows, **used}))
+
+
+if __name__ == "__main__":
+    main()
