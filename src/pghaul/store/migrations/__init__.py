@@ -1,0 +1,1 @@
+"""Alembic revisions of the state store, shipped in the wheel and applied at first use."""

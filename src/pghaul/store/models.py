@@ -1,0 +1,112 @@
+"""Tables of the state store. Names carry a prefix, because the store may live in somebody's PostgreSQL.
+
+A described table is one JSON document: nothing here asks for its insides, and ten thousand leaves must be
+written and read in a moment. Chunks have columns, since their state changes one by one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, Text, TypeDecorator
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime in UTC: SQLite forgets the zone, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+NAMING = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    "ix": "%(table_name)s_%(column_0_name)s_idx",
+}
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 -- SQLAlchemy's own protocol
+        datetime: Moment,
+        str: Text,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class RunRow(Base):
+    __tablename__ = "pghaul_run"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    source: Mapped[str]
+    target: Mapped[str]
+    started: Mapped[datetime] = mapped_column(index=True)
+    finished: Mapped[datetime | None]
+    epoch: Mapped[int]
+    chunks: Mapped[int]
+    chunks_done: Mapped[int]
+    rows: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    bytes_estimated: Mapped[int] = mapped_column(BigInteger)
+    error: Mapped[str | None]
+    pid: Mapped[int] = mapped_column(BigInteger)
+    process: Mapped[str]  # machine and birth of that pid: the number alone is given out again
+    wish: Mapped[str]
+    plan: Mapped[str]  # JSON of the Plan, without passwords
+    source_identity: Mapped[str]
+    target_identity: Mapped[str]
+    not_carried: Mapped[str]  # JSON
+
+
+class TableRow(Base):
+    __tablename__ = "pghaul_table"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("pghaul_run.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    definition: Mapped[str]  # JSON of the Table
+
+
+class ChunkRow(Base):
+    __tablename__ = "pghaul_chunk"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("pghaul_run.id", ondelete="CASCADE"), primary_key=True)
+    table_schema: Mapped[str] = mapped_column(primary_key=True)
+    table_name: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    kind: Mapped[str]
+    first_page: Mapped[int] = mapped_column(BigInteger)
+    end_page: Mapped[int | None] = mapped_column(BigInteger)
+    bytes_estimated: Mapped[int] = mapped_column(BigInteger)
+    rows_estimated: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str]
+    attempts: Mapped[int]
+    error: Mapped[str | None]
+    receipt: Mapped[str | None]  # JSON of the Receipt
+
+
+class EventRow(Base):
+    __tablename__ = "pghaul_event"
+    __table_args__ = (Index("pghaul_event_run_id_idx", "run_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("pghaul_run.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    relation: Mapped[str | None]
+    chunk: Mapped[str | None]
+    message: Mapped[str]
+    data: Mapped[dict[str, Any]]

@@ -1,0 +1,327 @@
+"""The Store: the engine's Journal, and what the faces ask. Every method is one short transaction."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row, Select, func, insert, make_url, select, update
+from sqlalchemy.orm import Session
+
+from pghaul.engine.manifest import Manifest
+from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
+from pghaul.model.errors import NotFoundError
+from pghaul.model.event import Event, EventKind
+from pghaul.model.plan import Plan
+from pghaul.model.receipt import Receipt
+from pghaul.model.run import Run, RunState, Wish
+from pghaul.model.table import Name, Table, Unsupported
+from pghaul.store import process
+from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
+from pghaul.store.session import open_store, translating
+
+TABLE: TypeAdapter[Table] = TypeAdapter(Table)
+RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
+NOT_CARRIED: TypeAdapter[tuple[Unsupported, ...]] = TypeAdapter(tuple[Unsupported, ...])
+
+# Chunks tell these themselves, by state and receipt; ten thousand of them would only bury the rest.
+NOT_KEPT = frozenset(
+    {EventKind.PROGRESS, EventKind.CHUNK_STARTED, EventKind.CHUNK_DONE, EventKind.INDEX_DONE}
+)
+DIED = "its process died"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRecord:
+    """A chunk and how far it came."""
+
+    chunk: Chunk
+    state: ChunkState
+    attempts: int
+    error: str | None
+    receipt: Receipt | None
+
+
+class Store:
+    """Implements `pghaul.engine.journal.Journal`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url) if "://" in url else make_url("sqlite://")
+        self._sessions = open_store(url)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._sessions() as session:
+            session.get_bind().engine.dispose()
+
+    @contextmanager
+    def _scope(self) -> Iterator[Session]:
+        with translating(self._url), self._sessions.begin() as session:
+            yield session
+
+    # --- runs ---
+
+    def create_run(self, run: Run, plan: Plan, manifest: Manifest) -> None:
+        """The run, its tables and its chunks: all or nothing."""
+        tables = [
+            {"run_id": run.id, "position": i, "definition": TABLE.dump_json(table).decode()}
+            for i, table in enumerate(manifest.tables)
+        ]
+        chunks = [_chunk_values(run.id, i, chunk) for i, chunk in enumerate(manifest.chunks)]
+        with self._scope() as session:
+            session.execute(insert(RunRow).values(_run_values(run) | _plan_values(plan, manifest)))
+            if tables:
+                session.execute(insert(TableRow), tables)
+            if chunks:
+                session.execute(insert(ChunkRow), chunks)
+
+    def load_run(self, run_id: str) -> tuple[Run, Plan, Manifest]:
+        """NotFoundError when there is none."""
+        with self._scope() as session:
+            row = _required(session.get(RunRow, run_id), run_id)
+            definitions = session.scalars(
+                select(TableRow.definition).where(TableRow.run_id == run_id).order_by(TableRow.position)
+            )
+            tables = tuple(TABLE.validate_json(d) for d in definitions)
+            chunks = tuple(_chunk(r) for r in session.execute(_chunks_of(run_id)))
+        manifest = Manifest(
+            tables=tables,
+            chunks=chunks,
+            identities=(row.source_identity, row.target_identity),
+            not_carried=NOT_CARRIED.validate_json(row.not_carried),
+        )
+        return _run(row), Plan.model_validate_json(row.plan), manifest
+
+    def save_run(self, run: Run) -> None:
+        """NotFoundError when it was never created."""
+        with self._scope() as session:
+            done = session.execute(update(RunRow).where(RunRow.id == run.id).values(_run_values(run)))
+            _changed(done, run.id)
+
+    def run(self, run_id: str) -> Run:
+        """NotFoundError when there is none."""
+        with self._scope() as session:
+            return _run(_required(session.get(RunRow, run_id), run_id))
+
+    def runs(self, limit: int = 20) -> list[Run]:
+        """The latest first."""
+        with self._scope() as session:
+            rows = session.scalars(select(RunRow).order_by(RunRow.started.desc(), RunRow.id).limit(limit))
+            return [_run(row) for row in rows]
+
+    # --- chunks ---
+
+    def save_chunk(
+        self,
+        run_id: str,
+        table: Name,
+        key: str,
+        state: ChunkState,
+        *,
+        receipt: Receipt | None = None,
+        error: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        """A receipt stays until another replaces it or the chunk is pending again."""
+        values: dict[str, Any] = {"state": state.value, "error": error, "attempts": attempts}
+        if receipt is not None or state is ChunkState.PENDING:
+            values["receipt"] = RECEIPT.dump_json(receipt).decode() if receipt else None
+        with self._scope() as session:
+            done = session.execute(
+                update(ChunkRow)
+                .where(
+                    ChunkRow.run_id == run_id,
+                    ChunkRow.table_schema == table.schema,
+                    ChunkRow.table_name == table.name,
+                    ChunkRow.key == key,
+                )
+                .values(values)
+                .execution_options(synchronize_session=False)
+            )
+            _changed(done, f"{run_id}, chunk {key} of {table}")
+
+    def chunk_states(self, run_id: str) -> dict[tuple[Name, str], ChunkState]:
+        """In the order of the manifest."""
+        query = (
+            select(ChunkRow.table_schema, ChunkRow.table_name, ChunkRow.key, ChunkRow.state)
+            .where(ChunkRow.run_id == run_id)
+            .order_by(ChunkRow.position)
+        )
+        with self._scope() as session:
+            return {(Name(s, n), k): ChunkState(state) for s, n, k, state in session.execute(query)}
+
+    def chunk_counts(self, run_id: str) -> dict[ChunkState, int]:
+        """How many chunks are in each state; states without any are absent."""
+        query = select(ChunkRow.state, func.count()).where(ChunkRow.run_id == run_id).group_by(ChunkRow.state)
+        with self._scope() as session:
+            return {ChunkState(state): count for state, count in session.execute(query)}
+
+    def chunks(self, run_id: str) -> list[ChunkRecord]:
+        """With state, error and receipt, in the order of the manifest."""
+        with self._scope() as session:
+            return [_record(row) for row in session.execute(_chunks_of(run_id))]
+
+    # --- events and wishes ---
+
+    def save_event(self, event: Event) -> None:
+        """What is worth telling later."""
+        if event.kind in NOT_KEPT:
+            return
+        values = {
+            "run_id": event.run,
+            "at": event.at,
+            "kind": event.kind.value,
+            "relation": event.table,
+            "chunk": event.chunk,
+            "message": event.message,
+            "data": json.loads(json.dumps(event.data, default=str)),
+        }
+        with self._scope() as session:
+            session.execute(insert(EventRow).values(values))
+
+    def events(self, run_id: str) -> list[Event]:
+        """In the order in which they happened."""
+        with self._scope() as session:
+            rows = session.scalars(select(EventRow).where(EventRow.run_id == run_id).order_by(EventRow.id))
+            return [_event(row) for row in rows]
+
+    def wish(self, run_id: str) -> Wish:
+        """NONE where the run is unknown: planning has not recorded it yet."""
+        with self._scope() as session:
+            found = session.scalar(select(RunRow.wish).where(RunRow.id == run_id))
+        return Wish(found) if found else Wish.NONE
+
+    def set_wish(self, run_id: str, wish: Wish) -> None:
+        """NotFoundError when there is no such run."""
+        with self._scope() as session:
+            done = session.execute(update(RunRow).where(RunRow.id == run_id).values(wish=wish.value))
+            _changed(done, run_id)
+
+
+def _required(row: RunRow | None, run_id: str) -> RunRow:
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}", advice="`pghaul runs` lists the runs of this store")
+    return row
+
+
+def _changed(result: Any, what: str) -> None:
+    if result.rowcount != 1:
+        raise NotFoundError(f"there is no run {what}", advice="`pghaul runs` lists the runs of this store")
+
+
+def _run_values(run: Run) -> dict[str, Any]:
+    """Whoever records a running run lives: its process is noted, so that its death can be seen."""
+    pid = run.pid or os.getpid()
+    return {
+        "id": run.id,
+        "state": run.state.value,
+        "source": run.source,
+        "target": run.target,
+        "started": run.started,
+        "finished": run.finished,
+        "epoch": run.epoch,
+        "chunks": run.chunks,
+        "chunks_done": run.chunks_done,
+        "rows": run.rows,
+        "bytes": run.bytes,
+        "bytes_estimated": run.bytes_estimated,
+        "error": run.error,
+        "pid": pid,
+        "process": process.token(pid),
+    }
+
+
+def _plan_values(plan: Plan, manifest: Manifest) -> dict[str, Any]:
+    source, target = manifest.identities
+    return {
+        "wish": Wish.NONE.value,
+        "plan": plan.model_dump_json(),
+        "source_identity": source,
+        "target_identity": target,
+        "not_carried": NOT_CARRIED.dump_json(manifest.not_carried).decode(),
+    }
+
+
+def _run(row: RunRow) -> Run:
+    """As recorded, except that a run whose process is gone does not run."""
+    state, error = RunState(row.state), row.error
+    if state is RunState.RUNNING and process.is_gone(row.pid, row.process):
+        state, error = RunState.STOPPED, DIED
+    return Run(
+        id=row.id,
+        state=state,
+        source=row.source,
+        target=row.target,
+        started=row.started,
+        finished=row.finished,
+        epoch=row.epoch,
+        chunks=row.chunks,
+        chunks_done=row.chunks_done,
+        rows=row.rows,
+        bytes=row.bytes,
+        bytes_estimated=row.bytes_estimated,
+        error=error,
+        pid=row.pid,
+    )
+
+
+def _chunk_values(run_id: str, position: int, chunk: Chunk) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "table_schema": chunk.table.schema,
+        "table_name": chunk.table.name,
+        "key": chunk.key,
+        "position": position,
+        "kind": chunk.kind.value,
+        "first_page": chunk.first_page,
+        "end_page": chunk.end_page,
+        "bytes_estimated": chunk.bytes,
+        "rows_estimated": chunk.rows,
+        "state": ChunkState.PENDING.value,
+        "attempts": 0,
+        "error": None,
+        "receipt": None,
+    }
+
+
+def _chunks_of(run_id: str) -> Select[Any]:
+    """Columns, not entities: ten thousand of them are read in a tenth of the time."""
+    return select(*ChunkRow.__table__.columns).where(ChunkRow.run_id == run_id).order_by(ChunkRow.position)
+
+
+def _chunk(row: Row[Any]) -> Chunk:
+    return Chunk(
+        table=Name(row.table_schema, row.table_name),
+        kind=ChunkKind(row.kind),
+        first_page=row.first_page,
+        end_page=row.end_page,
+        bytes=row.bytes_estimated,
+        rows=row.rows_estimated,
+    )
+
+
+def _record(row: Row[Any]) -> ChunkRecord:
+    return ChunkRecord(
+        chunk=_chunk(row),
+        state=ChunkState(row.state),
+        attempts=row.attempts,
+        error=row.error,
+        receipt=RECEIPT.validate_json(row.receipt) if row.receipt else None,
+    )
+
+
+def _event(row: EventRow) -> Event:
+    return Event(
+        kind=EventKind(row.kind),
+        run=row.run_id,
+        table=row.relation,
+        chunk=row.chunk,
+        message=row.message,
+        data=row.data,
+        at=row.at,
+    )
