@@ -1,0 +1,89 @@
+"""What a server can do, decided here and nowhere else: code asks for a capability, never for a version."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pghaul.model.errors import UsageError
+
+ASSUME_VERSION = "PGHAUL_ASSUME_VERSION"
+
+# The first version (as server_version_num) with each feature, from PostgreSQL's release notes.
+SINCE: dict[str, int] = {
+    "copy_freeze": 90300,
+    "jsonb": 90400,
+    "to_regclass": 90400,
+    "on_conflict": 90500,
+    "row_security": 90500,
+    "wait_events": 90600,
+    "idle_timeout": 90600,  # idle_in_transaction_session_timeout
+    "system_identifier": 90600,  # pg_control_system()
+    "parallel_query": 90600,
+    "declarative_partitions": 100000,
+    "identity": 100000,
+    "extended_statistics": 100000,
+    "snapshot_on_standby": 100000,  # pg_export_snapshot() during recovery
+    "hash_extended": 110000,
+    "partitioned_indexes": 110000,
+    "generated_columns": 120000,
+    "exact_float_text": 120000,  # the shortest text that reads back as the same float
+    "tid_range_scan": 140000,
+    "reltuples_unknown": 140000,  # -1 for never analysed; before, 0 may mean either
+    "idle_session_timeout": 140000,
+    "parameter_privileges": 150000,  # GRANT SET ON PARAMETER
+    "transaction_timeout": 170000,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """One server's features; `version_num` is for messages, not for decisions."""
+
+    version_num: int
+    copy_freeze: bool
+    jsonb: bool
+    to_regclass: bool
+    on_conflict: bool
+    row_security: bool
+    wait_events: bool
+    idle_timeout: bool
+    system_identifier: bool
+    parallel_query: bool
+    declarative_partitions: bool
+    identity: bool
+    extended_statistics: bool
+    snapshot_on_standby: bool
+    hash_extended: bool
+    partitioned_indexes: bool
+    generated_columns: bool
+    exact_float_text: bool
+    tid_range_scan: bool
+    reltuples_unknown: bool
+    idle_session_timeout: bool
+    parameter_privileges: bool
+    transaction_timeout: bool
+
+
+def capabilities(version_num: int, *, environ: Mapping[str, str] = os.environ) -> Capabilities:
+    """The features of a server of this version; PGHAUL_ASSUME_VERSION lowers it, never raises."""
+    assumed = environ.get(ASSUME_VERSION, "").strip()
+    if assumed:
+        version_num = min(version_num, parse_version(assumed))
+    return Capabilities(
+        version_num=version_num, **{feature: version_num >= since for feature, since in SINCE.items()}
+    )
+
+
+def parse_version(text: str) -> int:
+    """'9.3' → 90300, '9.3.10' → 90310, '16' → 160000, '16.2' → 160002; UsageError for anything else."""
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,2}){0,2}", text):
+        raise UsageError(
+            f"{ASSUME_VERSION}={text!r} is not a PostgreSQL version", advice="write it like 9.3 or 16"
+        )
+    parts = [int(p) for p in text.split(".")] + [0, 0]
+    if parts[0] < 10:
+        return parts[0] * 10000 + parts[1] * 100 + parts[2]
+    return parts[0] * 10000 + parts[1]
