@@ -7,7 +7,7 @@ Memory is bounded by the hand-over between reader and writer: DEPTH buffers of w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -17,8 +17,8 @@ from pghaul.model.errors import CountMismatchError
 DEPTH = 4
 
 Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
-Read: TypeAlias = Callable[[Sink], Awaitable[str]]
-Write: TypeAlias = Callable[[AsyncIterator[bytes]], Awaitable[str]]
+Read: TypeAlias = Callable[[Sink], Coroutine[Any, Any, str]]
+Write: TypeAlias = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, str]]
 
 
 class Digest(Protocol):
@@ -40,7 +40,12 @@ def rows_of(tag: str) -> int:
 
 
 async def relay(
-    read: Read, write: Write, *, on_bytes: Callable[[int], None], digest: Digest | None = None, where: str = ""
+    read: Read,
+    write: Write,
+    *,
+    on_bytes: Callable[[int], None],
+    digest: Digest | None = None,
+    where: str = "",
 ) -> Relayed:
     """Move one stream from `read` to `write`.
 
@@ -77,7 +82,7 @@ async def relay(
     return Relayed(rows=rows_of(written_tag), bytes=total)
 
 
-async def _both(reader: Any, writer: Any) -> tuple[str, str]:
+async def _both(reader: Coroutine[Any, Any, str], writer: Coroutine[Any, Any, str]) -> tuple[str, str]:
     """Run both; when one fails the other is cancelled, and the first error is raised as it is, ungrouped."""
     tasks = asyncio.ensure_future(reader), asyncio.ensure_future(writer)
     try:

@@ -85,8 +85,8 @@ def read_marker(marker: str) -> str:
 # --- the runner's side (psycopg) ---------------------------------------------------------------------------------
 
 RUN_KEY = "pg_catalog.hashtext('pghaul run ' || %s)"
-TRY_RUN_LOCK = f"SELECT pg_catalog.pg_try_advisory_lock(28519, {RUN_KEY})"  # noqa: S608
-TRY_RUN_LOCK_XACT = f"SELECT pg_catalog.pg_try_advisory_xact_lock(28519, {RUN_KEY})"  # noqa: S608
+TRY_RUN_LOCK = f"SELECT pg_catalog.pg_try_advisory_lock(28519, {RUN_KEY})"
+TRY_RUN_LOCK_XACT = f"SELECT pg_catalog.pg_try_advisory_xact_lock(28519, {RUN_KEY})"
 HELD_RUN_LOCK = (
     "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()"  # noqa: S608
     f" AND classid = 28519 AND objid::int8 = ({RUN_KEY})::int8 & 4294967295)"

@@ -1,0 +1,369 @@
+"""One attempt of a run: one snapshot, one epoch, from the first look to the last constraint.
+
+A run is as many attempts as it takes. A lost snapshot, a crashed server and a resume by hand are the same thing here:
+the next attempt finds what the ledger says is done, compares it with its own snapshot, and does the rest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pghaul.engine import compose, preflight, scene
+from pghaul.engine.compose import Epoch, Loading
+from pghaul.engine.dispatch import Dispatcher, Hooks, Task
+from pghaul.engine.manifest import Manifest
+from pghaul.engine.pool import WorkerPool
+from pghaul.engine.report import Reporter
+from pghaul.model.errors import PghaulError, ProgramError, StoppedError
+from pghaul.model.plan import Locks, Plan, Verify
+from pghaul.model.profile import Endpoint
+from pghaul.model.receipt import Receipt
+from pghaul.model.table import Name, Table, Unsupported
+from pghaul.postgres.catalog import describe
+from pghaul.postgres.formats import choose_format, copy_encoding
+from pghaul.postgres.rowhash import agree
+from pghaul.sources.postgresql import not_carried, plan_chunks
+from pghaul.target import ddl, foreign_keys, sequences
+from pghaul.target.ledger import Ledger, check_may_install
+from pghaul.target.programs import find_programs
+
+GRACE = 3.0  # seconds that workers get to let go of what is in flight
+
+
+@dataclass(kw_only=True)
+class Order:
+    """What is asked: the same for every attempt of a run."""
+
+    run: str
+    plan: Plan
+    source: Endpoint
+    target: Endpoint
+    trust_ledger: bool
+    ask: preflight.Ask | None
+
+
+class Attempt:
+    """Built anew for each epoch; `manifest` is None only before a run has been planned."""
+
+    def __init__(self, order: Order, manifest: Manifest | None, report: Reporter) -> None:
+        self._order = order
+        self._manifest = manifest
+        self._report = report
+        self._differences: list[str] = []
+
+    def perform(self) -> bool:
+        """True when everything is in place and nothing differs. Raises what ended it."""
+        order = self._order
+        number = self._report.run.epoch + 1
+        with scene.opened(order.run, number, order.plan, order.source, order.target, self._manifest) as stage:
+            tables = self._tables(stage)
+            fate = self._plan(stage, tables)
+            ledger = Ledger(stage.target, order.run)
+            ledger.install()
+            epoch = Epoch(
+                run=order.run,
+                number=ledger.open(list(tables), stage.source.server.identity),
+                snapshot=stage.snapshot.id,
+            )
+            self._report.attempt(epoch.number, stage.snapshot.id)
+            with tempfile.TemporaryDirectory(prefix="pghaul-") as folder:
+                self._move(stage, ledger, epoch, tables, fate, Path(folder) / "schema.dump")
+            stage.snapshot.check()
+            ledger.finish("different" if self._differences else "done", epoch.number, release=True)
+        return not self._differences
+
+    # --- planning -------------------------------------------------------------------------------------------------
+
+    def _tables(self, stage: scene.Scene) -> dict[Name, Table]:
+        if self._manifest is None:
+            return dict(stage.tables)
+        for name, column in scene.added_columns(self._manifest, stage.tables):
+            self._report.notice(
+                "COLUMN", f"{name}.{column}", "it was added on the source after the run had been planned"
+            )
+        for name in stage.gone:
+            self._differences.append(str(name))
+            self._report.warn(
+                f"{name} is gone from the source since the run began; the target's copy is left as it is"
+            )
+        return scene.with_planned_columns(self._manifest, stage.tables)
+
+    def _plan(self, stage: scene.Scene, tables: dict[Name, Table]) -> preflight.Fate | None:
+        """For a new run: every look that can fail, then the record of the run. Nothing is changed on the target."""
+        if self._manifest is not None:
+            return None
+        order = self._order
+        there = describe(stage.target, list(tables))
+        fate = preflight.decide(order.plan, tables, there, stage.target, order.ask)
+        check_may_install(stage.target)
+        preflight.may_create(stage.target, fate.missing)
+        kept = [t for n, t in tables.items() if fate.dispositions[n] != "skip"]
+        chunks = plan_chunks(
+            kept, split_bytes=order.plan.options.split_bytes, capabilities=stage.source.server.capabilities
+        )
+        left = [*not_carried(stage.source, list(tables)), *_skipped(fate)]
+        self._manifest = Manifest(
+            tables=tuple(tables.values()),
+            chunks=tuple(chunks),
+            identities=(stage.source.server.identity, stage.target.server.identity),
+            not_carried=tuple(left),
+        )
+        self._report.planned(self._manifest)
+        return fate
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What the next attempt starts from."""
+        return self._manifest
+
+    # --- moving ---------------------------------------------------------------------------------------------------
+
+    def _move(
+        self,
+        stage: scene.Scene,
+        ledger: Ledger,
+        epoch: Epoch,
+        tables: dict[Name, Table],
+        fate: preflight.Fate | None,
+        dump: Path,
+    ) -> None:
+        dispositions = self._dispositions(stage, ledger, tables, fate)
+        created = [t for n, t in tables.items() if dispositions[n] == "created"]
+        if created:
+            self._dump(stage, epoch, created, dump)
+            self._create(stage, epoch, created, dump)
+        loadings = self._loadings(stage, tables, dispositions)
+        self._load(stage, ledger, epoch, loadings)
+        self._finish(stage, ledger, epoch, created, [ld.name for ld in loadings], dump)
+
+    def _dispositions(
+        self, stage: scene.Scene, ledger: Ledger, tables: dict[Name, Table], fate: preflight.Fate | None
+    ) -> dict[Name, str]:
+        known = ledger.dispositions()
+        new = {n: t for n, t in tables.items() if str(n) not in known}
+        if new:
+            if fate is None:  # the run was recorded, and its process died before the ledger knew its tables
+                there = describe(stage.target, list(new))
+                fate = preflight.decide(self._order.plan, new, there, stage.target, self._order.ask)
+            ledger.record_dispositions({n: fate.dispositions[n] for n in new})
+            known = ledger.dispositions()
+        return {n: known[str(n)] for n in tables}
+
+    def _dump(self, stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path) -> None:
+        self._report.schema("dump", [])
+        self._patiently(
+            lambda: ddl.dump_schema(
+                find_programs(stage.source.server.version_num),
+                self._order.source,
+                snapshot=epoch.snapshot,
+                schemas=ddl.needed_schemas(stage.source, created),
+                file=dump,
+                application_name=scene.application_name(epoch.run, epoch.number, "dump"),
+                alive=None,
+            )
+        )
+
+    def _create(self, stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path) -> None:
+        made = self._patiently(
+            lambda: ddl.create_tables(
+                find_programs(stage.source.server.version_num),
+                dump,
+                self._order.target,
+                source=stage.source,
+                target_session=stage.target,
+                tables=created,
+                application_name=scene.application_name(epoch.run, epoch.number, "restore"),
+            )
+        )
+        self._report.schema("create", made)
+
+    def _patiently(self, call: Callable[[], list[str] | None]) -> list[str]:
+        """PostgreSQL's programs tell no SQLSTATE: whatever they fail from is tried three times."""
+        tries = Retrying(
+            retry=retry_if_exception_type(ProgramError),
+            stop=stop_after_attempt(3),
+            wait=wait_random_exponential(multiplier=0.3, max=5),
+            reraise=True,
+        )
+        return tries(call) or []
+
+    def _loadings(
+        self, stage: scene.Scene, tables: dict[Name, Table], dispositions: dict[Name, str]
+    ) -> list[Loading]:
+        manifest, options = self._manifest, self._order.plan.options
+        if manifest is None:
+            raise RuntimeError("an attempt loads only what has been planned")
+        there = describe(stage.target, list(tables))
+        noisy = preflight.can_silence_triggers(stage.target, there.values())
+        here, far = stage.source.server, stage.target.server
+        encoding = options.source_encoding
+        chunks = compose.chunks_by_table(manifest.chunks)
+        return [
+            Loading(
+                source=tables[n],
+                target=there[n],
+                chunks=chunks[n],
+                disposition=dispositions[n],
+                format=choose_format(options.format, tables[n], there[n], here, far, encoding),
+                encodings=copy_encoding(here, encoding),
+                verify=options.verify is Verify.CHECKSUM,
+                build_indexes=options.indexes and dispositions[n] == "created",
+                analyze=options.analyze,
+                agreement=agree(here, far, encoding),
+                replica_role=n in noisy,
+                lock_per_chunk=options.locks is Locks.CHUNK,
+            )
+            for n in tables
+            if n in chunks and dispositions[n] != "skip"
+        ]
+
+    def _load(self, stage: scene.Scene, ledger: Ledger, epoch: Epoch, loadings: list[Loading]) -> None:
+        options = self._order.plan.options
+        done = _by_table(ledger.markers(ld.name for ld in loadings).values())
+        self._report.found(done)
+        dropped = ledger.drop_foreign_keys(foreign_keys.find(stage.target, [ld.name for ld in loadings]))
+        if dropped:
+            self._report.schema("foreign keys dropped for the load", [str(dropped)])
+        config = scene.worker_config(
+            epoch.run, epoch.number, self._order.plan, stage, self._order.source, self._order.target
+        )
+        pool = WorkerPool(options.workers, config)
+        try:
+            dispatcher = self._dispatcher(pool, stage, ledger)
+            differing = self._recheck(dispatcher, epoch, loadings, done)
+            tasks: list[Task] = []
+            for loading in loadings:
+                again = loading.name in differing
+                tasks += compose.load_tasks(
+                    loading, epoch, done.get(loading.name, {}), redo=again, restart=again
+                )
+            dispatcher.run(tasks)
+            self._verify(dispatcher, ledger, epoch, loadings)
+        except BaseException:
+            pool.close(GRACE)
+            raise
+        pool.close(GRACE)
+
+    def _dispatcher(self, pool: WorkerPool, stage: scene.Scene, ledger: Ledger) -> Dispatcher:
+        def leaders() -> None:
+            stage.snapshot.check()
+            ledger.check()
+
+        report = self._report
+        hooks = Hooks(
+            started=report.started,
+            finished=report.finished,
+            retried=report.retried,
+            look=lambda in_flight: report.look(in_flight, leaders),
+        )
+        options = self._order.plan.options
+        return Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
+
+    def _recheck(
+        self,
+        dispatcher: Dispatcher,
+        epoch: Epoch,
+        loadings: list[Loading],
+        done: dict[Name, dict[str, Receipt]],
+    ) -> set[Name]:
+        """Tables whose finished chunks are no longer what this epoch's snapshot shows."""
+        finished = [ld for ld in loadings if any(c.key in done.get(ld.name, {}) for c in ld.chunks)]
+        if not finished:
+            return set()
+        if self._order.trust_ledger:
+            self._report.mixed([ld.name for ld in finished], "the ledger is trusted, as asked")
+            return set()
+        tasks = {ld.name: compose.recheck_task(ld, epoch, done[ld.name]) for ld in finished}
+        blind = [n for n, t in tasks.items() if t is None]
+        appended = [ld.name for ld in finished if ld.appended]
+        if appended:
+            self._report.mixed(appended, "rows that were there before cannot be told from ours")
+        self._report.expect_recheck()
+        dispatcher.run(t for t in tasks.values() if t is not None)
+        differing = {n for n in self._report.take_differing()} | (set(blind) - set(appended))
+        for name in differing:
+            self._report.redo(
+                name, [c for c in self._manifest.chunks if c.table == name] if self._manifest else []
+            )
+        return differing
+
+    def _verify(self, dispatcher: Dispatcher, ledger: Ledger, epoch: Epoch, loadings: list[Loading]) -> None:
+        done = _by_table(ledger.markers(ld.name for ld in loadings).values())
+        tasks = [
+            t for ld in loadings if (t := compose.final_check(ld, epoch, done.get(ld.name, {}))) is not None
+        ]
+        dispatcher.run(tasks)
+        for loading in loadings:
+            if loading.verify and (loading.appended or not loading.hashable):
+                why = (
+                    "rows that were there before"
+                    if loading.appended
+                    else "types that two servers write differently"
+                )
+                self._report.notice("PROOF", str(loading.name), f"compared by count alone: {why}")
+        self._differences += sorted({str(n) for n in self._report.take_differing()})
+
+    # --- finishing ------------------------------------------------------------------------------------------------
+
+    def _finish(
+        self,
+        stage: scene.Scene,
+        ledger: Ledger,
+        epoch: Epoch,
+        created: list[Table],
+        loaded: list[Name],
+        dump: Path,
+    ) -> None:
+        if created and self._order.plan.options.indexes:
+            built = self._patiently(
+                lambda: ddl.finish_tables(
+                    find_programs(stage.source.server.version_num),
+                    dump,
+                    self._order.target,
+                    source=stage.source,
+                    target_session=stage.target,
+                    tables=created,
+                    application_name=scene.application_name(epoch.run, epoch.number, "restore"),
+                )
+            )
+            self._report.schema("finish", built)
+        if created:
+            self._report.schema(
+                "sequences", sequences.carry(stage.source, stage.target, [t.name for t in created])
+            )
+        self._put_back(stage, ledger)
+
+    def _put_back(self, stage: scene.Scene, ledger: Ledger) -> None:
+        for undo in ledger.pending_undo():
+            ledger.put_back(undo)
+            if not undo.validate_sql:
+                continue
+            try:
+                stage.target.execute(undo.validate_sql)
+            except StoppedError:
+                raise
+            except PghaulError as exc:
+                self._differences.append(undo.relation)
+                self._report.warn(
+                    f"a foreign key of {undo.relation} is back, but rows break it: {exc.message}"
+                )
+
+
+def _skipped(fate: preflight.Fate) -> Iterable[Unsupported]:
+    for name, disposition in fate.dispositions.items():
+        if disposition == "skip":
+            yield Unsupported(
+                kind="TABLE", name=str(name), why="it has rows on the target: on_existing = skip"
+            )
+
+
+def _by_table(receipts: Iterable[Receipt]) -> dict[Name, dict[str, Receipt]]:
+    out: dict[Name, dict[str, Receipt]] = {}
+    for receipt in receipts:
+        out.setdefault(receipt.table, {})[receipt.chunk] = receipt
+    return out

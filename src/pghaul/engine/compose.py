@@ -1,0 +1,294 @@
+"""From a decided table to jobs. Here, and only here, is said how a table is loaded, proven and done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pghaul.engine import hashing, statements
+from pghaul.engine.dispatch import Task
+from pghaul.engine.job import CopySide, HashPlan, Job, JobKind, Readiness, Statement
+from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.receipt import Receipt
+from pghaul.model.table import Column, Name, Table
+from pghaul.postgres.rowhash import Agreement, row_hash_sql, unhashable
+from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
+
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """Everything decided about one table before its jobs are made."""
+
+    source: Table
+    target: Table
+    chunks: tuple[Chunk, ...]
+    disposition: str  # created | empty | truncate | append | skip
+    format: Literal["text", "binary"]
+    encodings: tuple[str, str]
+    verify: bool
+    build_indexes: bool
+    analyze: bool
+    agreement: Agreement  # how rows are hashed alike on both servers
+    replica_role: bool
+    lock_per_chunk: bool
+
+    @property
+    def name(self) -> Name:
+        """The same on both sides."""
+        return self.target.name
+
+    @property
+    def split(self) -> bool:
+        """Filled by several chunks."""
+        return len(self.chunks) > 1 or self.chunks[0].kind is ChunkKind.CTID
+
+    @property
+    def appended(self) -> bool:
+        """The target holds rows that are not ours: nothing of it can be truncated or compared as a whole."""
+        return self.disposition == "append"
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What is copied, in the source's order."""
+        return self.source.copied_columns
+
+    @property
+    def hashable(self) -> bool:
+        """Can rows be hashed alike on both servers?"""
+        return not unhashable(self.columns, float_binary=self.agreement.float_binary)
+
+    @property
+    def same_text(self) -> bool:
+        """Do COPY's bytes agree where the rows do?"""
+        return self.format == "binary" or not (
+            self.agreement.float_binary and any(c.holds_float for c in self.columns)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """What all jobs of an attempt share."""
+
+    run: str
+    number: int
+    snapshot: str
+
+
+def load_tasks(
+    loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, redo: bool, restart: bool
+) -> list[Task]:
+    """What is left to do for a table. `redo`: its leaf differs. `restart`: a split table begins again."""
+    if loading.split:
+        return _split_tasks(loading, epoch, {} if restart else done, restart=restart)
+    chunk = loading.chunks[0]
+    if chunk.key in done and not redo:
+        return []
+    return [Task(job=_leaf_job(loading, epoch, chunk, redo=redo), table=loading.name, size=chunk.bytes)]
+
+
+def _leaf_job(loading: Loading, epoch: Epoch, chunk: Chunk, *, redo: bool) -> Job:
+    steps: list[Statement] = []
+    if loading.build_indexes:
+        steps += statements.in_one_transaction(loading.name, loading.source.indexes)
+    if loading.analyze:
+        steps.append(_analyze(loading))
+    readiness = _readiness(loading, again=redo)
+    return replace(
+        _job(loading, epoch, JobKind.COPY, chunk.key),
+        **_sides(loading, chunk),
+        **_emptying(loading, readiness),
+        redo=redo,
+        freeze=readiness is not Readiness.KEEP,
+        hash=_whole_hash(loading) if loading.verify and not loading.appended else None,
+        statements=tuple(steps),
+    )
+
+
+def _split_tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, restart: bool) -> list[Task]:
+    ready = [] if READY in done else [_ready_task(loading, epoch, again=restart)]
+    ranges = [
+        Task(job=_range_job(loading, epoch, c), table=loading.name, size=c.bytes, after=ready)
+        for c in loading.chunks
+        if c.key not in done
+    ]
+    return ready + ranges + _steps_after(loading, epoch, done, after=ready + ranges)
+
+
+def _steps_after(
+    loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, after: list[Task]
+) -> list[Task]:
+    size = loading.source.bytes
+
+    def step(statement: Statement, after: list[Task]) -> Task:
+        job = replace(_job(loading, epoch, JobKind.STEP, statement.name), statements=(statement,))
+        return Task(job=job, table=loading.name, size=size, after=after)
+
+    tasks: list[Task] = []
+    if loading.build_indexes:
+        builds, constraints = statements.side_by_side(loading.name, loading.source.indexes)
+        tasks = [step(s, after) for s in builds if s.name not in done]
+        # One after another: each takes the table for itself, for a moment.
+        previous = after + tasks
+        for statement in constraints:
+            if statement.name not in done:
+                tasks.append(step(statement, previous))
+                previous = [*previous, tasks[-1]]
+    if loading.analyze and "analyze" not in done:
+        tasks.append(step(_analyze(loading), after + tasks))
+    return tasks
+
+
+def _ready_task(loading: Loading, epoch: Epoch, *, again: bool) -> Task:
+    job = replace(
+        _job(loading, epoch, JobKind.READY, READY), **_emptying(loading, _readiness(loading, again=again))
+    )
+    return Task(job=job, table=loading.name, size=loading.source.bytes)
+
+
+def _range_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
+    proof = None
+    if loading.verify and not loading.appended and loading.hashable:
+        proof = HashPlan(stream=False, source_rows=(_rows_sql(loading, loading.source, chunk),))
+    return replace(_job(loading, epoch, JobKind.COPY, chunk.key), **_sides(loading, chunk), hash=proof)
+
+
+def recheck_task(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> Task | None:
+    """Compare what earlier epochs finished with this epoch's snapshot; None where it cannot be compared."""
+    chunks = [c for c in loading.chunks if c.key in done]
+    if not chunks or loading.appended:
+        return None
+    if not loading.split:
+        return _check_task(loading, epoch, chunks[0], _whole_hash(loading))
+    if not loading.hashable:
+        return None
+    plan = HashPlan(
+        stream=False,
+        source_rows=tuple(_rows_sql(loading, loading.source, c) for c in chunks),
+        target_rows=_rows_sql(loading, loading.target),
+    )
+    return _check_task(loading, epoch, chunks[0], plan)
+
+
+def final_check(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> Task | None:
+    """A split table's proof: the ranges' hashes, taken as they were read, against the whole target table."""
+    if not (loading.split and loading.verify and loading.hashable) or loading.appended:
+        return None
+    sums = [hashing.from_text(done[c.key].source_hash) for c in loading.chunks if done[c.key].source_hash]
+    known = (sum(s[0] for s in sums), sum(s[1] for s in sums)) if len(sums) == len(loading.chunks) else None
+    plan = HashPlan(
+        stream=False,
+        known_source=known,
+        source_rows=() if known else (_rows_sql(loading, loading.source),),
+        target_rows=_rows_sql(loading, loading.target),
+    )
+    return _check_task(loading, epoch, loading.chunks[0], plan)
+
+
+def _check_task(loading: Loading, epoch: Epoch, chunk: Chunk, plan: HashPlan) -> Task:
+    key = chunk.key if not loading.split else "all"
+    sides = _sides(loading, chunk)
+    job = replace(
+        _job(loading, epoch, JobKind.CHECK, key), source=sides["source"], target=sides["target"], hash=plan
+    )
+    return Task(job=job, table=loading.name, size=loading.source.bytes)
+
+
+def _whole_hash(loading: Loading) -> HashPlan:
+    rows = loading.hashable
+    return HashPlan(
+        stream=loading.same_text,
+        source_rows=(_rows_sql(loading, loading.source),) if rows else (),
+        target_rows=_rows_sql(loading, loading.target) if rows else "",
+    )
+
+
+def _rows_sql(loading: Loading, side: Table, chunk: Chunk | None = None) -> str:
+    agreed = loading.agreement
+    first, end = (chunk.first_page, chunk.end_page) if chunk and chunk.kind is ChunkKind.CTID else (0, None)
+    return row_hash_sql(
+        loading.columns,
+        side.name,
+        extended=agreed.extended,
+        float_binary=agreed.float_binary,
+        first_page=first,
+        end_page=end,
+        recode=agreed.source_recode if side is loading.source else agreed.target_recode,
+    )
+
+
+def _job(loading: Loading, epoch: Epoch, kind: JobKind, chunk: str) -> Job:
+    return Job(
+        run=epoch.run,
+        epoch=epoch.number,
+        kind=kind,
+        relation=str(loading.name),
+        chunk=chunk,
+        snapshot=epoch.snapshot,
+        marker=MARKER_UNLOGGED if loading.target.unlogged else MARKER,
+        replica_role=loading.replica_role,
+    )
+
+
+def _sides(loading: Loading, chunk: Chunk) -> dict[str, object]:
+    columns = tuple(c.name for c in loading.columns) or None
+    source = CopySide(
+        schema=loading.source.name.schema,
+        table=loading.source.name.name,
+        columns=columns,
+        format=loading.format,
+        encoding=loading.encodings[0],
+        query=statements.range_query(chunk, loading.columns),
+    )
+    target = replace(
+        source,
+        schema=loading.name.schema,
+        table=loading.name.name,
+        encoding=loading.encodings[1],
+        query=None,
+    )
+    if not loading.lock_per_chunk:
+        return {"source": source, "target": target}
+    return {
+        "source": source,
+        "target": target,
+        "lock_source": statements.lock_source(loading.source.name),
+        "filenode_sql": statements.filenode(loading.source.name),
+        "filenode": loading.source.filenode,
+    }
+
+
+def _readiness(loading: Loading, *, again: bool) -> Readiness:
+    if loading.appended:
+        return Readiness.KEEP
+    if loading.disposition == "truncate" or again:
+        return Readiness.TRUNCATE
+    return Readiness.MUST_BE_EMPTY
+
+
+def _emptying(loading: Loading, readiness: Readiness) -> dict[str, object]:
+    return {
+        "readiness": readiness,
+        "lock_target": statements.lock_target(loading.name),
+        "is_empty_sql": statements.is_empty(loading.name),
+        "truncate_sql": statements.truncate(loading.name),
+    }
+
+
+def _analyze(loading: Loading) -> Statement:
+    return Statement(name="analyze", sql=statements.analyze(loading.name))
+
+
+def total_bytes(chunks: Iterable[Chunk]) -> int:
+    """The estimate that progress is measured by."""
+    return sum(c.bytes for c in chunks)
+
+
+def chunks_by_table(chunks: Sequence[Chunk]) -> dict[Name, tuple[Chunk, ...]]:
+    """In the order of the plan."""
+    grouped: dict[Name, list[Chunk]] = {}
+    for chunk in chunks:
+        grouped.setdefault(chunk.table, []).append(chunk)
+    return {n: tuple(c) for n, c in grouped.items()}

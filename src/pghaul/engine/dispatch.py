@@ -1,0 +1,172 @@
+"""Hands jobs to the pool: largest first, each after what it depends on, again after a passing fault."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+
+from pghaul.engine.job import Job, JobResult
+from pghaul.engine.pool import WorkerPool
+from pghaul.model.errors import PghaulError, SnapshotLostError, StoppedError, TransientError
+from pghaul.model.table import Name
+
+LOOK = 0.1  # seconds between two looks at wishes and progress (10 Hz)
+# A frozen worker (stopped, swapped out) is killed after this many stall timeouts without a sign of life.
+FROZEN = 5
+
+
+@dataclass(kw_only=True, eq=False)
+class Task:
+    """A job and what it waits for."""
+
+    job: Job
+    table: Name
+    size: int  # estimated bytes: the order
+    after: list[Task] = field(default_factory=list)
+    attempts: int = 0
+    done: bool = False
+
+
+@dataclass(kw_only=True)
+class _Flight:
+    task: Task
+    slot: int
+    ticks: int = 0
+    seen: float = field(default_factory=time.monotonic)
+
+
+@dataclass(kw_only=True)
+class Hooks:
+    """What the dispatcher tells, and whom it asks."""
+
+    started: Callable[[Task], None]
+    finished: Callable[[Task, JobResult], None]
+    retried: Callable[[Task, PghaulError, float], None]
+    look: Callable[
+        [int], None
+    ]  # called ~10 times a second with the bytes in flight; may raise to end the run
+
+
+def delay(attempt: int) -> float:
+    """Exponential back-off with full jitter, 0.1 s … 15 s (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
+    return random.uniform(0.1, min(15.0, 0.2 * 2**attempt))  # noqa: S311
+
+
+class Dispatcher:
+    """Runs tasks to their end on a pool."""
+
+    def __init__(self, pool: WorkerPool, hooks: Hooks, *, retries: int, stall_timeout: float) -> None:
+        self._pool = pool
+        self._hooks = hooks
+        self._retries = retries
+        self._frozen = FROZEN * stall_timeout
+        self._order = itertools.count()
+        self._flying: dict[Future[JobResult], _Flight] = {}
+        self._ready: list[tuple[int, int, Task]] = []
+        self._later: list[tuple[float, int, Task]] = []
+        self._waiting: list[Task] = []
+
+    def run(self, tasks: Iterable[Task]) -> None:
+        """Return when all are done; raise the first error that is not to be tried again."""
+        self._waiting = list(tasks)
+        self._release()
+        while self._flying or self._ready or self._later:
+            self._fill()
+            done, _ = wait(self._flying, timeout=LOOK, return_when=FIRST_COMPLETED)
+            self._collect(done)
+            self._watch()
+            self._hooks.look(sum(self._pool.control.bytes(f.slot) for f in self._flying.values()))
+
+    def _release(self) -> None:
+        still = []
+        for task in self._waiting:
+            if all(t.done for t in task.after):
+                heapq.heappush(self._ready, (-task.size, next(self._order), task))
+            else:
+                still.append(task)
+        self._waiting = still
+
+    def _fill(self) -> None:
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            _, order, task = heapq.heappop(self._later)
+            heapq.heappush(self._ready, (-task.size, order, task))
+        free = set(range(self._pool.size)) - {f.slot for f in self._flying.values()}
+        while free and self._ready:
+            task = heapq.heappop(self._ready)[2]
+            self._launch(task, free.pop())
+        if not self._flying and self._later:
+            time.sleep(min(LOOK, max(0.0, self._later[0][0] - now)))
+
+    def _launch(self, task: Task, slot: int) -> None:
+        task.attempts += 1
+        try:
+            future = self._pool.submit(replace(task.job, slot=slot))
+        except BrokenProcessPool:
+            self._lost_worker()
+            future = self._pool.submit(replace(task.job, slot=slot))
+        self._flying[future] = _Flight(task=task, slot=slot)
+        self._hooks.started(task)
+
+    def _collect(self, done: Iterable[Future[JobResult]]) -> None:
+        for future in done:
+            flight = self._flying.pop(future, None)
+            if flight is None:
+                continue  # it went down with the pool, and is queued again
+            self._pool.control.clear(flight.slot)
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                self._again(flight.task, TransientError("a worker process has died"))
+                self._lost_worker()
+            except SnapshotLostError:
+                raise
+            except TransientError as exc:
+                self._again(flight.task, exc)
+            else:
+                flight.task.done = True
+                self._hooks.finished(flight.task, result)
+                if self._waiting:
+                    self._release()
+
+    def _again(self, task: Task, exc: TransientError) -> None:
+        if task.attempts > self._retries:
+            raise exc
+        pause = delay(task.attempts)
+        self._hooks.retried(task, exc, pause)
+        heapq.heappush(self._later, (time.monotonic() + pause, next(self._order), task))
+
+    def _lost_worker(self) -> None:
+        """The executor gives up all its processes when one dies; what flew with it is queued again."""
+        flights, self._flying = list(self._flying.values()), {}
+        for flight in flights:
+            self._again(flight.task, TransientError("its worker pool was rebuilt"))
+        self._pool.rebuild()
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        for flight in self._flying.values():
+            ticks = self._pool.control.ticks(flight.slot)
+            if ticks != flight.ticks:
+                flight.ticks, flight.seen = ticks, now
+        if any(now - f.seen > self._frozen for f in self._flying.values()):
+            self._lost_worker()
+
+    def stop(self, grace: float = 3.0) -> None:
+        """End what flies; nothing of it is counted."""
+        self._pool.control.stop()
+        done, _ = wait(self._flying, timeout=grace)
+        for future in done:
+            exc = future.exception()
+            if exc is not None and not isinstance(exc, (StoppedError, TransientError, BrokenProcessPool)):
+                self._hooks.retried(self._flying[future].task, _as_ours(exc), 0.0)
+
+
+def _as_ours(exc: BaseException) -> PghaulError:
+    return exc if isinstance(exc, PghaulError) else TransientError(str(exc))

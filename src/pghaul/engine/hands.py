@@ -1,0 +1,36 @@
+"""What a worker works with: its two connections, and a way of waiting for them that cannot hang."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import asyncpg
+
+from pghaul.engine.control import Control
+from pghaul.engine.watch import Probe, Pulse, watched
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Hands:
+    """What a job works with."""
+
+    source: asyncpg.Connection | None
+    target: asyncpg.Connection
+    control: Control
+    stall_timeout: float
+    source_probe: Probe
+    target_probe: Probe
+
+    async def waiting(self, work: Coroutine[Any, Any, T], pulse: Pulse | None = None) -> T:
+        """Await one statement or relay under watch."""
+        return await watched(
+            work,
+            pulse=pulse or Pulse(),
+            probes=(self.source_probe, self.target_probe),
+            control=self.control,
+            stall_timeout=self.stall_timeout,
+        )

@@ -1,0 +1,236 @@
+"""What each kind of job does. Everything that a chunk writes happens inside one transaction on the target."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+
+from pghaul.engine import hashing
+from pghaul.engine.hands import Hands
+from pghaul.engine.job import HashPlan, Job, JobKind, JobResult, Readiness
+from pghaul.engine.relay import Relayed, relay
+from pghaul.engine.streams import reading, writing
+from pghaul.engine.watch import Pulse
+from pghaul.model.errors import ShapeChangedError
+from pghaul.model.receipt import Proof, Receipt
+from pghaul.model.table import Name
+from pghaul.target import load
+
+
+async def perform(job: Job, hands: Hands) -> JobResult:
+    """Do the job. Raises driver errors as they are; the worker translates them."""
+    if job.kind is JobKind.CHECK:
+        return await _check(job, hands)
+    transaction = hands.target.transaction()
+    await hands.waiting(transaction.start())
+    try:
+        result = await _IN_TRANSACTION[job.kind](job, hands)
+    except asyncpg.UniqueViolationError as exc:
+        if exc.table_name != job.marker.removeprefix("pghaul."):
+            raise
+        await hands.waiting(transaction.rollback())
+        return await _adopt(job, hands)
+    await hands.waiting(transaction.commit())
+    return result
+
+
+async def _adopt(job: Job, hands: Hands) -> JobResult:
+    """The marker was there: an earlier try had committed, and its answer was lost."""
+    found = await load.find(hands.target, job.marker, job.run, job.relation, job.chunk)
+    receipt = _receipt(
+        job,
+        rows=found["rows"] or 0,
+        size=found["bytes"] or 0,
+        seconds=found["seconds"] or 0.0,
+        proof=Proof(found["proof"] or "count"),
+        source_hash=found["source_hash"] or "",
+        target_hash=found["target_hash"] or "",
+    )
+    return JobResult(receipt=receipt, adopted=True, agrees=receipt.agrees)
+
+
+async def _begin(job: Job, hands: Hands, *, forget: str | None, forget_all: bool = False) -> None:
+    await hands.waiting(load.own(hands.target, job.run, job.relation, job.epoch))
+    if forget is not None or forget_all:
+        await hands.waiting(load.unmark(hands.target, job.marker, job.run, job.relation, forget))
+    await hands.waiting(load.mark(hands.target, job.marker, job.run, job.relation, job.chunk, job.epoch))
+
+
+async def _ready(job: Job, hands: Hands) -> None:
+    if job.readiness is Readiness.KEEP:
+        return
+    await hands.waiting(
+        load.ready(
+            hands.target,
+            lock=job.lock_target,
+            is_empty=job.is_empty_sql,
+            truncate=job.truncate_sql,
+            must_be_empty=job.readiness is Readiness.MUST_BE_EMPTY,
+            relation=job.relation,
+        )
+    )
+
+
+async def _copy(job: Job, hands: Hands) -> JobResult:
+    started = time.monotonic()
+    await _begin(job, hands, forget=job.chunk if job.redo else None)
+    if job.replica_role:
+        await hands.waiting(hands.target.execute("SET LOCAL session_replication_role = replica"))
+    await _lock_source(job, hands)
+    await _ready(job, hands)
+    digest = hashlib.blake2b() if job.hash is not None and job.hash.stream else None
+    moved = await _relay(job, hands, digest)
+    proof, source_hash, target_hash = await _prove(job, hands, digest.hexdigest() if digest else "")
+    await _statements(job, hands)
+    receipt = _receipt(
+        job,
+        rows=moved.rows,
+        size=moved.bytes,
+        seconds=time.monotonic() - started,
+        proof=proof,
+        source_hash=source_hash,
+        target_hash=target_hash,
+    )
+    await _complete(receipt, job, hands)
+    return JobResult(receipt=receipt, agrees=receipt.agrees)
+
+
+async def _lock_source(job: Job, hands: Hands) -> None:
+    """With locks = chunk: a TRUNCATE or rewrite since the snapshot would read as 0 rows, without any error."""
+    if not job.lock_source or hands.source is None:
+        return
+    await hands.waiting(hands.source.execute(job.lock_source))
+    filenode = await hands.waiting(hands.source.fetchval(job.filenode_sql))
+    if filenode != job.filenode:
+        raise ShapeChangedError(
+            f"{job.relation} was truncated or rewritten on the source after the snapshot was taken",
+            advice="resume the run: it takes a new snapshot",
+        )
+
+
+async def _relay(job: Job, hands: Hands, digest: Any) -> Relayed:
+    source, target = job.source, job.target
+    if source is None or target is None or hands.source is None:
+        raise ValueError(f"a copy job without two sides: {job.relation} {job.chunk}")
+    pulse = Pulse()
+
+    def on_bytes(count: int) -> None:
+        pulse.beat()
+        hands.control.set_bytes(count)
+
+    return await hands.waiting(
+        relay(
+            reading(hands.source, source),
+            writing(hands.target, target, freeze=job.freeze),
+            on_bytes=on_bytes,
+            digest=digest,
+            where=f"{job.relation} {job.chunk}",
+        ),
+        pulse,
+    )
+
+
+async def _prove(job: Job, hands: Hands, stream: str) -> tuple[Proof, str, str]:
+    """Before the commit, so that the receipt is whole when the rows become visible."""
+    plan = job.hash
+    if plan is None:
+        return Proof.COUNT, "", ""
+    if plan.stream and job.target is not None:
+        back = await hashing.stream_hash(hands, hands.target, job.target)
+        if back == stream or not plan.target_rows:
+            return Proof.STREAM, stream, back
+    return await _prove_rows(plan, hands)
+
+
+async def _prove_rows(plan: HashPlan, hands: Hands) -> tuple[Proof, str, str]:
+    source = plan.known_source or await hashing.row_sum(hands, hands.source, plan.source_rows)
+    if not plan.target_rows:  # a range: the target is compared when the whole table is there
+        return Proof.ROWS, hashing.as_text(source), ""
+    target = await hashing.row_sum(hands, hands.target, (plan.target_rows,))
+    return Proof.ROWS, hashing.as_text(source), hashing.as_text(target)
+
+
+async def _step(job: Job, hands: Hands) -> JobResult:
+    started = time.monotonic()
+    await _begin(job, hands, forget=job.chunk if job.redo else None)
+    await _ready(job, hands)
+    await _statements(job, hands)
+    receipt = _receipt(job, seconds=time.monotonic() - started)
+    await _complete(receipt, job, hands)
+    return JobResult(receipt=receipt)
+
+
+async def _make_ready(job: Job, hands: Hands) -> JobResult:
+    """Empty a table that several chunks will fill, and forget what an earlier start of it had finished."""
+    await _begin(job, hands, forget=None, forget_all=True)
+    await _ready(job, hands)
+    receipt = _receipt(job)
+    await _complete(receipt, job, hands)
+    return JobResult(receipt=receipt)
+
+
+async def _check(job: Job, hands: Hands) -> JobResult:
+    """Compare what is there under this snapshot: streams first, where both sides are whole tables."""
+    started = time.monotonic()
+    plan = job.hash
+    if plan is None:
+        raise ValueError("a check without a plan for its hashes")
+    proof, source_hash, target_hash = Proof.STREAM, "", "-"
+    if plan.stream and job.source is not None and job.target is not None:
+        source_hash = await hashing.stream_hash(hands, hands.source, job.source)
+        target_hash = await hashing.stream_hash(hands, hands.target, job.target)
+    if source_hash != target_hash and plan.target_rows:
+        proof, source_hash, target_hash = await _prove_rows(plan, hands)
+    rows = int(target_hash.partition(":")[0]) if proof is Proof.ROWS else 0
+    receipt = _receipt(
+        job,
+        rows=rows,
+        seconds=time.monotonic() - started,
+        proof=proof,
+        source_hash=source_hash,
+        target_hash=target_hash,
+    )
+    return JobResult(receipt=receipt, agrees=source_hash == target_hash)
+
+
+async def _statements(job: Job, hands: Hands) -> None:
+    for statement in job.statements:
+        if statement.exists and await hands.waiting(hands.target.fetchval(statement.exists)):
+            continue
+        await hands.waiting(hands.target.execute(statement.sql))
+
+
+async def _complete(receipt: Receipt, job: Job, hands: Hands) -> None:
+    await hands.waiting(
+        load.complete(
+            hands.target,
+            job.marker,
+            job.run,
+            job.relation,
+            job.chunk,
+            rows=receipt.rows,
+            size=receipt.bytes,
+            seconds=receipt.seconds,
+            proof=receipt.proof.value,
+            source_hash=receipt.source_hash,
+            target_hash=receipt.target_hash,
+        )
+    )
+
+
+def _receipt(job: Job, **facts: Any) -> Receipt:
+    schema, name = (job.target.schema, job.target.table) if job.target else ("", job.relation)
+    blank = Receipt(table=Name(schema, name), chunk=job.chunk, rows=0, bytes=0, seconds=0.0, epoch=job.epoch)
+    return replace(blank, **{("bytes" if k == "size" else k): v for k, v in facts.items()})
+
+
+_IN_TRANSACTION: dict[JobKind, Callable[[Job, Hands], Awaitable[JobResult]]] = {
+    JobKind.COPY: _copy,
+    JobKind.READY: _make_ready,
+    JobKind.STEP: _step,
+}

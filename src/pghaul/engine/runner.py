@@ -1,0 +1,112 @@
+"""Runs a plan to its end over as many attempts as it takes, and leaves nothing of itself behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pghaul.engine.attempt import Attempt, Order
+from pghaul.engine.dispatch import delay
+from pghaul.engine.journal import Journal
+from pghaul.engine.manifest import Manifest
+from pghaul.engine.preflight import Ask
+from pghaul.engine.report import Reporter
+from pghaul.engine.scene import application_name
+from pghaul.model.errors import PghaulError, StoppedError, TransientError
+from pghaul.model.event import EventKind, Listener
+from pghaul.model.plan import Plan
+from pghaul.model.profile import Endpoint
+from pghaul.model.run import Run, RunState, Wish
+from pghaul.postgres.session import connect, terminate_sessions
+
+NAP = 0.1  # seconds between looks at the wish to stop, while waiting for a server to come back
+
+
+class Runner:
+    """One run. `manifest` None: a new one; else what `create_run` recorded, and this is a resume."""
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        plan: Plan,
+        source: Endpoint,
+        target: Endpoint,
+        journal: Journal,
+        listener: Listener,
+        manifest: Manifest | None = None,
+        trust_ledger: bool = False,
+        ask: Ask | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._order = Order(
+            run=run.id, plan=plan, source=source, target=target, trust_ledger=trust_ledger, ask=ask
+        )
+        self._manifest = manifest
+        self._report = Reporter(replace(run, pid=os.getpid()), plan, journal, listener, stop)
+        if manifest is not None:
+            self._report.begin(manifest)
+            journal.set_wish(run.id, Wish.NONE)
+
+    def execute(self) -> Run:
+        """Return the run as it ended (DONE or DIFFERENT); raise PghaulError after saving it as STOPPED or FAILED."""
+        try:
+            agrees = self._attempts()
+        except (StoppedError, KeyboardInterrupt):
+            self._sweep()
+            self._report.end(RunState.STOPPED)
+            raise
+        except PghaulError as exc:
+            self._sweep()
+            self._report.end(RunState.FAILED, str(exc))
+            raise
+        self._report.end(RunState.DONE if agrees else RunState.DIFFERENT)
+        return self._report.run
+
+    def _attempts(self) -> bool:
+        failures = 0
+        while True:
+            attempt = Attempt(self._order, self._manifest, self._report)
+            before = self._report.moved_at
+            try:
+                return attempt.perform()
+            except TransientError as exc:
+                self._manifest = attempt.manifest
+                failures = 1 if self._report.moved_at > before else failures + 1
+                self._wait(exc, failures)
+
+    def _wait(self, exc: TransientError, failures: int) -> None:
+        """Back off before the next attempt; raise `exc` when there was no progress for too long."""
+        patience = self._order.plan.options.give_up_after
+        if time.monotonic() - self._report.moved_at > patience:
+            raise exc
+        pause = delay(failures)
+        self._report.emit(
+            EventKind.WARNING,
+            message=f"{exc}; a new attempt in {pause:.1f} s",
+            data={"sqlstate": exc.sqlstate, "wait": round(pause, 2)},
+        )
+        until = time.monotonic() + pause
+        while time.monotonic() < until:
+            self._report.check_wish()
+            time.sleep(NAP)
+
+    def _sweep(self) -> None:
+        """A cancel may never have reached a server: end what of ours is still there, as far as that is possible."""
+        options = self._order.plan.options
+        name = application_name(self._order.run, self._report.run.epoch, "sweep")
+        for endpoint, role in ((self._order.source, "source"), (self._order.target, "target")):
+            with (
+                contextlib.suppress(PghaulError),
+                connect(
+                    endpoint,
+                    application_name=name,
+                    role=role,
+                    stall_timeout=min(5.0, options.stall_timeout),
+                    lock_timeout=options.lock_timeout,
+                ) as session,
+            ):
+                terminate_sessions(session, f"pghaul/{self._order.run}/")

@@ -1,0 +1,137 @@
+"""Both servers as an attempt finds them: sessions, the snapshot, and the selected tables described under it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pghaul.engine.manifest import Manifest
+from pghaul.engine.worker import WorkerConfig
+from pghaul.model.errors import EndpointChangedError, ShapeChangedError
+from pghaul.model.plan import Plan
+from pghaul.model.profile import Endpoint
+from pghaul.model.table import Name, Table
+from pghaul.postgres.catalog import describe, select
+from pghaul.postgres.session import Session, connect, terminate_sessions
+from pghaul.postgres.settings import settings
+from pghaul.sources.postgresql import Snapshot, acquire
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """What an attempt stands on. `gone` were planned and are no longer on the source."""
+
+    source: Session
+    target: Session
+    snapshot: Snapshot
+    tables: Mapping[Name, Table]
+    gone: tuple[Name, ...]
+
+
+def application_name(run: str, epoch: int, part: str) -> str:
+    """Carried by every session of ours, so that a resume finds the old ones (at most 63 bytes)."""
+    return f"pghaul/{run}/{epoch}/{part}"
+
+
+@contextlib.contextmanager
+def opened(
+    run: str, epoch: int, plan: Plan, source: Endpoint, target: Endpoint, manifest: Manifest | None
+) -> Iterator[Scene]:
+    """Connect to both, lock, take the snapshot, describe. Everything is let go at the end, whatever happens."""
+    options = plan.options
+    name = application_name(run, epoch, "leader")
+    with contextlib.ExitStack() as stack:
+        here, there = (
+            stack.enter_context(
+                connect(
+                    endpoint,
+                    application_name=name,
+                    role=role,
+                    stall_timeout=options.stall_timeout,
+                    lock_timeout=options.lock_timeout,
+                )
+            )
+            for endpoint, role in ((source, "source"), (target, "target"))
+        )
+        if manifest is not None:
+            _same_endpoints(manifest, here, there)
+            terminate_sessions(here, f"pghaul/{run}/")
+        names = _names(here, plan, manifest)
+        gone = tuple(t.name for t in manifest.tables if t.name not in names) if manifest else ()
+        snapshot = acquire(here, names, locks=options.locks)
+        stack.callback(snapshot.release)
+        tables = describe(here, names)
+        yield Scene(source=here, target=there, snapshot=snapshot, tables=tables, gone=gone)
+
+
+def _names(session: Session, plan: Plan, manifest: Manifest | None) -> list[Name]:
+    if manifest is None:
+        return select(session, [s.name for s in plan.tables])
+    planned = [t.name for t in manifest.tables]
+    there = describe(session, planned)
+    return [n for n in planned if n in there]
+
+
+def _same_endpoints(manifest: Manifest, source: Session, target: Session) -> None:
+    for side, planned, found in zip(
+        ("source", "target"),
+        manifest.identities,
+        (source.server.identity, target.server.identity),
+        strict=True,
+    ):
+        if planned != found:
+            raise EndpointChangedError(
+                f"the {side} is not the database that the run began with",
+                where=side,
+                advice="check host, port and database name; for another database start a new run",
+            )
+
+
+def added_columns(manifest: Manifest, tables: Mapping[Name, Table]) -> Iterator[tuple[Name, str]]:
+    """Columns that appeared on the source since the plan: not carried, and named."""
+    for planned in manifest.tables:
+        now = tables.get(planned.name)
+        if now is not None:
+            known = {c.name for c in planned.columns}
+            yield from ((now.name, c.name) for c in now.copied_columns if c.name not in known)
+
+
+def with_planned_columns(manifest: Manifest, tables: Mapping[Name, Table]) -> dict[Name, Table]:
+    """The tables as they are now, with the columns of the plan. ShapeChangedError where one is missing."""
+    out: dict[Name, Table] = {}
+    for planned in manifest.tables:
+        now = tables.get(planned.name)
+        if now is None:
+            continue
+        columns = {c.name: c for c in now.columns}
+        for column in planned.copied_columns:
+            if column.name not in columns:
+                raise ShapeChangedError(
+                    f"{planned.name} has lost its column {column.name} since the run began",
+                    advice="start a new run",
+                )
+        out[now.name] = _only(now, [columns[c.name] for c in planned.columns if c.name in columns])
+    return out
+
+
+def _only(table: Table, columns: Sequence[object]) -> Table:
+    return replace(table, columns=tuple(columns))  # type: ignore[arg-type]
+
+
+def worker_config(
+    run: str, epoch: int, plan: Plan, scene: Scene, source: Endpoint, target: Endpoint
+) -> WorkerConfig:
+    """What every worker of this epoch gets, secrets included."""
+    here, there = scene.source.server.capabilities, scene.target.server.capabilities
+    lock = plan.options.lock_timeout
+    return WorkerConfig(
+        source=source,
+        target=target,
+        source_settings=tuple(settings(here, "source", lock_timeout=lock)),
+        target_settings=tuple(settings(there, "target", lock_timeout=lock)),
+        source_wait_events=here.wait_events,
+        target_wait_events=there.wait_events,
+        application_name=application_name(run, epoch, "worker"),
+        stall_timeout=plan.options.stall_timeout,
+    )

@@ -1,0 +1,181 @@
+"""The process that does a job: its connections, its one event loop, and its end when its parent dies.
+
+Imports stay light here (asyncpg and the model): every worker pays for them in memory and in the time to its first byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from pghaul.engine.control import Control
+from pghaul.engine.hands import Hands
+from pghaul.engine.job import Job, JobResult
+from pghaul.engine.perform import perform
+from pghaul.model.errors import PghaulError, SnapshotLostError
+from pghaul.model.profile import Endpoint
+from pghaul.postgres import relay_connection
+from pghaul.postgres.sqlstate import is_snapshot_lost, translate
+
+SNAPSHOT_ID = re.compile(r"[0-9A-Fa-f-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerConfig:
+    """Comes once, by the initialiser: the secrets are in it, and in no job."""
+
+    source: Endpoint
+    target: Endpoint
+    source_settings: tuple[tuple[str, str], ...]
+    target_settings: tuple[tuple[str, str], ...]
+    source_wait_events: bool
+    target_wait_events: bool
+    application_name: str
+    stall_timeout: float
+
+
+class Worker:
+    """One process's connections, kept from job to job; after any error both are thrown away."""
+
+    def __init__(self, config: WorkerConfig, control: Control) -> None:
+        self.config = config
+        self.control = control
+        self.loop = asyncio.new_event_loop()
+        self._source: asyncpg.Connection | None = None
+        self._target: asyncpg.Connection | None = None
+        self._snapshot = ""
+
+    def run(self, job: Job) -> JobResult:
+        """Do one job. Raises only PghaulError: driver errors do not travel between processes."""
+        self.control.take(job.slot)
+        return self.loop.run_until_complete(self._run(job))
+
+    async def _run(self, job: Job) -> JobResult:
+        try:
+            hands = await self._hands(job)
+            return await perform(job, hands)
+        except PghaulError:
+            await self._drop()
+            raise
+        except Exception as exc:  # noqa: BLE001
+            await self._drop()
+            raise translate(exc, where=f"{job.relation} {job.chunk}") from None
+
+    async def _hands(self, job: Job) -> Hands:
+        c = self.config
+        if job.source is not None or job.hash is not None:
+            await self._see(job.snapshot)
+        if self._target is None or self._target.is_closed():
+            self._target = await relay_connection.open_connection(
+                c.target, application_name=c.application_name, settings=c.target_settings
+            )
+        return Hands(
+            source=self._source,
+            target=self._target,
+            control=self.control,
+            stall_timeout=c.stall_timeout,
+            source_probe=_probe(c.source, self._source, wait_events=c.source_wait_events),
+            target_probe=_probe(c.target, self._target, wait_events=c.target_wait_events),
+        )
+
+    async def _see(self, snapshot: str) -> None:
+        """A source connection inside a transaction that sees exactly this snapshot."""
+        if self._source is not None and not self._source.is_closed() and self._snapshot == snapshot:
+            return
+        await _close(self._source)
+        c = self.config
+        self._source = await relay_connection.open_connection(
+            c.source, application_name=c.application_name, settings=c.source_settings
+        )
+        if not SNAPSHOT_ID.fullmatch(snapshot):
+            raise SnapshotLostError(f"not a snapshot: {snapshot!r}")
+        await self._source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            await self._source.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        except asyncpg.PostgresError as exc:
+            if is_snapshot_lost(exc):
+                raise SnapshotLostError("the session that exported the snapshot has ended") from exc
+            raise
+        self._snapshot = snapshot
+
+    async def _drop(self) -> None:
+        source, target = self._source, self._target
+        self._source = self._target = None
+        self._snapshot = ""
+        await asyncio.gather(_close(source), _close(target))
+
+
+def _probe(
+    endpoint: Endpoint, connection: asyncpg.Connection | None, *, wait_events: bool
+) -> Callable[[], Awaitable[bool]]:
+    async def probe() -> bool:
+        if connection is None or connection.is_closed():
+            return False
+        return await relay_connection.is_working(
+            endpoint, connection.get_server_pid(), wait_events=wait_events
+        )
+
+    return probe
+
+
+async def _close(connection: asyncpg.Connection | None) -> None:
+    """Politely (a cancel that is on its way has to arrive), but not for long."""
+    if connection is None or connection.is_closed():
+        return
+    with contextlib.suppress(Exception):
+        await connection.close(timeout=1.0)
+    if not connection.is_closed():
+        connection.terminate()
+
+
+_worker: Worker | None = None
+
+
+def start(config: WorkerConfig, control: Control) -> None:
+    """The pool's initialiser."""
+    global _worker  # noqa: PLW0603
+    # Ctrl-C reaches the whole process group; the runner alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    _worker = Worker(config, control)
+
+
+def work(job: Job) -> JobResult:
+    """The pool's function: the same on any executor."""
+    if _worker is None:
+        raise RuntimeError("the worker was not started by its initialiser")
+    return _worker.run(job)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="parent-watch").start()
+
+
+def peak_rss() -> int:
+    """Peak resident bytes of this process; 0 where the platform does not say (Windows)."""
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:
+        return 0
+    peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) * (1 if sys.platform == "darwin" else 1024)
