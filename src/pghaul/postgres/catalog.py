@@ -1,0 +1,199 @@
+"""What the catalogues say of relations: chosen by pattern, described set-wise.
+
+Both servers are described here, by the same four queries whatever the number of tables, so that source and
+target can be compared field by field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any
+
+from pghaul.model.errors import NotFoundError, PlanError
+from pghaul.model.table import Column, Index, Name, RelationKind, Table
+from pghaul.postgres.catalog_sql import CANDIDATES, INDEXES, INHERITANCE, TYPES, columns_sql, relations_sql
+from pghaul.postgres.formats import TypeFacts, TypeRow, type_facts
+
+if TYPE_CHECKING:
+    from pghaul.postgres.session import Session
+
+NO_FACTS = TypeFacts(portable_binary=False, holds_float=False, send_function="")
+
+
+def select(session: Session, patterns: Sequence[str]) -> list[Name]:
+    """Names that match, parents before their children; shell wildcards, no schema means public.
+
+    A partition root or an inheritance parent brings its descendants. Raises PlanError for an empty pattern
+    and NotFoundError, with the nearest name, for one that matches nothing.
+    """
+    rows = session.rows(CANDIDATES)
+    names = {oid: Name(schema, name) for oid, schema, name, _ in rows}
+    members = {oid for oid, _, _, member in rows if member}
+    chosen: set[int] = set()
+    for pattern in patterns:
+        chosen |= _matching(pattern, names, members)
+    depths = _descend(chosen, session.rows(INHERITANCE))
+    return [
+        names[oid] for oid in sorted(depths.keys() & names.keys(), key=lambda oid: (depths[oid], names[oid]))
+    ]
+
+
+def _matching(pattern: str, names: Mapping[int, Name], members: set[int]) -> set[int]:
+    """An exact name wins over the wildcards that it may contain; extensions' tables only count when exact."""
+    text = pattern if "." in pattern else f"public.{pattern}"
+    if not all(text.partition(".")[::2]):
+        raise PlanError(f"'{pattern}' is not a table's name", advice="write it as schema.table")
+    exact = {oid for oid, name in names.items() if str(name) == text}
+    if exact:
+        return exact
+    schema, _, name = text.partition(".")
+    like_schema, like_name = re.compile(translate(schema)), re.compile(translate(name))
+    found = {
+        oid
+        for oid, n in names.items()
+        if oid not in members and like_schema.match(n.schema) and like_name.match(n.name)
+    }
+    if not found:
+        raise NotFoundError(f"no table matches '{pattern}'", advice=_nearest(text, names.values()))
+    return found
+
+
+def _nearest(text: str, names: Iterable[Name]) -> str:
+    near = get_close_matches(text, [str(n) for n in names], n=1, cutoff=0.5)
+    return (
+        f"did you mean {near[0]}?"
+        if near
+        else "patterns are schema.table with * and ?; alone, public is meant"
+    )
+
+
+def _descend(chosen: set[int], inheritance: Sequence[tuple[Any, ...]]) -> dict[int, int]:
+    """The chosen and all their descendants, each with its depth below what was chosen."""
+    children = defaultdict(list)
+    for parent, child in inheritance:
+        children[parent].append(child)
+    depths = dict.fromkeys(chosen, 0)
+    todo = list(chosen)
+    while todo:
+        parent = todo.pop()
+        for child in children[parent]:
+            if depths.get(child, -1) <= depths[parent]:
+                depths[child] = depths[parent] + 1
+                todo.append(child)
+    return depths
+
+
+def describe(session: Session, names: Sequence[Name]) -> dict[Name, Table]:
+    """What is there of these relations; missing ones are absent. Four queries, however many names."""
+    capable = session.server.capabilities
+    wanted = ([n.schema for n in names], [n.name for n in names])
+    relations = session.rows(relations_sql(capable), wanted)
+    oids = [row[0] for row in relations]
+    columns = session.rows(columns_sql(capable), (oids,))
+    facts = _facts(session, {row[2] for row in columns})
+    columns_of = _columns(columns, facts)
+    indexes_of = _indexes(session.rows(INDEXES, (oids,)))
+    tables = [
+        _table(row, columns_of.get(row[0], ()), indexes_of.get(row[0], ()), capable.reltuples_unknown)
+        for row in relations
+    ]
+    return {t.name: t for t in tables}
+
+
+def _facts(session: Session, types: set[int]) -> dict[int, TypeFacts]:
+    return type_facts(
+        {
+            oid: TypeRow(
+                oid=oid,
+                schema=schema,
+                name=name,
+                kind=kind,
+                array=array,
+                refs=tuple(refs),
+                send_function=send,
+            )
+            for oid, schema, name, kind, array, refs, send in session.rows(TYPES, (sorted(types),))
+        }
+    )
+
+
+def _columns(
+    rows: Sequence[tuple[Any, ...]], facts: Mapping[int, TypeFacts]
+) -> dict[int, tuple[Column, ...]]:
+    """Columns per relation. Equal columns share one object: ten thousand leaves have the same few."""
+    shared: dict[tuple[Any, ...], Column] = {}
+    columns = defaultdict(list)
+    for relation, *described in rows:
+        key = tuple(described)
+        if key not in shared:
+            shared[key] = _column(key, facts.get(key[1], NO_FACTS))
+        columns[relation].append(shared[key])
+    return {relation: tuple(found) for relation, found in columns.items()}
+
+
+def _column(row: tuple[Any, ...], facts: TypeFacts) -> Column:
+    name, oid, type_name, not_null, generated, identity = row
+    return Column(
+        name=name,
+        type=type_name,
+        type_oid=oid,
+        not_null=not_null,
+        generated=generated,
+        identity=identity,
+        portable_binary=facts.portable_binary,
+        holds_float=facts.holds_float,
+        send_function=facts.send_function,
+    )
+
+
+def _indexes(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Index, ...]]:
+    indexes = defaultdict(list)
+    for relation, name, definition, unique, constraint, constraint_definition, kind in rows:
+        indexes[relation].append(
+            Index(
+                name=name,
+                definition=definition,
+                unique=unique,
+                constraint=constraint,
+                constraint_definition=constraint_definition,
+                constraint_kind=kind,
+            )
+        )
+    return {relation: tuple(found) for relation, found in indexes.items()}
+
+
+def _table(
+    row: tuple[Any, ...], columns: tuple[Column, ...], indexes: tuple[Index, ...], reltuples_unknown: bool
+) -> Table:
+    (oid, schema, name, kind, unlogged, parent_schema, parent_name, partition, has_children) = row[:9]
+    (size, block, reltuples, relpages, filenode, row_security, row_triggers) = row[9:]
+    return Table(
+        name=Name(schema, name),
+        oid=oid,
+        kind=RelationKind(kind),
+        columns=columns,
+        parent=Name(parent_schema, parent_name) if parent_name is not None else None,
+        partition=partition,
+        has_children=has_children,
+        pages=size // block,
+        bytes=size,
+        rows=_rows(reltuples, relpages, size // block, reltuples_unknown),
+        unlogged=unlogged,
+        filenode=filenode,
+        row_security=row_security,
+        row_triggers=row_triggers,
+        indexes=indexes,
+    )
+
+
+def _rows(reltuples: float, relpages: int, pages: int, reltuples_unknown: bool) -> int | None:
+    """The planner's own estimate: the density of the last ANALYZE times today's pages."""
+    if pages == 0:
+        return 0
+    if reltuples < 0 or (reltuples == 0 and (relpages == 0 or not reltuples_unknown)):
+        return None
+    return round(reltuples / relpages * pages) if relpages else None

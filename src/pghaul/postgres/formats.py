@@ -1,0 +1,150 @@
+"""Text or binary, and in which encoding: decided here alone, from what both catalogues say.
+
+Binary COPY carries no types, so it is only right where a type's binary form is the same on both servers. Text
+is always right, but costs the servers more: for narrow rows of int8 and varchar binary is at least as fast
+and cheaper for both. So AUTO takes binary wherever it is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pghaul.model.errors import NotSupportedError, ShapeChangedError
+from pghaul.model.plan import Format
+from pghaul.model.table import Table
+
+if TYPE_CHECKING:
+    from pghaul.postgres.session import Server
+
+# Built-in types whose binary form holds no oid, no locale and no number made by the server, 9.3 to 18.
+PORTABLE = frozenset(
+    """
+    bool int2 int4 int8 float4 float8 numeric text varchar bpchar name char bytea bit varbit uuid json jsonb
+    date time timetz timestamp timestamptz interval inet cidr macaddr macaddr8
+    point lseg box path polygon circle line
+    int4multirange int8multirange nummultirange datemultirange tsmultirange tstzmultirange
+    """.split()  # noqa: SIM905 - a table of names reads better
+)
+# Built-in types whose text holds floats.
+FLOATING = frozenset({"float4", "float8", "point", "lseg", "box", "path", "polygon", "circle", "line"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeRow:
+    """One row of pg_type; `refs` are the types it is made of (base, element, subtype or attributes)."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str  # typtype: b c d e r m
+    array: bool
+    refs: tuple[int, ...]
+    send_function: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeFacts:
+    """What Column says of its type."""
+
+    portable_binary: bool
+    holds_float: bool
+    send_function: str
+
+
+def type_facts(types: Mapping[int, TypeRow]) -> dict[int, TypeFacts]:
+    """Facts of every type, resolved through domains, arrays, ranges and composites."""
+    return {
+        oid: TypeFacts(
+            portable_binary=_portable(row, types),
+            holds_float=any(_built_in(t) and t.name in FLOATING for t in _parts(row, types)),
+            send_function=row.send_function,
+        )
+        for oid, row in types.items()
+    }
+
+
+def _built_in(row: TypeRow) -> bool:
+    return row.schema == "pg_catalog"
+
+
+def _parts(row: TypeRow, types: Mapping[int, TypeRow]) -> Iterator[TypeRow]:
+    """The type and everything it is made of; a composite may hold arrays of itself."""
+    seen: set[int] = set()
+    todo = [row]
+    while todo:
+        part = todo.pop()
+        if part.oid not in seen:
+            seen.add(part.oid)
+            yield part
+            todo += [types[ref] for ref in part.refs if ref in types]
+
+
+def _portable(row: TypeRow, types: Mapping[int, TypeRow]) -> bool:
+    parts = [types[ref] for ref in row.refs if ref in types]
+    if row.array:  # array_send writes the element's oid: the same everywhere for built-in types only
+        return bool(parts) and all(_built_in(p) and p.kind in "brm" and _portable(p, types) for p in parts)
+    match row.kind:
+        case "b" | "m":  # a user's multirange goes as text: rare, and its range is not known before 14
+            return _built_in(row) and row.name in PORTABLE
+        case "e":  # its label, as text
+            return True
+        case "d" | "r":  # as its base; ranges write bounds without oids
+            return bool(parts) and all(_portable(p, types) for p in parts)
+        case _:  # record_send writes its attributes' oids
+            return False
+
+
+def choose_format(
+    option: Format,
+    source: Table,
+    target: Table,
+    source_server: Server,
+    target_server: Server,
+    encoding: str | None,
+) -> Literal["text", "binary"]:
+    """The format of COPY for this pair; NotSupportedError names what forbids an explicit `binary`."""
+    if option is Format.TEXT:
+        return "text"
+    obstacles = [
+        *_server_obstacles(source_server, target_server, encoding),
+        *_column_obstacles(source, target),
+    ]
+    if not obstacles:
+        return "binary"
+    if option is Format.BINARY:
+        raise NotSupportedError(
+            f"{source.name} cannot be copied in binary: {'; '.join(obstacles)}",
+            advice="use format = auto or text for this table",
+        )
+    return "text"
+
+
+def _server_obstacles(source: Server, target: Server, encoding: str | None) -> Iterator[str]:
+    if encoding is not None or source.encoding != "UTF8" or target.encoding != "UTF8":
+        yield f"the encodings are {encoding or source.encoding} and {target.encoding}, not both UTF8"
+    if source.integer_datetimes != target.integer_datetimes:
+        yield "one server keeps times as floats (integer_datetimes)"
+
+
+def _column_obstacles(source: Table, target: Table) -> Iterator[str]:
+    there = {c.name: c for c in target.columns}
+    for column in source.copied_columns:
+        other = there.get(column.name)
+        if other is None:
+            raise ShapeChangedError(f"the target's {target.name} has no column {column.name}")
+        if column.type != other.type:
+            yield f"column {column.name} is {column.type} here and {other.type} there"
+        elif not (column.portable_binary and other.portable_binary):
+            yield f"column {column.name} ({column.type}) has no binary form that both servers share"
+
+
+def copy_encoding(source_server: Server, plan_encoding: str | None) -> tuple[str, str]:
+    """ENCODING of COPY TO on the source, and of COPY FROM on the target.
+
+    The source hands its bytes out untouched and the target converts once; a SQL_ASCII source's bytes
+    are what the plan says they are.
+    """
+    own = source_server.encoding
+    return own, plan_encoding if own == "SQL_ASCII" and plan_encoding else own

@@ -1,0 +1,176 @@
+"""PostgreSQL as a source: one snapshot for all readers, chunks from estimates, and what stays behind.
+
+A snapshot does not see through TRUNCATE or a rewrite, so every table is locked ACCESS SHARE before it is
+taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from psycopg.sql import SQL, Identifier
+
+from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.errors import AccessError, NotFoundError, NotSupportedError, PghaulError, SnapshotLostError
+from pghaul.model.plan import Locks
+from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.sources._postgresql_sql import LOCK, WANTED, left_behind_sql
+
+if TYPE_CHECKING:
+    from pghaul.postgres.session import Session
+    from pghaul.postgres.versions import Capabilities
+
+LOCK_BATCH = 500  # tables per LOCK statement: few round trips, and statements that a log can hold
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+EXPORT = "SELECT pg_catalog.pg_export_snapshot()"
+
+
+class Snapshot:
+    """An open transaction of `session` whose snapshot all readers share; its locks hold until release()."""
+
+    def __init__(self, session: Session, identifier: str) -> None:
+        self.session = session
+        self.id = identifier
+
+    @classmethod
+    def acquire(cls, session: Session, tables: Sequence[Name], *, locks: Locks) -> Snapshot:
+        """Lock the tables (unless `locks` is CHUNK), then export the snapshot.
+
+        Describe the tables after this: only then can nobody change them. Raises AccessError for tables that
+        may not be read, NotSupportedError where the server cannot do it.
+        """
+        _refuse_standby(session)
+        lockable = _readable(session, tables)
+        if locks is Locks.RUN:
+            _refuse_too_many(session, len(lockable))
+        session.execute(BEGIN)
+        try:
+            if locks is Locks.RUN:
+                _lock(session, lockable)
+            return cls(session, str(session.value(EXPORT)))
+        except PghaulError:
+            _roll_back(session)
+            raise
+
+    def check(self) -> None:
+        """Raise SnapshotLostError when the session that holds the snapshot is gone."""
+        if self.session.closed:
+            raise SnapshotLostError("the session that held the snapshot was closed")
+        try:
+            self.session.value("SELECT 1")
+        except PghaulError as exc:
+            raise SnapshotLostError(
+                f"the session that held the snapshot is lost: {exc.message}",
+                where=exc.where,
+                sqlstate=exc.sqlstate,
+            ) from exc
+
+    def release(self) -> None:
+        """End the transaction and free its locks; nothing happens the second time."""
+        _roll_back(self.session)
+
+
+def _roll_back(session: Session) -> None:
+    if session.closed:
+        return
+    try:
+        session.execute("ROLLBACK")
+    except PghaulError:  # the server is gone, and the locks with it
+        session.close()
+
+
+def _refuse_standby(session: Session) -> None:
+    server = session.server
+    if server.in_recovery and not server.capabilities.snapshot_on_standby:
+        raise NotSupportedError(
+            f"a standby of PostgreSQL {server.version} cannot export a snapshot",
+            where=server.database,
+            advice="read from the primary, or promote a copy of the standby",
+        )
+
+
+def _readable(session: Session, tables: Sequence[Name]) -> list[Name]:
+    """The tables that can be locked: foreign ones cannot. AccessError names those that may not be read."""
+    capable = session.server.capabilities
+    rows = session.rows(WANTED[capable.row_security], ([t.schema for t in tables], [t.name for t in tables]))
+    found = {Name(schema, name): (kind, may, hides) for schema, name, kind, may, hides in rows}
+    if missing := [t for t in tables if t not in found]:
+        raise NotFoundError(f"gone from the source: {_listed(missing)}", advice="plan again")
+    if denied := [t for t, (_, may, _) in found.items() if not may]:
+        raise AccessError(
+            f"{session.server.user} may not read {_listed(denied)}",
+            where=session.server.database,
+            advice=f"GRANT SELECT on it to {session.server.user}, and USAGE on its schema",
+            sqlstate="42501",
+        )
+    if hiding := [t for t, (_, _, hides) in found.items() if hides]:
+        raise AccessError(
+            f"row security hides rows of {_listed(hiding)} from {session.server.user}",
+            where=session.server.database,
+            advice="use the owner, a superuser or a role with BYPASSRLS",
+        )
+    return [t for t in tables if found[t][0] != RelationKind.FOREIGN.value]
+
+
+def _listed(names: Sequence[Name], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(str(n) for n in names[:most]) + more
+
+
+def _refuse_too_many(session: Session, count: int) -> None:
+    """Half of the server's lock table at most: the other half is everybody else's."""
+    safe = session.server.max_locks // 2
+    if count > safe:
+        raise NotSupportedError(
+            f"{count} tables need as many locks, and this server has room for about {safe} of them",
+            where=session.server.database,
+            advice="use --locks chunk, or raise max_locks_per_transaction on the source",
+        )
+
+
+def _lock(session: Session, tables: Sequence[Name]) -> None:
+    """In a fixed order, so that two runs cannot wait for each other in a ring."""
+    ordered = sorted(tables)
+    for start in range(0, len(ordered), LOCK_BATCH):
+        batch = ordered[start : start + LOCK_BATCH]
+        session.execute(
+            LOCK.format(SQL(", ").join([SQL("ONLY ") + Identifier(t.schema, t.name) for t in batch]))
+        )
+
+
+def plan_chunks(tables: Iterable[Table], *, split_bytes: int, capabilities: Capabilities) -> list[Chunk]:
+    """The chunks of these tables, largest first; relations without rows of their own give none."""
+    chunks: list[Chunk] = []
+    for table in tables:
+        if table.kind is RelationKind.TABLE:
+            split = capabilities.tid_range_scan and table.bytes > split_bytes and table.pages > 1
+            chunks += _ranges(table, split_bytes) if split else [_leaf(table)]
+    return sorted(chunks, key=lambda c: (-c.bytes, c.table, c.first_page))
+
+
+def _leaf(table: Table) -> Chunk:
+    return Chunk(table=table.name, kind=ChunkKind.LEAF, bytes=table.bytes, rows=table.rows)
+
+
+def _ranges(table: Table, split_bytes: int) -> Iterator[Chunk]:
+    """Equal page ranges; the last is open-ended, for the heap grows between plan and snapshot."""
+    count = min(-(-table.bytes // split_bytes), table.pages)
+    edges = [table.pages * i // count for i in range(count + 1)]
+    for first, end in pairwise(edges):
+        yield Chunk(
+            table=table.name,
+            kind=ChunkKind.CTID,
+            first_page=first,
+            end_page=end if end < table.pages else None,
+            bytes=table.bytes * (end - first) // table.pages,
+            rows=None if table.rows is None else table.rows * (end - first) // table.pages,
+        )
+
+
+def not_carried(session: Session, names: Sequence[Name]) -> list[Unsupported]:
+    """What belongs to these relations and stays behind, one record each."""
+    wanted: tuple[Any, ...] = ([n.schema for n in names], [n.name for n in names])
+    rows = session.rows(left_behind_sql(session.server.capabilities), wanted)
+    return [Unsupported(kind=kind, name=name, why=why) for kind, name, why in rows]
