@@ -1,0 +1,311 @@
+"""Tables on the target, recreated by pg_dump's own sections, never by home-made DDL.
+
+pre-data (before the rows) brings the tables and what they need; post-data (after the rows) what the load itself
+has not built: partitioned parents' indexes and constraints, their attachments, foreign keys between the selected
+tables. Each is one transaction, so that a crash leaves all of it or nothing, and both skip what the target has by
+name, so that resume may call them again.
+
+A pg_restore newer than the target writes SETs that an old server refuses. Where no installed one fits
+(programs.find_programs prefers one that does), pg_restore only turns the chosen entries into statements, and
+these run here, without its preamble, over our own session.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from pghaul.model.errors import PghaulError, ProgramError, ServerBusyError, TransientError
+from pghaul.model.profile import Endpoint
+from pghaul.model.table import Name, Table
+from pghaul.postgres.dsn import child_environment
+from pghaul.postgres.session import Session, connect
+from pghaul.target import closure, post_data, toc
+from pghaul.target.closure import PARTS, PG_ATTRDEF, PG_CLASS, PG_TYPE, Thing
+from pghaul.target.programs import Programs, run_program
+
+EVERYTHING_BUT_OWNERS = ("--no-owner", "--no-acl", "--no-tablespaces", "--no-security-labels")
+
+PARTITIONS_SQL = """
+SELECT i.inhrelid::int8, i.inhparent::int8
+  FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent
+ WHERE p.relkind = 'p' AND i.inhrelid = ANY (%s::oid[])
+"""
+
+ATTACHED_SQL = """
+SELECT n.nspname::text, c.relname::text
+  FROM pg_catalog.pg_inherits AS i
+  JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relname::text IN (SELECT pg_catalog.unnest(%s::text[]))
+"""
+
+AVAILABLE_SQL = "SELECT e.name::text FROM pg_catalog.pg_available_extensions AS e"
+INSTALLED_SQL = "SELECT e.extname::text FROM pg_catalog.pg_extension AS e"
+
+# Is the program's session at work on the server, and does it wait for a lock?
+WORKING_SQL = """
+SELECT coalesce(bool_or(a.state = 'active'), false),
+       coalesce(bool_or(a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE NOT l.granted)), false)
+  FROM pg_catalog.pg_stat_activity AS a
+ WHERE a.application_name = %s AND a.datname = pg_catalog.current_database()
+   AND a.pid <> pg_catalog.pg_backend_pid()
+"""
+
+SCRIPT_SETTINGS = (
+    "SET LOCAL check_function_bodies = off",
+    "SET LOCAL client_min_messages = warning",
+    "SET LOCAL standard_conforming_strings = on",
+)
+# `\restrict` and its end are for psql; the access method would be refused before 12.
+NOT_STATEMENTS = re.compile(r"^(\\(un)?restrict \S+|SET default_table_access_method = \w+;)$", re.MULTILINE)
+FIRST_ENTRY = "-- Name: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Restore:
+    """An archive and where it goes."""
+
+    programs: Programs
+    file: Path
+    target: Endpoint
+    session: Session
+    application_name: str
+
+
+def dump_schema(
+    programs: Programs,
+    endpoint: Endpoint,
+    *,
+    snapshot: str | None,
+    schemas: Sequence[str],
+    file: Path,
+    application_name: str,
+    alive: Callable[[], bool] | None = None,
+) -> None:
+    """pg_dump -Fc --schema-only of these schemas (needed_schemas() names them) to `file`, for our eyes only."""
+    args: list[str | Path] = [
+        programs.pg_dump,
+        "--format=custom",
+        "--schema-only",
+        "--compress=0",
+        "--encoding=UTF8",
+    ]
+    args += [*EVERYTHING_BUT_OWNERS, *programs.access_method_switch, "--no-password"]
+    args += [f"--schema={exact_pattern(s)}" for s in schemas]
+    args += [f"--snapshot={snapshot}"] if snapshot else []
+    file.touch(mode=0o600)
+    args += [f"--file={file}", f"--dbname={_database(endpoint)}"]
+    with _calling(endpoint, application_name) as environ:
+        run_program(args, environ=environ, secret=endpoint.password, alive=alive)
+
+
+def exact_pattern(identifier: str) -> str:
+    """As pg_dump's pattern for this name alone: in quotes nothing is folded, nothing is a wildcard."""
+    quoted = identifier.replace('"', '""')
+    return f'"{quoted}"'
+
+
+def needed_schemas(source: Session, target: Session, tables: Sequence[Table]) -> list[str]:
+    """The schemas that dump_schema must look into: of the tables, and of what the missing ones need."""
+    things = closure.needed_by(source, [t.oid for t in _missing(target, tables)])
+    return sorted({t.name.schema for t in tables} | set(closure.schemas_of(things)))
+
+
+def create_tables(
+    programs: Programs,
+    file: Path,
+    target: Endpoint,
+    *,
+    source: Session,
+    target_session: Session,
+    tables: Sequence[Table],
+    application_name: str,
+) -> list[str]:
+    """Create the tables that the target lacks, with what they need and it lacks; returns what was created.
+
+    Extensions are created by name where the target offers them; one that it does not offer is named in the
+    answer ("needs extension x"), and is an error only if a table cannot do without.
+    """
+    things = closure.needed_by(source, [t.oid for t in _missing(target_session, tables)])
+    if not things:
+        return []
+    said = _create_extensions(target_session, things)
+    there = closure.present(target_session, things)
+    new = {t.oid for t in things if t.tableoid == PG_CLASS and t.key not in there}
+    chosen = [t for t in things if not t.extension and _is_wanted(t, new, there)]
+    named = [*_attachments(source, target_session, things, new), *_without_oid(chosen)]
+    wanted = toc.Wanted(ids={(t.tableoid, t.oid) for t in chosen}, named=named)
+    _restore(
+        _Restore(
+            programs=programs,
+            file=file,
+            target=target,
+            session=target_session,
+            application_name=application_name,
+        ),
+        "pre-data",
+        wanted,
+    )
+    return said + [t.description for t in chosen if t.tableoid not in PARTS and t.relkind not in ("i", "I", "c")]
+
+
+def finish_tables(
+    programs: Programs,
+    file: Path,
+    target: Endpoint,
+    *,
+    source: Session,
+    target_session: Session,
+    tables: Sequence[Table],
+    application_name: str,
+) -> list[str]:
+    """Build the indexes, constraints and attachments that the target still lacks; returns what was built."""
+    wanted, said = post_data.lacking(source, target_session, tables)
+    if wanted.ids or wanted.named:
+        _restore(
+            _Restore(
+                programs=programs,
+                file=file,
+                target=target,
+                session=target_session,
+                application_name=application_name,
+            ),
+            "post-data",
+            wanted,
+        )
+    return said
+
+
+def _missing(target: Session, tables: Sequence[Table]) -> list[Table]:
+    names = [t.name.name for t in tables]
+    there = {Name(str(s), str(n)) for s, n in target.rows(closure.RELATIONS_SQL, (names,))}
+    return [t for t in tables if t.name not in there]
+
+
+def _is_wanted(thing: Thing, new: set[int], there: set[tuple[int, Name | str]]) -> bool:
+    if thing.tableoid in PARTS:
+        return thing.tableoid == PG_ATTRDEF and thing.owner in new
+    if thing.relkind == "S" and thing.owner is not None and thing.owner in new:
+        return True  # one that is there already belongs to somebody else: better a clear error than a shared one
+    return thing.key not in there
+
+
+def _without_oid(chosen: Sequence[Thing]) -> Iterator[tuple[str, Name]]:
+    """Entries that pg_dump writes without an oid, for objects that are chosen."""
+    for thing in chosen:
+        if thing.name and thing.relkind == "S" and thing.owner is not None:
+            yield (toc.SEQUENCE_OWNED_BY, thing.name)
+        elif thing.name and thing.tableoid == PG_TYPE:
+            yield (toc.SHELL_TYPE, thing.name)
+
+
+def _attachments(source: Session, target: Session, things: Sequence[Thing], new: set[int]) -> list[tuple[str, Name]]:
+    """Partitions to attach: those that are new or whose parent is, and that hang nowhere on the target."""
+    names = {t.oid: t.name for t in things if t.name and t.tableoid == PG_CLASS}
+    pairs = source.rows(PARTITIONS_SQL, (list(names),))
+    children = [names[c] for c, p in pairs if (c in new or p in new) and names[c]]
+    rows = target.rows(ATTACHED_SQL, ([n.name for n in children if n],))
+    attached = {Name(str(s), str(n)) for s, n in rows}
+    return [(toc.TABLE_ATTACH, n) for n in children if n and n not in attached]
+
+
+def _create_extensions(target: Session, things: Sequence[Thing]) -> list[str]:
+    wanted = {t.extension: t.extension_schema for t in things if t.extension}
+    if not wanted:
+        return []
+    installed = {str(n) for (n,) in target.rows(INSTALLED_SQL)}
+    available = {str(n) for (n,) in target.rows(AVAILABLE_SQL)}
+    said = []
+    for name, schema in sorted(wanted.items()):
+        if name in installed:
+            continue
+        if name in available:
+            _create_extension(target, name, schema or "public")
+            said.append(f"extension {name}")
+        else:
+            said.append(f"needs extension {name}, which the target does not offer")
+    return said
+
+
+def _create_extension(target: Session, name: str, schema: str) -> None:
+    with target.transaction():
+        if schema != "pg_catalog":
+            target.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        target.execute(
+            sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}").format(sql.Identifier(name), sql.Identifier(schema))
+        )
+
+
+def _restore(job: _Restore, section: str, wanted: toc.Wanted) -> None:
+    """One transaction with the wanted entries of a section."""
+    program: list[str | Path] = [job.programs.pg_restore, f"--section={section}"]
+    with _calling(job.target, job.application_name) as environ, tempfile.TemporaryDirectory() as folder:
+        listing = run_program([*program, "--list", job.file], environ=environ)
+        entries = toc.choose(toc.parse(listing), wanted)
+        if not entries:
+            return
+        chosen = Path(folder, "list")
+        chosen.write_bytes(toc.list_file(entries).encode("utf-8", "surrogateescape"))
+        program += [*EVERYTHING_BUT_OWNERS, *job.programs.access_method_switch, f"--use-list={chosen}"]
+        if job.programs.accepted_by(job.session.server.version_num):
+            program += [
+                "--single-transaction",
+                "--exit-on-error",
+                "--no-password",
+                f"--dbname={_database(job.target)}",
+            ]
+            run_program([*program, job.file], environ=environ, secret=job.target.password, alive=_watch(job))
+        else:
+            script = Path(folder, "script")
+            run_program([*program, f"--file={script}", job.file], environ=environ)
+            _run_script(job.session, script.read_bytes().decode("utf-8", "surrogateescape"))
+
+
+def _run_script(session: Session, script: str) -> None:
+    """Statements of a section without rows: plain SQL, once the preamble and psql's own words are out."""
+    statements = NOT_STATEMENTS.sub("", script[script.index(FIRST_ENTRY) - 3 :])
+    with session.transaction():
+        for setting in SCRIPT_SETTINGS:
+            session.execute(setting)
+        session.execute(statements)
+
+
+def _watch(job: _Restore) -> Callable[[], bool]:
+    """Whether the program's session works; a lock that somebody else keeps is a reason to come again later."""
+
+    def working() -> bool:
+        active, blocked = job.session.rows(WORKING_SQL, (job.application_name,))[0]
+        if blocked:
+            raise ServerBusyError("somebody holds a lock on a table that is being created", where=job.target.display)
+        return bool(active)
+
+    return working
+
+
+@contextmanager
+def _calling(endpoint: Endpoint, application_name: str) -> Iterator[dict[str, str]]:
+    """The child's environment; a failure is the server's where the server cannot be reached either."""
+    with child_environment(endpoint, application_name=application_name) as environ:
+        try:
+            yield {**environ, "PGAPPNAME": application_name}
+        except ProgramError as exc:
+            try:
+                connect(endpoint, application_name=application_name, role="target").close()
+            except TransientError as gone:
+                raise ServerBusyError(exc.message, where=endpoint.display) from gone
+            except PghaulError:
+                pass
+            raise ProgramError(exc.message, where=endpoint.display) from exc
+
+
+def _database(endpoint: Endpoint) -> str:
+    """Only the database's name: host, user and password come by the environment, never by argv."""
+    return make_conninfo(dbname=endpoint.get("dbname"))

