@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from pghaul.engine import compose, preflight, scene
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
-from pghaul.engine.manifest import Manifest
+from pghaul.model.manifest import Manifest
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.report import Reporter
 from pghaul.model.errors import PghaulError, ProgramError, StoppedError
@@ -88,9 +88,7 @@ class Attempt:
             )
         for name in stage.gone:
             self._differences.append(str(name))
-            self._report.warn(
-                f"{name} is gone from the source since the run began; the target's copy is left as it is"
-            )
+            self._report.warn(f"{name} is gone from the source since the run began; the target's copy is left as it is")
         return scene.with_planned_columns(self._manifest, stage.tables)
 
     def _plan(self, stage: scene.Scene, tables: dict[Name, Table]) -> preflight.Fate | None:
@@ -139,7 +137,7 @@ class Attempt:
             self._create(stage, epoch, created, dump)
         loadings = self._loadings(stage, tables, dispositions)
         self._load(stage, ledger, epoch, loadings)
-        self._finish(stage, ledger, epoch, created, [ld.name for ld in loadings], dump)
+        self._finish(stage, ledger, epoch, created, dump)
 
     def _dispositions(
         self, stage: scene.Scene, ledger: Ledger, tables: dict[Name, Table], fate: preflight.Fate | None
@@ -161,7 +159,7 @@ class Attempt:
                 find_programs(stage.source.server.version_num),
                 self._order.source,
                 snapshot=epoch.snapshot,
-                schemas=ddl.needed_schemas(stage.source, created),
+                schemas=ddl.needed_schemas(stage.source, stage.target, created),
                 file=dump,
                 application_name=scene.application_name(epoch.run, epoch.number, "dump"),
                 alive=None,
@@ -192,9 +190,7 @@ class Attempt:
         )
         return tries(call) or []
 
-    def _loadings(
-        self, stage: scene.Scene, tables: dict[Name, Table], dispositions: dict[Name, str]
-    ) -> list[Loading]:
+    def _loadings(self, stage: scene.Scene, tables: dict[Name, Table], dispositions: dict[Name, str]) -> list[Loading]:
         manifest, options = self._manifest, self._order.plan.options
         if manifest is None:
             raise RuntimeError("an attempt loads only what has been planned")
@@ -239,9 +235,7 @@ class Attempt:
             tasks: list[Task] = []
             for loading in loadings:
                 again = loading.name in differing
-                tasks += compose.load_tasks(
-                    loading, epoch, done.get(loading.name, {}), redo=again, restart=again
-                )
+                tasks += compose.load_tasks(loading, epoch, done.get(loading.name, {}), redo=again, restart=again)
             dispatcher.run(tasks)
             self._verify(dispatcher, ledger, epoch, loadings)
         except BaseException:
@@ -285,26 +279,18 @@ class Attempt:
             self._report.mixed(appended, "rows that were there before cannot be told from ours")
         self._report.expect_recheck()
         dispatcher.run(t for t in tasks.values() if t is not None)
-        differing = {n for n in self._report.take_differing()} | (set(blind) - set(appended))
+        differing = self._report.take_differing() | (set(blind) - set(appended))
         for name in differing:
-            self._report.redo(
-                name, [c for c in self._manifest.chunks if c.table == name] if self._manifest else []
-            )
+            self._report.redo(name, [c for c in self._manifest.chunks if c.table == name] if self._manifest else [])
         return differing
 
     def _verify(self, dispatcher: Dispatcher, ledger: Ledger, epoch: Epoch, loadings: list[Loading]) -> None:
         done = _by_table(ledger.markers(ld.name for ld in loadings).values())
-        tasks = [
-            t for ld in loadings if (t := compose.final_check(ld, epoch, done.get(ld.name, {}))) is not None
-        ]
+        tasks = [t for ld in loadings if (t := compose.final_check(ld, epoch, done.get(ld.name, {}))) is not None]
         dispatcher.run(tasks)
         for loading in loadings:
             if loading.verify and (loading.appended or not loading.hashable):
-                why = (
-                    "rows that were there before"
-                    if loading.appended
-                    else "types that two servers write differently"
-                )
+                why = "rows that were there before" if loading.appended else "types that two servers write differently"
                 self._report.notice("PROOF", str(loading.name), f"compared by count alone: {why}")
         self._differences += sorted({str(n) for n in self._report.take_differing()})
 
@@ -316,7 +302,6 @@ class Attempt:
         ledger: Ledger,
         epoch: Epoch,
         created: list[Table],
-        loaded: list[Name],
         dump: Path,
     ) -> None:
         if created and self._order.plan.options.indexes:
@@ -333,9 +318,7 @@ class Attempt:
             )
             self._report.schema("finish", built)
         if created:
-            self._report.schema(
-                "sequences", sequences.carry(stage.source, stage.target, [t.name for t in created])
-            )
+            self._report.schema("sequences", sequences.carry(stage.source, stage.target, [t.name for t in created]))
         self._put_back(stage, ledger)
 
     def _put_back(self, stage: scene.Scene, ledger: Ledger) -> None:
@@ -349,17 +332,13 @@ class Attempt:
                 raise
             except PghaulError as exc:
                 self._differences.append(undo.relation)
-                self._report.warn(
-                    f"a foreign key of {undo.relation} is back, but rows break it: {exc.message}"
-                )
+                self._report.warn(f"a foreign key of {undo.relation} is back, but rows break it: {exc.message}")
 
 
 def _skipped(fate: preflight.Fate) -> Iterable[Unsupported]:
     for name, disposition in fate.dispositions.items():
         if disposition == "skip":
-            yield Unsupported(
-                kind="TABLE", name=str(name), why="it has rows on the target: on_existing = skip"
-            )
+            yield Unsupported(kind="TABLE", name=str(name), why="it has rows on the target: on_existing = skip")
 
 
 def _by_table(receipts: Iterable[Receipt]) -> dict[Name, dict[str, Receipt]]:

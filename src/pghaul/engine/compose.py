@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pghaul.engine import hashing, statements
 from pghaul.engine.dispatch import Task
@@ -63,9 +63,7 @@ class Loading:
     @property
     def same_text(self) -> bool:
         """Do COPY's bytes agree where the rows do?"""
-        return self.format == "binary" or not (
-            self.agreement.float_binary and any(c.holds_float for c in self.columns)
-        )
+        return self.format == "binary" or not (self.agreement.float_binary and any(c.holds_float for c in self.columns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +75,7 @@ class Epoch:
     snapshot: str
 
 
-def load_tasks(
-    loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, redo: bool, restart: bool
-) -> list[Task]:
+def load_tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, redo: bool, restart: bool) -> list[Task]:
     """What is left to do for a table. `redo`: its leaf differs. `restart`: a split table begins again."""
     if loading.split:
         return _split_tasks(loading, epoch, {} if restart else done, restart=restart)
@@ -117,9 +113,7 @@ def _split_tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *,
     return ready + ranges + _steps_after(loading, epoch, done, after=ready + ranges)
 
 
-def _steps_after(
-    loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, after: list[Task]
-) -> list[Task]:
+def _steps_after(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, after: list[Task]) -> list[Task]:
     size = loading.source.bytes
 
     def step(statement: Statement, after: list[Task]) -> Task:
@@ -142,9 +136,7 @@ def _steps_after(
 
 
 def _ready_task(loading: Loading, epoch: Epoch, *, again: bool) -> Task:
-    job = replace(
-        _job(loading, epoch, JobKind.READY, READY), **_emptying(loading, _readiness(loading, again=again))
-    )
+    job = replace(_job(loading, epoch, JobKind.READY, READY), **_emptying(loading, _readiness(loading, again=again)))
     return Task(job=job, table=loading.name, size=loading.source.bytes)
 
 
@@ -190,9 +182,7 @@ def final_check(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> 
 def _check_task(loading: Loading, epoch: Epoch, chunk: Chunk, plan: HashPlan) -> Task:
     key = chunk.key if not loading.split else "all"
     sides = _sides(loading, chunk)
-    job = replace(
-        _job(loading, epoch, JobKind.CHECK, key), source=sides["source"], target=sides["target"], hash=plan
-    )
+    job = replace(_job(loading, epoch, JobKind.CHECK, key), source=sides["source"], target=sides["target"], hash=plan)
     return Task(job=job, table=loading.name, size=loading.source.bytes)
 
 
@@ -232,7 +222,7 @@ def _job(loading: Loading, epoch: Epoch, kind: JobKind, chunk: str) -> Job:
     )
 
 
-def _sides(loading: Loading, chunk: Chunk) -> dict[str, object]:
+def _sides(loading: Loading, chunk: Chunk) -> dict[str, Any]:
     columns = tuple(c.name for c in loading.columns) or None
     source = CopySide(
         schema=loading.source.name.schema,
@@ -268,7 +258,7 @@ def _readiness(loading: Loading, *, again: bool) -> Readiness:
     return Readiness.MUST_BE_EMPTY
 
 
-def _emptying(loading: Loading, readiness: Readiness) -> dict[str, object]:
+def _emptying(loading: Loading, readiness: Readiness) -> dict[str, Any]:
     return {
         "readiness": readiness,
         "lock_target": statements.lock_target(loading.name),

@@ -48,9 +48,7 @@ class Hooks:
     started: Callable[[Task], None]
     finished: Callable[[Task, JobResult], None]
     retried: Callable[[Task, PghaulError, float], None]
-    look: Callable[
-        [int], None
-    ]  # called ~10 times a second with the bytes in flight; may raise to end the run
+    look: Callable[[int], None]  # called ~10 times a second with the bytes in flight; may raise to end the run
 
 
 def delay(attempt: int) -> float:

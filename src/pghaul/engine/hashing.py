@@ -31,9 +31,7 @@ async def stream_hash(hands: Hands, connection: asyncpg.Connection | None, side:
     return digest.hexdigest()
 
 
-async def row_sum(
-    hands: Hands, connection: asyncpg.Connection | None, statements: Sequence[str]
-) -> tuple[int, int]:
+async def row_sum(hands: Hands, connection: asyncpg.Connection | None, statements: Sequence[str]) -> tuple[int, int]:
     """(rows, sum of row hashes), added up over the statements."""
     if connection is None:
         raise ValueError("no connection to hash over")

@@ -47,9 +47,7 @@ class HashPlan:
     stream: bool
     source_rows: tuple[str, ...] = ()  # statements giving (count, sum); their sums are added up
     target_rows: str = ""  # empty where rows cannot be hashed alike on both servers
-    known_source: tuple[int, int] | None = (
-        None  # (count, sum) from the chunks' receipts instead of source_rows
-    )
+    known_source: tuple[int, int] | None = None  # (count, sum) from the chunks' receipts instead of source_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pghaul.engine.manifest import Manifest
+from pghaul.model.manifest import Manifest
 from pghaul.model.chunk import ChunkState
 from pghaul.model.event import Event
 from pghaul.model.plan import Plan

@@ -16,7 +16,7 @@ from pghaul.engine.job import HashPlan, Job, JobKind, JobResult, Readiness
 from pghaul.engine.relay import Relayed, relay
 from pghaul.engine.streams import reading, writing
 from pghaul.engine.watch import Pulse
-from pghaul.model.errors import ShapeChangedError
+from pghaul.model.errors import ShapeChangedError, TransientError
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.table import Name
 from pghaul.target import load
@@ -42,6 +42,8 @@ async def perform(job: Job, hands: Hands) -> JobResult:
 async def _adopt(job: Job, hands: Hands) -> JobResult:
     """The marker was there: an earlier try had committed, and its answer was lost."""
     found = await load.find(hands.target, job.marker, job.run, job.relation, job.chunk)
+    if found is None:
+        raise TransientError(f"the marker of {job.relation} {job.chunk} was there, and is gone")
     receipt = _receipt(
         job,
         rows=found["rows"] or 0,

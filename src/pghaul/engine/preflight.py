@@ -102,9 +102,7 @@ def check_shape(source: Table, target: Table) -> None:
                 advice=f"add it ({column.type}), or drop the table to have it created",
             )
         if there[column.name].generated:
-            raise ShapeChangedError(
-                f"the target's column {target.name}.{column.name} is generated: it takes no values"
-            )
+            raise ShapeChangedError(f"the target's column {target.name}.{column.name} is generated: it takes no values")
 
 
 def rows_present(session: Session, names: Sequence[Name]) -> set[Name]:
@@ -113,9 +111,7 @@ def rows_present(session: Session, names: Sequence[Name]) -> set[Name]:
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
         query = sql.SQL(" UNION ALL ").join(
-            sql.SQL("SELECT {}::int4, EXISTS (SELECT 1 FROM ONLY {})").format(
-                sql.Literal(i), statements.identifier(n)
-            )
+            sql.SQL("SELECT {}::int4, EXISTS (SELECT 1 FROM ONLY {})").format(sql.Literal(i), statements.identifier(n))
             for i, n in enumerate(batch)
         )
         found |= {batch[i] for i, full in session.rows(query) if full}

@@ -12,7 +12,7 @@ from pghaul.engine.compose import total_bytes
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import JobKind, JobResult
 from pghaul.engine.journal import Journal
-from pghaul.engine.manifest import Manifest
+from pghaul.model.manifest import Manifest
 from pghaul.engine.progress import Progress
 from pghaul.model.chunk import Chunk, ChunkState
 from pghaul.model.errors import PghaulError, StoppedError
@@ -30,9 +30,7 @@ SAVE_EVERY = 2.0
 class Reporter:
     """One per run, over all its attempts. The only one who writes the journal."""
 
-    def __init__(
-        self, run: Run, plan: Plan, journal: Journal, listener: Listener, stop: Callable[[], bool]
-    ) -> None:
+    def __init__(self, run: Run, plan: Plan, journal: Journal, listener: Listener, stop: Callable[[], bool]) -> None:
         self.run = run
         self.moved_at = time.monotonic()  # when a run last got further: a retry budget is counted from here
         self._plan = plan
@@ -191,9 +189,7 @@ class Reporter:
         if self._stop():
             raise StoppedError("stopped as asked", advice=f"go on with: pghaul resume {self.run.id}")
         if self._recorded and self._due("wish", WISH_EVERY) and self._journal.wish(self.run.id) is Wish.STOP:
-            raise StoppedError(
-                "stopped from another process", advice=f"go on with: pghaul resume {self.run.id}"
-            )
+            raise StoppedError("stopped from another process", advice=f"go on with: pghaul resume {self.run.id}")
 
     # --- the attempt's words --------------------------------------------------------------------------------------
 
@@ -233,9 +229,7 @@ class Reporter:
 
     def notice(self, kind: str, name: str, why: str) -> None:
         """Something to know; never silent."""
-        self.emit(
-            EventKind.NOTICE, message=f"{kind} {name}: {why}", data={"kind": kind, "name": name, "why": why}
-        )
+        self.emit(EventKind.NOTICE, message=f"{kind} {name}: {why}", data={"kind": kind, "name": name, "why": why})
 
     def warn(self, message: str) -> None:
         """Something to look at."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pghaul.engine.attempt import Attempt, Order
 from pghaul.engine.dispatch import delay
 from pghaul.engine.journal import Journal
-from pghaul.engine.manifest import Manifest
+from pghaul.model.manifest import Manifest
 from pghaul.engine.preflight import Ask
 from pghaul.engine.report import Reporter
 from pghaul.engine.scene import application_name
@@ -42,9 +42,7 @@ class Runner:
         ask: Ask | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._order = Order(
-            run=run.id, plan=plan, source=source, target=target, trust_ledger=trust_ledger, ask=ask
-        )
+        self._order = Order(run=run.id, plan=plan, source=source, target=target, trust_ledger=trust_ledger, ask=ask)
         self._manifest = manifest
         self._report = Reporter(replace(run, pid=os.getpid()), plan, journal, listener, stop)
         if manifest is not None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pghaul.engine.manifest import Manifest
+from pghaul.model.manifest import Manifest
 from pghaul.engine.worker import WorkerConfig
 from pghaul.model.errors import EndpointChangedError, ShapeChangedError
 from pghaul.model.plan import Plan
@@ -15,7 +15,7 @@ from pghaul.model.table import Name, Table
 from pghaul.postgres.catalog import describe, select
 from pghaul.postgres.session import Session, connect, terminate_sessions
 from pghaul.postgres.settings import settings
-from pghaul.sources.postgresql import Snapshot, acquire
+from pghaul.sources.postgresql import Snapshot
 
 
 @dataclass(kw_only=True)
@@ -59,7 +59,7 @@ def opened(
             terminate_sessions(here, f"pghaul/{run}/")
         names = _names(here, plan, manifest)
         gone = tuple(t.name for t in manifest.tables if t.name not in names) if manifest else ()
-        snapshot = acquire(here, names, locks=options.locks)
+        snapshot = Snapshot.acquire(here, names, locks=options.locks)
         stack.callback(snapshot.release)
         tables = describe(here, names)
         yield Scene(source=here, target=there, snapshot=snapshot, tables=tables, gone=gone)
@@ -119,9 +119,7 @@ def _only(table: Table, columns: Sequence[object]) -> Table:
     return replace(table, columns=tuple(columns))  # type: ignore[arg-type]
 
 
-def worker_config(
-    run: str, epoch: int, plan: Plan, scene: Scene, source: Endpoint, target: Endpoint
-) -> WorkerConfig:
+def worker_config(run: str, epoch: int, plan: Plan, scene: Scene, source: Endpoint, target: Endpoint) -> WorkerConfig:
     """What every worker of this epoch gets, secrets included."""
     here, there = scene.source.server.capabilities, scene.target.server.capabilities
     lock = plan.options.lock_timeout

@@ -105,14 +105,10 @@ def _index(table: Name, index: Index) -> Statement:
 def _constraint(table: Name, name: str, definition: str) -> Statement:
     text = sql.SQL("ALTER TABLE ONLY {} ADD CONSTRAINT {} ").format(identifier(table), sql.Identifier(name))
     exists = CONSTRAINT_EXISTS.format(sql.Literal(table.schema), sql.Literal(table.name), sql.Literal(name))
-    return Statement(
-        name=f"constraint:{name}", sql=text.as_string(None) + definition, exists=exists.as_string(None)
-    )
+    return Statement(name=f"constraint:{name}", sql=text.as_string(None) + definition, exists=exists.as_string(None))
 
 
-def side_by_side(
-    table: Name, indexes: Sequence[Index]
-) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+def side_by_side(table: Name, indexes: Sequence[Index]) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
     """A big table's indexes, to be built in parallel, and then its constraints USING INDEX."""
     builds, constraints = [], []
     for index in sorted(indexes, key=lambda i: (not i.unique, i.name)):

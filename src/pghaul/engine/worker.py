@@ -123,9 +123,7 @@ def _probe(
     async def probe() -> bool:
         if connection is None or connection.is_closed():
             return False
-        return await relay_connection.is_working(
-            endpoint, connection.get_server_pid(), wait_events=wait_events
-        )
+        return await relay_connection.is_working(endpoint, connection.get_server_pid(), wait_events=wait_events)
 
     return probe
 

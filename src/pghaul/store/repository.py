@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row, Select, func, insert, make_url, select, update
 from sqlalchemy.orm import Session
 
-from pghaul.engine.manifest import Manifest
+from pghaul.model.manifest import Manifest
 from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
 from pghaul.model.errors import NotFoundError
 from pghaul.model.event import Event, EventKind
