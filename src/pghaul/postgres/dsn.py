@@ -1,9 +1,9 @@
 """The one module that turns a URL into the parameters of both drivers and of PostgreSQL's programs.
 
 `resolve` looks everything up once, as libpq would: the URL or conninfo string, then the service file, then
-the PG* environment, then defaults, and the password apart from the rest. What comes out is complete, so neither
-driver looks anywhere else, and a worker on another machine reaches the same server. What a driver cannot honour
-is refused by name.
+the PG* environment, then defaults, and the password apart from the rest. What comes out is complete, so
+neither driver looks anywhere else, and a worker on another machine reaches the same server. What a driver
+cannot honour is refused by name.
 No message of this module quotes the input: a malformed URL may hold a password at any place.
 """
 
@@ -131,9 +131,7 @@ def asyncpg_params(endpoint: Endpoint, *, application_name: str) -> dict[str, An
             "ssl": _system_context(endpoint),
             "direct_tls": endpoint.get("sslnegotiation") == "direct",
         }
-    tls = {k: endpoint.get(k) for k in _ASYNCPG_TLS if endpoint.get(k)} | {
-        "sslmode": endpoint.get("sslmode", "prefer")
-    }
+    tls = {k: endpoint.get(k) for k in _ASYNCPG_TLS if endpoint.get(k)} | {"sslmode": endpoint.get("sslmode", "prefer")}
     return params | {"dsn": "postgresql:///?" + urlencode({"sslnegotiation": "postgres"} | tls)}
 
 
@@ -143,9 +141,7 @@ def child_environment(endpoint: Endpoint, *, application_name: str) -> Iterator[
     names = _environment_names()
     ours = {v.upper() for v in names.values()} | {"PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE"}
     env = {k: v for k, v in os.environ.items() if k.upper() not in ours}
-    params = (
-        {"connect_timeout": CONNECT_TIMEOUT} | dict(endpoint.params) | {"application_name": application_name}
-    )
+    params = {"connect_timeout": CONNECT_TIMEOUT} | dict(endpoint.params) | {"application_name": application_name}
     env |= {names[k]: v for k, v in params.items() if k in names}
     if endpoint.password is None:
         yield env
@@ -165,6 +161,14 @@ def places(endpoint: Endpoint) -> tuple[list[str], list[int]]:
     return hosts, (ports * len(hosts) if len(ports) == 1 else ports)
 
 
+def keepalive_seconds(endpoint: Endpoint) -> tuple[int, int, int, int]:
+    """Idle, interval and count for a socket, 0 idle for none; and the TCP user timeout in milliseconds."""
+    values = KEEPALIVES | {"tcp_user_timeout": TCP_USER_TIMEOUT_MS} | dict(endpoint.params)
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+    idle, interval, count, user_timeout = (int(values[n]) for n in names)
+    return (idle if values["keepalives"] != "0" else 0), interval, count, user_timeout
+
+
 def _parse(url: str) -> dict[str, str]:
     """Libpq's own parser, behind checks for passwords that were not percent-encoded."""
     from psycopg import Error, pq  # noqa: PLC0415  a worker never resolves
@@ -172,16 +176,12 @@ def _parse(url: str) -> dict[str, str]:
     scheme, found, rest = url.strip().partition("://")
     if found and "=" not in scheme:
         if scheme not in ("postgresql", "postgres"):
-            raise UsageError(
-                "the URL does not begin with postgresql://", advice="see the examples in README.md"
-            )
+            raise UsageError("the URL does not begin with postgresql://", advice="see the examples in README.md")
         authority, _, path = rest.partition("?")[0].partition("/")
         if authority.count("@") > 1 or "@" in path:
             raise _not_encoded()
     elif "=" not in url:
-        raise UsageError(
-            "neither a postgresql:// URL nor a conninfo string", advice="see the examples in README.md"
-        )
+        raise UsageError("neither a postgresql:// URL nor a conninfo string", advice="see the examples in README.md")
     try:
         options = pq.Conninfo.parse(url.strip().encode())
     except Error as exc:
@@ -195,9 +195,7 @@ def _malformed(complaint: str) -> UsageError:
     if found := re.search(r'"(\w+)"\s*$', complaint):
         near = difflib.get_close_matches(found[1], _keywords(), n=1, cutoff=0.7)
         if near:
-            return UsageError(
-                "the connection string has an unknown option", advice=f"did you mean {near[0]}?"
-            )
+            return UsageError("the connection string has an unknown option", advice=f"did you mean {near[0]}?")
     return UsageError("the connection string cannot be read", advice=advice)
 
 
@@ -272,8 +270,9 @@ def _check(params: Mapping[str, str]) -> None:
             raise UsageError(f"{keyword} is none of {', '.join(allowed)}")
     if params.get("sslrootcert") == "system" and params["sslmode"] != "verify-full":
         raise UsageError("sslrootcert=system needs sslmode=verify-full")
-    if not params.get("connect_timeout", "0").lstrip("-").isdigit():
-        raise UsageError("connect_timeout is not a number of seconds")
+    for keyword in ("connect_timeout", *KEEPALIVES, "tcp_user_timeout"):
+        if not re.fullmatch(r"-?\d{1,9}", params.get(keyword, "0")):
+            raise UsageError(f"{keyword} is not a whole number")
 
 
 def _from_passfile(params: dict[str, str], environ: Mapping[str, str]) -> str | None:
@@ -298,18 +297,14 @@ def _refuse_for_asyncpg(endpoint: Endpoint) -> None:
         if keyword in params and params[keyword] not in harmless:
             raise NotSupportedError(f"the option {keyword}={params[keyword]} is not supported by the relay")
     if "passfile" in params and endpoint.password is None:
-        raise NotSupportedError(
-            "the password file gives the hosts different passwords", advice="name one host only"
-        )
+        raise NotSupportedError("the password file gives the hosts different passwords", advice="name one host only")
     if params.get("load_balance_hosts", "disable") != "disable" and "," in endpoint.get("host"):
         raise NotSupportedError("the option load_balance_hosts is not supported with several hosts")
     if params.get("host", "").startswith("@"):
         raise NotSupportedError("a socket in the abstract namespace is not supported by the relay")
     named = params.get("hostaddr") and params.get("host") not in (None, params["hostaddr"])
     if named and params.get("sslmode") == "verify-full":
-        raise NotSupportedError(
-            "the option hostaddr is not supported with sslmode=verify-full", advice="leave it out"
-        )
+        raise NotSupportedError("the option hostaddr is not supported with sslmode=verify-full", advice="leave it out")
 
 
 def _timeout(endpoint: Endpoint, hosts: int) -> float | None:

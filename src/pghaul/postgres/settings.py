@@ -6,6 +6,7 @@ them may change what COPY writes or end a long load.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from pghaul.postgres.versions import Capabilities
@@ -62,6 +63,6 @@ def settings(capabilities: Capabilities, role: Role, *, lock_timeout: float) -> 
     return wanted
 
 
-def arguments(settings: list[tuple[str, str]]) -> tuple[list[str], list[str], int]:
+def arguments(settings: Sequence[tuple[str, str]]) -> tuple[list[str], list[str], int]:
     """The three arguments of APPLY_SQL."""
     return [name for name, _ in settings], [value for _, value in settings], len(settings)

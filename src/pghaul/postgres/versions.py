@@ -72,17 +72,13 @@ def capabilities(version_num: int, *, environ: Mapping[str, str] = os.environ) -
     assumed = environ.get(ASSUME_VERSION, "").strip()
     if assumed:
         version_num = min(version_num, parse_version(assumed))
-    return Capabilities(
-        version_num=version_num, **{feature: version_num >= since for feature, since in SINCE.items()}
-    )
+    return Capabilities(version_num=version_num, **{feature: version_num >= since for feature, since in SINCE.items()})
 
 
 def parse_version(text: str) -> int:
     """'9.3' → 90300, '9.3.10' → 90310, '16' → 160000, '16.2' → 160002; UsageError for anything else."""
     if not re.fullmatch(r"\d{1,2}(\.\d{1,2}){0,2}", text):
-        raise UsageError(
-            f"{ASSUME_VERSION}={text!r} is not a PostgreSQL version", advice="write it like 9.3 or 16"
-        )
+        raise UsageError(f"{ASSUME_VERSION}={text!r} is not a PostgreSQL version", advice="write it like 9.3 or 16")
     parts = [int(p) for p in text.split(".")] + [0, 0]
     if parts[0] < 10:
         return parts[0] * 10000 + parts[1] * 100 + parts[2]

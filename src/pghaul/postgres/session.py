@@ -1,0 +1,272 @@
+"""Synchronous sessions: everything that is not COPY. The one place that opens psycopg's connections.
+
+libpq tells why it could not connect in the server's language and without a SQLSTATE. So a refused connection is tried
+once more by asyncpg, which hands the code over, and the one table of sqlstate.py decides here as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+import weakref
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql as pgsql
+
+from pghaul.model.errors import AccessError, ConnectionLostError, PghaulError, StalledError
+from pghaul.model.profile import Endpoint
+from pghaul.postgres.dsn import psycopg_params
+from pghaul.postgres.relay_connection import is_working, open_connection, pooler_error
+from pghaul.postgres.server import SERVER_SQL, SYSTEM_IDENTIFIER_SQL, TRY_REPLICA_ROLE_SQL, Server
+from pghaul.postgres.settings import APPLY_PSYCOPG_SQL, Role, arguments, settings
+from pghaul.postgres.sqlstate import translate
+from pghaul.postgres.versions import capabilities
+from pghaul.postgres.watchdog import Watchdog
+
+T = TypeVar("T")
+
+END_SECONDS = 10.0  # how long terminated backends get to roll back
+END_POLL_SECONDS = 0.05
+
+OTHER_SESSIONS_SQL = """
+SELECT a.pid
+  FROM pg_catalog.pg_stat_activity AS a
+ WHERE a.datname = pg_catalog.current_database()
+   AND pg_catalog.left(a.application_name, pg_catalog.length(%s)) = %s
+   AND a.pid <> ALL (%s::pg_catalog.int4[])
+   AND pg_catalog.pg_has_role(a.usesysid, 'MEMBER')
+"""
+STILL_THERE_SQL = (
+    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = ANY (%s::pg_catalog.int4[])"
+)
+
+_live: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+class Session:
+    """One connection, in autocommit outside transaction(). Raises PghaulError only; not for several threads.
+
+    `endpoint` names the one host that was reached, where the caller's names several.
+    """
+
+    server: Server
+
+    def __init__(self, connection: psycopg.Connection[Any], endpoint: Endpoint, stall_timeout: float) -> None:
+        self._connection = connection
+        self.endpoint = _pinned(endpoint, connection)
+        self.pid: int = connection.info.backend_pid
+        self._wait_events = capabilities(connection.info.server_version).wait_events
+        self._watchdog = Watchdog(probe=self._is_working, fileno=self._fileno, stall_timeout=stall_timeout)
+
+    def rows(self, sql: str | pgsql.Composable, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one query."""
+        with self._guarded():
+            return self._connection.execute(_query(sql), params or None).fetchall()
+
+    def value(self, sql: str | pgsql.Composable, params: Sequence[Any] = ()) -> Any:
+        """The first column of the first row, None where there is none."""
+        found = self.rows(sql, params)
+        return found[0][0] if found else None
+
+    def execute(self, sql: str | pgsql.Composable, params: Sequence[Any] = ()) -> int:
+        """Run a statement; how many rows it touched, -1 where that means nothing."""
+        with self._guarded():
+            return self._connection.execute(_query(sql), params or None).rowcount
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN … COMMIT, or ROLLBACK on any exception; inside another one a savepoint."""
+        block = self._connection.transaction()
+        with self._guarded():
+            block.__enter__()
+        try:
+            yield
+        except BaseException as exc:
+            with contextlib.suppress(PghaulError), self._guarded():  # the first error is the one to tell
+                block.__exit__(type(exc), exc, exc.__traceback__)
+            raise
+        with self._guarded():
+            block.__exit__(None, None, None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or found broken."""
+        return bool(self._connection.closed)
+
+    def close(self) -> None:
+        """Never raises; an open transaction is rolled back by the server."""
+        _live.discard(self)
+        self._watchdog.close()
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        where = self.endpoint.display
+        try:
+            with self._watchdog.guarding():
+                yield
+        except psycopg.Error as exc:
+            if self._watchdog.fired:
+                raise StalledError("the server waits for us, and nothing arrives", where=where) from exc
+            if self._connection.broken and not isinstance(translate(exc, where=where), ConnectionLostError):
+                raise ConnectionLostError(str(exc).strip(), where=where, sqlstate=exc.sqlstate) from exc
+            raise translate(exc, where=where) from exc
+
+    def _is_working(self) -> bool:
+        return _run_apart(is_working(self.endpoint, self.pid, wait_events=self._wait_events))
+
+    def _fileno(self) -> int:
+        return -1 if self._connection.closed else self._connection.pgconn.socket
+
+
+def connect(
+    endpoint: Endpoint,
+    *,
+    application_name: str,
+    role: Role,
+    stall_timeout: float = 60.0,
+    lock_timeout: float = 10.0,
+    reconnect: bool = False,
+) -> Session:
+    """A session with our settings. Raises AccessError, ServerBusyError, NotSupportedError (poolers), ….
+
+    With `reconnect`, a name that does not resolve is a passing fault: it did before.
+    """
+    try:
+        connection = psycopg.connect(
+            **psycopg_params(endpoint, application_name=application_name), autocommit=True, prepare_threshold=None
+        )
+    except psycopg.Error as exc:
+        raise _refusal(endpoint, application_name, exc, reconnect=reconnect) from None
+    session = Session(connection, endpoint, stall_timeout)
+    try:
+        if session.value("SELECT pg_catalog.pg_backend_pid()") != session.pid:
+            raise pooler_error(endpoint)  # noqa: TRY301  the session has to be closed
+        wanted = settings(capabilities(connection.info.server_version), role, lock_timeout=lock_timeout)
+        session.rows(APPLY_PSYCOPG_SQL, arguments(wanted))
+        session.server = _read_server(session)
+    except BaseException:
+        session.close()
+        raise
+    _live.add(session)
+    return session
+
+
+def terminate_sessions(session: Session, application_prefix: str) -> int:
+    """End the backends of this database whose application_name begins so, and wait until they are gone.
+
+    Spared are the sessions of this process, and those of roles that ours is no member of. Returns how many ended.
+    """
+    ours = [s.pid for s in _live if s.server.identity == session.server.identity] + [session.pid]
+    found = session.rows(OTHER_SESSIONS_SQL, (application_prefix, application_prefix, ours))
+    ended = []
+    for (pid,) in found:
+        with contextlib.suppress(AccessError):
+            if session.value("SELECT pg_catalog.pg_terminate_backend(%s)", (pid,)):
+                ended.append(pid)
+    deadline = time.monotonic() + END_SECONDS
+    while ended and session.value(STILL_THERE_SQL, (ended,)) and time.monotonic() < deadline:
+        time.sleep(END_POLL_SECONDS)
+    return len(ended)
+
+
+def _read_server(session: Session) -> Server:
+    row = session.rows(SERVER_SQL)[0]
+    version_num, version, encoding, database, user, superuser, oid, max_locks, in_recovery, integers = row
+    able = capabilities(version_num)
+    return Server(
+        version_num=version_num,
+        version=version,
+        capabilities=able,
+        encoding=encoding,
+        database=database,
+        user=user,
+        superuser=superuser,
+        identity=f"{_system_identifier(session) if able.system_identifier else ''}/{oid}/{database}",
+        max_locks=max_locks,
+        in_recovery=in_recovery,
+        integer_datetimes=integers,
+        can_replica_role=_can_replica_role(session),
+    )
+
+
+def _system_identifier(session: Session) -> str:
+    """Empty where a provider has taken the function away."""
+    try:
+        return str(session.value(SYSTEM_IDENTIFIER_SQL))
+    except AccessError:
+        return ""
+
+
+def _can_replica_role(session: Session) -> bool:
+    """By trying: some providers allow it to roles that are no superusers."""
+    try:
+        session.value(TRY_REPLICA_ROLE_SQL)
+    except AccessError:
+        return False
+    return True
+
+
+def _query(sql: str | pgsql.Composable) -> bytes | pgsql.SQL | pgsql.Composed:
+    if isinstance(sql, str):
+        return sql.encode()
+    return sql if isinstance(sql, (pgsql.SQL, pgsql.Composed)) else pgsql.Composed([sql])
+
+
+def _pinned(endpoint: Endpoint, connection: psycopg.Connection[Any]) -> Endpoint:
+    """Of several hosts the one that answered: snapshots and pids are its own."""
+    params = dict(endpoint.params)
+    named = "hostaddr" if "hostaddr" in params else "host"
+    if "," not in params.get(named, ""):
+        return endpoint
+    params |= {"host": connection.info.host, "port": str(connection.info.port)}
+    if named == "hostaddr":
+        params["hostaddr"] = connection.info.hostaddr
+    return replace(endpoint, params=tuple(sorted(params.items())))
+
+
+def _refusal(endpoint: Endpoint, application_name: str, exc: psycopg.Error, *, reconnect: bool) -> PghaulError:
+    """Why we cannot connect, by SQLSTATE: asked again through asyncpg."""
+    where = endpoint.display
+    try:
+        _run_apart(_try_relay(endpoint, application_name))
+    except PghaulError as error:
+        cause = error.__cause__
+        if isinstance(cause, socket.gaierror) and not reconnect:
+            return AccessError(
+                f"the host name is not known: {cause.strerror}", where=where, advice="check the host in the URL"
+            )
+        if isinstance(cause, (ssl.SSLError, ssl.CertificateError)) or type(cause) is ConnectionError:
+            return AccessError(str(cause), where=where, advice="check sslmode, sslrootcert and the client certificate")
+        if isinstance(error, ConnectionLostError):
+            error.advice = "check host and port, and whether the server runs"
+        return error
+    return ConnectionLostError(str(exc).strip(), where=where)
+
+
+async def _try_relay(endpoint: Endpoint, application_name: str) -> None:
+    connection = await open_connection(endpoint, application_name=application_name, settings=())
+    await connection.close()
+
+
+def _run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
+    """In a thread of its own: the caller may be inside a running event loop."""
+    with ThreadPoolExecutor(1, thread_name_prefix="pghaul-probe") as pool:
+        return pool.submit(asyncio.run, coroutine).result()
