@@ -59,3 +59,9 @@ def _linux_status(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def is_here(pid: int, recorded: str) -> bool:
+    """True when another process of this machine, alive now, recorded it."""
+    host = recorded.partition("/")[0]
+    return pid not in (0, os.getpid()) and host == socket.gethostname() and not is_gone(pid, recorded)

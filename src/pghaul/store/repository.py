@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row, Select, func, insert, make_url, select, update
 from sqlalchemy.orm import Session
 
-from pghaul.model.manifest import Manifest
 from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
 from pghaul.model.errors import NotFoundError
 from pghaul.model.event import Event, EventKind
+from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, RunState, Wish
@@ -30,9 +30,7 @@ RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
 NOT_CARRIED: TypeAdapter[tuple[Unsupported, ...]] = TypeAdapter(tuple[Unsupported, ...])
 
 # Chunks tell these themselves, by state and receipt; ten thousand of them would only bury the rest.
-NOT_KEPT = frozenset(
-    {EventKind.PROGRESS, EventKind.CHUNK_STARTED, EventKind.CHUNK_DONE, EventKind.INDEX_DONE}
-)
+NOT_KEPT = frozenset({EventKind.PROGRESS, EventKind.CHUNK_STARTED, EventKind.CHUNK_DONE, EventKind.INDEX_DONE})
 DIED = "its process died"
 
 
@@ -113,6 +111,12 @@ class Store:
         with self._scope() as session:
             rows = session.scalars(select(RunRow).order_by(RunRow.started.desc(), RunRow.id).limit(limit))
             return [_run(row) for row in rows]
+
+    def lives_elsewhere(self, run_id: str) -> bool:
+        """Whether another process of this machine works on the run; of other machines nobody can tell."""
+        with self._scope() as session:
+            row = _required(session.get(RunRow, run_id), run_id)
+            return RunState(row.state) is RunState.RUNNING and process.is_here(row.pid, row.process)
 
     # --- chunks ---
 

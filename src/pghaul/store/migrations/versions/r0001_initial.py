@@ -98,6 +98,4 @@ def _events() -> None:
 
 
 def _of_run(table: str) -> sa.ForeignKeyConstraint:
-    return sa.ForeignKeyConstraint(
-        ["run_id"], ["pghaul_run.id"], ondelete="CASCADE", name=f"{table}_run_id_fkey"
-    )
+    return sa.ForeignKeyConstraint(["run_id"], ["pghaul_run.id"], ondelete="CASCADE", name=f"{table}_run_id_fkey")

@@ -1,0 +1,110 @@
+"""The command line's one door: every exception becomes one message and an exit code here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pghaul import __version__
+from pghaul.cli import exit_codes, move, prove, render, start
+from pghaul.model.errors import PghaulError
+from pghaul.service.settings import DEBUG, debugging
+
+MOVE, PROVE, START = "Move", "Prove", "Start"  # panels, in the order in which a person needs them
+HELP = "Moves data into PostgreSQL: fast, resumable after any crash, proven."
+EPILOG = "A first look that needs nothing: pghaul demo"
+INTERRUPTED = "Interrupted."
+UNEXPECTED = "{kind}: {message}"
+DEBUG_HINT = f"This should not have happened. {DEBUG}=1 shows where; please report it."
+TRY_HELP = "See: {path} --help"
+
+# Typer carries its own copy of click in some versions: its base classes are reached through what it exports.
+_WRONG_USAGE = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="pghaul",
+    help=HELP,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"pghaul {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Moves data into PostgreSQL: fast, resumable after any crash, proven."""
+
+
+for _panel, _commands in {
+    MOVE: (move.run, move.resume, move.stop, move.status),
+    PROVE: (prove.runs, prove.show),
+    START: (start.demo,),
+}.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code and never raises for what a user did."""
+    try:
+        code = typer.main.get_command(app).main(
+            args=None if argv is None else list(argv), prog_name="pghaul", standalone_mode=False
+        )
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 -- the last place that can speak to the user
+        return _failed(exc)
+    return _flushed(code if isinstance(code, int) else exit_codes.DONE)
+
+
+def _failed(exc: BaseException) -> int:
+    console = Console(stderr=True, highlight=False)
+    if debugging():
+        console.print_exception()
+    if isinstance(exc, _WRONG_USAGE):
+        return _wrong_usage(console, exc)
+    if isinstance(exc, PghaulError):
+        render.error(console, exc)
+    elif isinstance(exc, (KeyboardInterrupt, typer.Abort)):
+        render.line(console, INTERRUPTED, "yellow")
+    else:
+        words = str(exc).partition("\n")[0]
+        render.line(console, UNEXPECTED.format(kind=type(exc).__name__, message=words), "bold red")
+        render.line(console, DEBUG_HINT)
+    for note in [*getattr(exc, "__notes__", ()), *getattr(exc.__context__, "__notes__", ())]:
+        render.line(console, note)
+    return exit_codes.STOPPED if isinstance(exc, typer.Abort) else exit_codes.of_error(exc)
+
+
+def _wrong_usage(console: Console, exc: BaseException) -> int:
+    """Typer's own complaint about words, without its box: one line and where to read on."""
+    context = getattr(exc, "ctx", None)
+    if words := str(exc.format_message()).strip() if hasattr(exc, "format_message") else str(exc):
+        render.line(console, words, "bold red")
+        render.line(console, TRY_HELP.format(path=getattr(context, "command_path", "pghaul")))
+    elif context is not None:
+        sys.stdout.write(context.get_help() + "\n")
+    return exit_codes.USAGE
+
+
+def _flushed(code: int) -> int:
+    """A reader of stdout that went away is no failure of ours; nor may the interpreter complain of it at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

@@ -1,0 +1,181 @@
+"""The words that move data: run, resume, stop, status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.prompt import Prompt
+
+from pghaul.cli import exit_codes, options, render
+from pghaul.cli.progress import View, open_view
+from pghaul.cli.signals import stop_on_signals
+from pghaul.model.errors import NotFoundError, PghaulError, UsageError
+from pghaul.model.plan import OnExisting, Plan
+from pghaul.model.run import Run, RunState
+from pghaul.model.table import Name
+from pghaul.service.migration import Ask, MigrationService, Stop, new_run_id
+
+STOPPING = "Stopping: chunks in flight are rolled back. Ctrl-C again ends at once."
+NOBODY_TO_ASK = "on_existing = ask needs a terminal to ask on"
+NOBODY_ADVICE = "choose --on-existing fail, truncate, append or skip"
+QUESTION = "{table} holds {rows} rows on the target. What shall become of them?"
+UNKNOWN_ROWS = "some"
+SEE = "See it again: pghaul show {run}"
+GO_ON = "Go on with it: pghaul resume {run}"
+LOOK_INTO = "Some contents differ: pghaul show {run}"
+ASKED_TO_STOP = "Run {run} was asked to stop. Follow it: pghaul status {run}"
+
+
+def run(  # noqa: PLR0917 -- Typer maps parameters to options
+    plan_file: options.PlanFile = None,
+    source: options.From = None,
+    target: options.To = None,
+    table: options.Tables = None,
+    workers: options.Workers = None,
+    on_existing: options.Existing = None,
+    verify: options.Proofs = None,
+    copy_format: options.CopyFormat = None,
+    locks: options.LockSpan = None,
+    split_size: options.SplitSize = None,
+    create: options.Create = None,
+    indexes: options.Indexes = None,
+    analyze: options.Analyze = None,
+    source_encoding: options.SourceEncoding = None,
+    stall_timeout: options.StallTimeout = None,
+    lock_timeout: options.LockTimeout = None,
+    give_up_after: options.GiveUpAfter = None,
+    retries: options.Retries = None,
+    run_id: options.RunId = None,
+    save_plan: options.SavePlan = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Copy tables into another PostgreSQL."""
+    chosen = {
+        "workers": workers,
+        "on_existing": on_existing,
+        "verify": verify,
+        "format": copy_format,
+        "locks": locks,
+        "split_bytes": split_size,
+        "create": create,
+        "indexes": indexes,
+        "analyze": analyze,
+        "source_encoding": source_encoding,
+        "stall_timeout": stall_timeout,
+        "lock_timeout": lock_timeout,
+        "give_up_after": give_up_after,
+        "retries": retries,
+    }
+    plan = options.compose_plan(plan_file, source, target, table, chosen)
+    asks = _must_ask(plan, as_json=as_json)
+    if save_plan:
+        from pghaul.service.plan_file import write_plan  # noqa: PLC0415
+
+        write_plan(plan, save_plan)
+    service, name = MigrationService(), run_id or new_run_id()
+
+    def start(view: View, console: Console, stop: Stop) -> Run:
+        ask = _asking(view, console) if asks else None
+        return service.run(plan, run_id=name, listener=view, ask=ask, stop=stop)
+
+    return _execute(start, service, name, as_json=as_json, verbose=verbose)
+
+
+def resume(
+    run_id: options.OptionalRun = None,
+    source: options.From = None,
+    target: options.To = None,
+    trust_ledger: options.TrustLedger = False,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Go on with a run that was stopped, failed or killed."""
+    service = MigrationService()
+    name = run_id or service.latest_unfinished().id
+
+    def go_on(view: View, _console: Console, stop: Stop) -> Run:
+        return service.resume(name, source=source, target=target, trust_ledger=trust_ledger, listener=view, stop=stop)
+
+    return _execute(go_on, service, name, as_json=as_json, verbose=verbose)
+
+
+def stop(run_id: options.RequiredRun) -> int:
+    """Ask a running run to stop, from any terminal."""
+    found = MigrationService().request_stop(run_id)
+    render.line(Console(stderr=True), ASKED_TO_STOP.format(run=found.id))
+    return exit_codes.DONE
+
+
+def status(run_id: options.OptionalRun = None, as_json: options.AsJson = False) -> int:
+    """How far a run came."""
+    service = MigrationService()
+    found = service.status(run_id)
+    counts = service.chunk_counts(found.id)
+    if as_json:
+        print_json(render.run_json(found) | {"chunk_states": {s.value: n for s, n in counts.items()}})
+        return exit_codes.DONE
+    render.status(Console(highlight=False), found, counts)
+    if found.state in {RunState.STOPPED, RunState.FAILED}:
+        render.line(Console(stderr=True), GO_ON.format(run=found.id))
+    return exit_codes.DONE
+
+
+def print_json(value: object) -> None:
+    """One document on stdout."""
+    sys.stdout.write(render.as_json(value) + "\n")
+
+
+def _execute(
+    action: Callable[[View, Console, Stop], Run],
+    service: MigrationService,
+    run_id: str,
+    *,
+    as_json: bool,
+    verbose: bool,
+) -> int:
+    """Watch a run to its end; what failed says how to go on."""
+    console = Console(stderr=True, highlight=False)
+    view = open_view(console, sys.stdout, as_json=as_json, verbose=verbose)
+    try:
+        with stop_on_signals(lambda: render.line(console, STOPPING, "yellow")) as stopping, view:
+            ended = action(view, console, stopping)
+    except (PghaulError, KeyboardInterrupt) as exc:
+        if not isinstance(exc, UsageError) and _is_recorded(service, run_id):
+            exc.add_note(GO_ON.format(run=run_id))
+        raise
+    if not as_json:
+        found = service.show(ended.id)
+        render.receipts(Console(highlight=False), (r.receipt for r in found.chunks if r.receipt))
+    hints = {RunState.DONE: SEE, RunState.DIFFERENT: LOOK_INTO}
+    render.line(console, hints.get(ended.state, GO_ON).format(run=ended.id))
+    return exit_codes.of_state(ended.state)
+
+
+def _is_recorded(service: MigrationService, run_id: str) -> bool:
+    """A run that failed while it was planned left nothing to go on with."""
+    try:
+        service.status(run_id)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _must_ask(plan: Plan, *, as_json: bool) -> bool:
+    asks = any((s.on_existing or plan.options.on_existing) is OnExisting.ASK for s in plan.tables)
+    if asks and (as_json or not sys.stdin.isatty()):
+        raise UsageError(NOBODY_TO_ASK, advice=NOBODY_ADVICE)
+    return asks
+
+
+def _asking(view: View, console: Console) -> Ask:
+    def ask(table: Name, rows: int | None) -> OnExisting:
+        words = QUESTION.format(table=table, rows=UNKNOWN_ROWS if rows is None else f"about {rows:,}")
+        choices = [c.value for c in OnExisting if c is not OnExisting.ASK]
+        with view.paused():
+            render.line(console, words)
+            return OnExisting(Prompt.ask("", choices=choices, default=OnExisting.FAIL.value, console=console))
+
+    return ask

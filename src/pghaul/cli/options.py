@@ -1,0 +1,130 @@
+"""Arguments and options that commands share, and how their words become a Plan."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from pghaul.model.errors import UsageError
+from pghaul.model.plan import Format, Locks, OnExisting, Options, Plan, Selection, Verify
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+SIZE_WRONG = "a size is written 64MB or 1GB (at least 8kB)"
+MISSING = "nothing says {what}"
+EXAMPLE = "e.g. pghaul run --from postgresql://me@old/db --to postgresql://me@new/db --table 'public.payment*'"
+WHAT = {"source": "where from (--from)", "target": "where to (--to)", "tables": "which tables (--table)"}
+
+
+def parse_size(text: str) -> int:
+    """Bytes: 8192, 64MB, 1.5GB; units are powers of two, as PostgreSQL's are."""
+    found = SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * UNIT[found[2].lower()]) if found else 0
+    if size < 8192:
+        raise typer.BadParameter(SIZE_WRONG)
+    return size
+
+
+MOVE, RULES, TROUBLE = "What and where", "How", "When things go wrong"
+
+PlanFile: TypeAlias = Annotated[Path | None, typer.Argument(metavar="[PLAN.toml]", help="A plan file.")]
+From: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--from", metavar="URL", help="The source, postgresql://…", rich_help_panel=MOVE),
+]
+To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="URL", help="The target.", rich_help_panel=MOVE)]
+Tables: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table", "-t", metavar="PATTERN", help="schema.table, * and ? allowed; repeat it.", rich_help_panel=MOVE
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Processes that copy at once.", rich_help_panel=RULES)
+]
+Existing: TypeAlias = Annotated[
+    OnExisting | None, typer.Option(help="What to do with rows that are there.", rich_help_panel=RULES)
+]
+Proofs: TypeAlias = Annotated[
+    Verify | None, typer.Option("--verify", help="Count rows, or hash both sides.", rich_help_panel=RULES)
+]
+CopyFormat: TypeAlias = Annotated[
+    Format | None, typer.Option("--format", help="The form of COPY.", rich_help_panel=RULES)
+]
+LockSpan: TypeAlias = Annotated[
+    Locks | None, typer.Option("--locks", help="Lock for the run, or per chunk.", rich_help_panel=RULES)
+]
+SplitSize: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        parser=parse_size, metavar="SIZE", help="Split tables bigger than this, e.g. 1GB.", rich_help_panel=RULES
+    ),
+]
+Create: TypeAlias = Annotated[
+    bool | None, typer.Option("--create/--no-create", help="Create missing tables.", rich_help_panel=RULES)
+]
+Indexes: TypeAlias = Annotated[
+    bool | None,
+    typer.Option("--indexes/--no-indexes", help="Indexes and constraints afterwards.", rich_help_panel=RULES),
+]
+Analyze: TypeAlias = Annotated[
+    bool | None, typer.Option("--analyze/--no-analyze", help="ANALYZE afterwards.", rich_help_panel=RULES)
+]
+SourceEncoding: TypeAlias = Annotated[
+    str | None, typer.Option(help="What a SQL_ASCII source really holds, e.g. UHC.", rich_help_panel=RULES)
+]
+StallTimeout: TypeAlias = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="S", help="Silence before the server is asked.", rich_help_panel=TROUBLE),
+]
+LockTimeout: TypeAlias = Annotated[
+    float | None, typer.Option(min=0.1, metavar="S", help="Wait for a lock.", rich_help_panel=TROUBLE)
+]
+GiveUpAfter: TypeAlias = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="S", help="Faults without progress, then give up.", rich_help_panel=TROUBLE),
+]
+Retries: TypeAlias = Annotated[int | None, typer.Option(min=0, help="Per chunk.", rich_help_panel=TROUBLE)]
+RunId: TypeAlias = Annotated[str | None, typer.Option("--run-id", metavar="ID", help="12 hex characters.")]
+SavePlan: TypeAlias = Annotated[
+    Path | None, typer.Option("--save-plan", metavar="FILE", help="Keep this as a plan file, then run.")
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Tell every step.")]
+TrustLedger: TypeAlias = Annotated[
+    bool, typer.Option("--trust-ledger", help="Do not hash finished chunks again; receipts will say so.")
+]
+OptionalRun: TypeAlias = Annotated[str | None, typer.Argument(metavar="[RUN]", help="By default the latest.")]
+RequiredRun: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.")]
+
+
+def compose_plan(
+    file: Path | None, source: str | None, target: str | None, tables: list[str] | None, chosen: dict[str, Any]
+) -> Plan:
+    """A plan file with the command line's words over it, or the words alone. UsageError names what is missing."""
+    options = {key: value for key, value in chosen.items() if value is not None}
+    if file is None:
+        _require(source=source, target=target, tables=tables)
+        return Plan(
+            source=source or "",
+            target=target or "",
+            tables=[Selection(name=name) for name in tables or []],
+            options=Options.model_validate(options),
+        )
+    from pghaul.service.plan_file import read_plan  # noqa: PLC0415
+
+    plan = read_plan(file, source=source, target=target)
+    changed: dict[str, Any] = {"options": plan.options.model_dump() | options}
+    if tables:
+        changed["tables"] = [{"name": name} for name in tables]
+    return Plan.model_validate(plan.model_dump() | changed)
+
+
+def _require(**given: object) -> None:
+    absent = [WHAT[name] for name, value in given.items() if not value]
+    if absent:
+        raise UsageError(MISSING.format(what=", ".join(absent)), advice=EXAMPLE)

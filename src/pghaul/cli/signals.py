@@ -1,0 +1,34 @@
+"""The first Ctrl-C (or SIGTERM) asks for a stop, the second ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stop_on_signals(say: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Yields the question "shall we stop?"; `say` is called when the answer turns to yes."""
+    asked = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        say()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set  # signals belong to the main thread
+        return
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in STOPPING}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

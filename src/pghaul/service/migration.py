@@ -1,0 +1,223 @@
+"""The one facade: what a face may ask. It resolves endpoints and passwords, keeps the store, and starts the runner."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pghaul.model.chunk import ChunkState
+from pghaul.model.errors import NotFoundError, TerminalError, UsageError
+from pghaul.model.event import Event, Listener
+from pghaul.model.plan import OnExisting, Plan
+from pghaul.model.profile import Endpoint
+from pghaul.model.run import Run, RunState, Wish
+from pghaul.model.table import Name, Unsupported
+from pghaul.postgres.dsn import resolve
+from pghaul.service.endpoint_url import storable_url
+from pghaul.service.settings import load
+from pghaul.store.repository import ChunkRecord, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Ask = Callable[[Name, int | None], OnExisting]
+Stop = Callable[[], bool]
+
+RUN_ID = re.compile(r"[0-9a-f]{12}")
+# user:password@ in a URL, or password= in its query or in a conninfo string
+OWN_PASSWORD = re.compile(r"^\w+://[^/?@]*:[^/?@]+@|(^|[?&\s])password\s*=")
+UNFINISHED = (RunState.STOPPED, RunState.FAILED)
+FINISHED = (RunState.DONE, RunState.DIFFERENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """Everything that is known of a run."""
+
+    run: Run
+    plan: Plan
+    chunks: Sequence[ChunkRecord]
+    events: Sequence[Event]
+    not_carried: Sequence[Unsupported]
+
+
+def new_run_id() -> str:
+    """Twelve hexadecimal characters: short enough to type, and part of every session's application_name."""
+    return secrets.token_hex(6)
+
+
+def _never() -> bool:
+    return False
+
+
+class MigrationService:
+    """One per process and state store; methods raise PghaulError only."""
+
+    def __init__(self, state_url: str | None = None, *, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+        self._settings = load(environ, state_url=state_url)
+
+    @cached_property
+    def _store(self) -> Store:
+        return Store(self._settings.state_url)
+
+    # --- move ---
+
+    def run(
+        self,
+        plan: Plan,
+        *,
+        listener: Listener,
+        run_id: str | None = None,
+        source_password: str | None = None,
+        target_password: str | None = None,
+        ask: Ask | None = None,
+        stop: Stop = _never,
+    ) -> Run:
+        """Execute a plan from its beginning; returns when it is done, raises what ended it."""
+        from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
+
+        run_id = _checked(run_id) if run_id else new_run_id()
+        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        kept = plan.model_copy(update={"source": storable_url(source), "target": storable_url(target)})
+        run = Run(
+            id=run_id,
+            state=RunState.RUNNING,
+            source=source.display,
+            target=target.display,
+            started=datetime.now(UTC),
+            pid=os.getpid(),
+        )
+        self._refuse_known(run_id)
+        return Runner(
+            run=run,
+            plan=kept,
+            source=source,
+            target=target,
+            journal=self._store,
+            listener=listener,
+            ask=ask,
+            stop=stop,
+        ).execute()
+
+    def resume(
+        self,
+        run_id: str | None = None,
+        *,
+        listener: Listener,
+        source: str | None = None,
+        target: str | None = None,
+        source_password: str | None = None,
+        target_password: str | None = None,
+        trust_ledger: bool = False,
+        stop: Stop = _never,
+    ) -> Run:
+        """Go on with a run, by default the latest unfinished one. A finished run is returned as it is.
+
+        `source`, `target` say how to reach the same databases now; that they are the same, the runner checks.
+        """
+        from pghaul.engine.runner import Runner  # noqa: PLC0415
+
+        run, plan, manifest = self._store.load_run(run_id or self.latest_unfinished().id)
+        if run.state in FINISHED:
+            return run
+        self._refuse_running(run)
+        urls = (source or plan.source, target or plan.target)
+        reached = self._endpoints(*urls, source_password, target_password)
+        self._store.set_wish(run.id, Wish.NONE)
+        return Runner(
+            run=replace(run, state=RunState.RUNNING, error=None, finished=None, pid=os.getpid()),
+            plan=plan,
+            source=reached[0],
+            target=reached[1],
+            journal=self._store,
+            listener=listener,
+            manifest=manifest,
+            trust_ledger=trust_ledger,
+            stop=stop,
+        ).execute()
+
+    def request_stop(self, run_id: str) -> Run:
+        """Ask a running run, in whatever process, to stop between two buffers."""
+        run = self._store.run(run_id)
+        if run.state is not RunState.RUNNING:
+            raise TerminalError(f"run {run_id} does not run: it is {run.state.value}")
+        self._store.set_wish(run_id, Wish.STOP)
+        return run
+
+    # --- look ---
+
+    def runs(self, limit: int = 20) -> list[Run]:
+        """The latest first."""
+        return self._store.runs(limit)
+
+    def status(self, run_id: str | None = None) -> Run:
+        """The given or the latest run; NotFoundError when there is none."""
+        if run_id:
+            return self._store.run(run_id)
+        if found := self._store.runs(limit=1):
+            return found[0]
+        raise NotFoundError("there is no run yet", advice="start one: pghaul run --help, or pghaul demo")
+
+    def chunk_counts(self, run_id: str) -> dict[ChunkState, int]:
+        """How many chunks are in which state."""
+        return self._store.chunk_counts(run_id)
+
+    def latest_unfinished(self) -> Run:
+        """The latest run that stopped, failed or died."""
+        for run in self._store.runs(limit=1000):
+            if run.state in UNFINISHED:
+                return run
+        raise NotFoundError("there is no unfinished run", advice="`pghaul runs` lists what there is")
+
+    def show(self, run_id: str) -> RunReport:
+        """Everything about a run."""
+        run, plan, manifest = self._store.load_run(run_id)
+        return RunReport(
+            run=run,
+            plan=plan,
+            chunks=self._store.chunks(run_id),
+            events=self._store.events(run_id),
+            not_carried=manifest.not_carried,
+        )
+
+    # --- within ---
+
+    def _endpoints(
+        self, source: str, target: str, source_password: str | None, target_password: str | None
+    ) -> tuple[Endpoint, Endpoint]:
+        return (
+            self._resolve(source, source_password, self._settings.source_password),
+            self._resolve(target, target_password, self._settings.target_password),
+        )
+
+    def _resolve(self, url: str, given: str | None, from_settings: str | None) -> Endpoint:
+        """A password said outright wins; then the URL's own; then ours from the environment; then libpq's ways."""
+        password = given or (None if OWN_PASSWORD.search(url) else from_settings)
+        return resolve(url, environ=self._environ, password=password)
+
+    def _refuse_known(self, run_id: str) -> None:
+        try:
+            self._store.run(run_id)
+        except NotFoundError:
+            return
+        raise UsageError(f"there is a run {run_id} already", advice=f"go on with it: pghaul resume {run_id}")
+
+    def _refuse_running(self, run: Run) -> None:
+        if self._store.lives_elsewhere(run.id):
+            raise TerminalError(
+                f"run {run.id} still runs, in process {run.pid}",
+                advice=f"stop it first: pghaul stop {run.id}; if it hangs, end process {run.pid}",
+            )
+
+
+def _checked(run_id: str) -> str:
+    if not RUN_ID.fullmatch(run_id):
+        raise UsageError("a run id is 12 characters out of 0-9 and a-f", advice="leave --run-id out to get one")
+    return run_id

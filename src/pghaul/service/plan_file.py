@@ -1,0 +1,126 @@
+"""Plan files: TOML in, TOML out. A typo is named with the line it stands on and the key that was meant."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+
+from pghaul.model.errors import PlanError
+from pghaul.model.plan import Options, Plan, Selection
+from pghaul.postgres.dsn import resolve
+from pghaul.service.endpoint_url import storable_url
+
+HEADER = "A plan of pghaul. Run it with: pghaul run {name}"
+PLACES: dict[str, type[BaseModel]] = {"": Plan, "options": Options, "tables": Selection}
+WRITTEN_AS = {"options": "[options]", "tables": "[[tables]]"}
+EXAMPLE = 'source = "postgresql://user@host/database", target = "…", and [[tables]] name = "public.payment"'
+
+
+def read_plan(path: Path, *, source: str | None = None, target: str | None = None) -> Plan:
+    """The plan in a file; `source` and `target` take the place of what it says. PlanError names file and line."""
+    text = _text(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise PlanError(f"this is not TOML: {exc}", where=str(path)) from exc
+    document |= {k: v for k, v in (("source", source), ("target", target)) if v}
+    try:
+        return Plan.model_validate(document)
+    except ValidationError as exc:
+        problems = [_problem(dict(error), text) for error in exc.errors(include_url=False)]
+        raise PlanError("; ".join(problems), where=str(path), advice=_advice(exc)) from None
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Only its owner may read it, and no password stands in it, whatever the plan's URLs hold."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(HEADER.format(name=path.name)))
+    document.add("source", tomlkit.item(without_password(plan.source)))
+    document.add("target", tomlkit.item(without_password(plan.target)))
+    options = plan.options.model_dump(mode="json", exclude_defaults=True)
+    if options:
+        document.add("options", tomlkit.item(options))
+    tables = tomlkit.aot()
+    for selection in plan.tables:
+        tables.append(tomlkit.item(selection.model_dump(mode="json", exclude_none=True)))
+    document.add("tables", tables)
+    _write_private(path, tomlkit.dumps(document))
+
+
+def plan_schema() -> dict[str, Any]:
+    """The JSON schema, for editors."""
+    return Plan.model_json_schema()
+
+
+def without_password(url: str) -> str:
+    """The same place, without its secrets."""
+    return storable_url(resolve(url))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise PlanError("there is no such plan file", where=str(path)) from None
+    except UnicodeDecodeError as exc:
+        raise PlanError("a plan file is written in UTF-8", where=str(path)) from exc
+    except OSError as exc:
+        raise PlanError(f"the plan file cannot be read: {exc.strerror}", where=str(path)) from exc
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replaced whole: a plan cut off in the middle would be a smaller plan."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError as exc:
+        draft.unlink(missing_ok=True)
+        raise PlanError(f"the plan file cannot be written: {exc.strerror}", where=str(path)) from exc
+
+
+def _problem(error: dict[str, Any], text: str) -> str:
+    """One sentence for one of pydantic's findings; values are never quoted, a URL may hold a password."""
+    loc: Sequence[str | int] = error["loc"]
+    key = next((str(part) for part in reversed(loc) if isinstance(part, str)), "")
+    if error["type"] == "extra_forbidden":
+        return f"{_line(text, key)}unknown key {key!r}{_meant(loc, key)}"
+    if error["type"] == "missing":
+        return f"{key!r} is missing"
+    return f"{_line(text, key)}{key!r}: {_lowered(str(error['msg']))}"
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _meant(loc: Sequence[str | int], key: str) -> str:
+    place = next((part for part in loc[:-1] if isinstance(part, str)), "")
+    near = difflib.get_close_matches(key, PLACES[place].model_fields, n=1)
+    if near:
+        return f", did you mean {near[0]!r}?"
+    for other, model in PLACES.items():
+        if other != place and (near := difflib.get_close_matches(key, model.model_fields, n=1)):
+            return f", did you mean {near[0]!r} in {WRITTEN_AS.get(other, 'the top of the file')}?"
+    return f"; known here are {', '.join(PLACES[place].model_fields)}"
+
+
+def _line(text: str, key: str) -> str:
+    """Where the key stands, when it stands in one place only."""
+    pattern = re.compile(rf"""^\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*[=\]]""", re.MULTILINE)
+    found = list(pattern.finditer(text))
+    return f"line {text.count(chr(10), 0, found[0].start(0)) + 1}: " if len(found) == 1 else ""
+
+
+def _advice(exc: ValidationError) -> str | None:
+    missing = any(error["type"] == "missing" for error in exc.errors(include_url=False))
+    return f"a plan says {EXAMPLE}" if missing else None
