@@ -19,8 +19,7 @@ from benchmarks.result import Result
 from benchmarks.servers import two_servers
 
 CASES: Mapping[str, Case] = {
-    case.__name__: case
-    for case in (pg_partitions, pg_partitions_20m, pg_partitions_checksum, relay, memory, planning)
+    case.__name__: case for case in (pg_partitions, pg_partitions_20m, pg_partitions_checksum, relay, memory, planning)
 }
 
 
@@ -46,9 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(CASES), help="this case; may be given again")
     parser.add_argument("--runs", type=int, default=5, help="interleaved runs of each program")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the rows: does everything run?")
-    parser.add_argument(
-        "--target", type=int, choices=(16, 18), default=18, help="version of the target server"
-    )
+    parser.add_argument("--target", type=int, choices=(16, 18), default=18, help="version of the target server")
     return parser.parse_args()
 
 

@@ -112,9 +112,7 @@ def _run(pipeline: Pipeline, command: Command) -> Usage:
         if any(p.returncode not in command.codes for p in processes):
             errors.seek(0)
             tail = errors.read().decode(errors="replace")[-2000:]
-            raise CommandFailedError(
-                f"{command.name} ended with {[p.returncode for p in processes]}:\n{tail}"
-            )
+            raise CommandFailedError(f"{command.name} ended with {[p.returncode for p in processes]}:\n{tail}")
         output.seek(0)
         text = output.read().decode(errors="replace")
     return Usage(
@@ -203,11 +201,7 @@ class _Tree:
                 self._cpu[process.pid] = times.user + times.system
             mark = _high_water_mark(process.pid)
             # The mark only rises, except that exec starts it afresh: before it, the process was a copy of us.
-            peak = (
-                mark
-                if mark is not None
-                else max(process.memory_info().rss / MIB, before.rss_mb if before else 0)
-            )
+            peak = mark if mark is not None else max(process.memory_info().rss / MIB, before.rss_mb if before else 0)
         except (psutil.Error, OSError):
             return
         self._seen[process.pid] = ProcessPeak(words=words, root=root, rss_mb=peak)

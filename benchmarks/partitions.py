@@ -60,11 +60,7 @@ def _against_peers(bench: Bench, name: str, rows_per_leaf: int) -> Iterator[Resu
         if peer in {OURS, OURS_ANALYZED}:
             continue
         analyzed = peer == "pgcopydb"
-        note = (
-            "ANALYZE in both (theirs with VACUUM, which it cannot leave out)"
-            if analyzed
-            else "ANALYZE in neither"
-        )
+        note = "ANALYZE in both (theirs with VACUUM, which it cannot leave out)" if analyzed else "ANALYZE in neither"
         ours = used[OURS_ANALYZED if analyzed else OURS]
         yield compared(name, peer, rows, ours, theirs, bar=BARS.get(peer), note=note)
 

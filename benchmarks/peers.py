@@ -60,9 +60,7 @@ def dump_restore(pair: Pair, *compression: str) -> Command:
         pair.from_url,
     )
     restore = (_program(pair, "pg_restore"), f"-j{JOBS}", "--no-owner", "-d", pair.to_url, folder)
-    return Command(
-        name=" ".join(("pg_dump", *compression)), steps=((dump,), (restore,)), env=environment(pair)
-    )
+    return Command(name=" ".join(("pg_dump", *compression)), steps=((dump,), (restore,)), env=environment(pair))
 
 
 def psql_copy(pair: Pair, leaves: Sequence[str]) -> Command | None:

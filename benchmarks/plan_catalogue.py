@@ -11,10 +11,9 @@ import json
 import sys
 import time
 
+from pghaul.postgres import catalog, dsn
 from pghaul.postgres.session import connect
 from pghaul.sources.postgresql import plan_chunks
-
-from pghaul.postgres import catalog, dsn
 
 
 def main() -> None:

@@ -71,28 +71,28 @@ def _first_byte(bench: Bench, leaves: int) -> Result:
         peak_rss_mb=median(used["pghaul"], lambda u: u.peak_rss_mb),
         peer_wall_s=theirs,
         ratio=ours / theirs,
-        note=f"until an event reports rows; allowed: {FIRST_BYTE_FACTOR} x peer + {FIRST_BYTE_GRACE_S} s",
+        note=f"until an event reports bytes; allowed: {FIRST_BYTE_FACTOR} x peer + {FIRST_BYTE_GRACE_S} s",
         extra={"leaves": leaves, "runs": bench.runs, "bar_s": round(allowed, 3), "met": ours <= allowed},
     )
 
 
 def _until_first_byte(bench: Bench) -> Usage:
-    """Read until rows are reported, then left to finish: a killed one would leave its sessions behind."""
+    """Read until bytes are reported, then left to finish: a killed one would leave its sessions behind."""
     bench.pair.fresh_target()
     command = peers.pghaul(bench.pair, ["public.point_history"], "--no-analyze", "--json")
     started, first = time.monotonic(), None
     env = os.environ | dict(command.env)
     with subprocess.Popen(command.steps[0][0], env=env, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
-            if first is None and _reports_rows(json.loads(line)):
+            if first is None and _reports_bytes(json.loads(line)):
                 first = time.monotonic() - started
     if first is None or process.returncode != 0:
-        raise CommandFailedError(f"pghaul ended with {process.returncode}, first rows after {first} s")
+        raise CommandFailedError(f"pghaul ended with {process.returncode}, first bytes after {first} s")
     return Usage(wall_s=first, cpu_s=0.0, peaks=())
 
 
-def _reports_rows(event: dict[str, object]) -> bool:
-    return event["event"] == "chunk_done" or (event["event"] == "progress" and bool(event.get("rows")))
+def _reports_bytes(event: dict[str, object]) -> bool:
+    return event["event"] == "chunk_done" or (event["event"] == "progress" and bool(event.get("bytes")))
 
 
 def _pre_data(bench: Bench) -> Usage:

@@ -16,9 +16,7 @@ from benchmarks.result import Result, compared
 ROWS = 2_000_000
 WALL_BAR, CPU_BAR = 1.05, 1.0
 TABLE = "narrow"
-CREATE = (
-    "CREATE TABLE narrow (path_id int8, issued_date int8, changed_value varchar(100), connection_status bool)"
-)
+CREATE = "CREATE TABLE narrow (path_id int8, issued_date int8, changed_value varchar(100), connection_status bool)"
 FILL = """
 INSERT INTO narrow
 SELECT i %% 100, i::int8 * 600, (i %% 1000)::text, i %% 97 <> 0 FROM generate_series(1, %s) AS i

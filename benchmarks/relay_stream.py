@@ -14,10 +14,9 @@ import sys
 import time
 from functools import partial
 
+from pghaul.engine.relay import Relayed, relay
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.relay_connection import open_connection
-
-from pghaul.engine.relay import Relayed, relay
 
 
 async def stream(source_url: str, target_url: str, table: str) -> Relayed:

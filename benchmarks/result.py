@@ -25,10 +25,7 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Flat, rounded."""
-        out = {
-            k: getattr(self, k)
-            for k in ("name", "peer", "rows", "wall_s", "cpu_s", "peak_rss_mb", "peer_wall_s")
-        }
+        out = {k: getattr(self, k) for k in ("name", "peer", "rows", "wall_s", "cpu_s", "peak_rss_mb", "peer_wall_s")}
         out |= {"ratio": self.ratio}
         if self.bar is not None:
             out |= {"bar": self.bar, "met": self.ratio <= self.bar}

@@ -41,9 +41,7 @@ def test_the_median_module_has_fewer_than_200_lines() -> None:
 
 
 def test_nine_functions_in_ten_have_fewer_than_35_lines() -> None:
-    lengths = [
-        n.end_lineno - n.lineno + 1 for p in PRODUCT for n in _functions(p) if n.end_lineno is not None
-    ]
+    lengths = [n.end_lineno - n.lineno + 1 for p in PRODUCT for n in _functions(p) if n.end_lineno is not None]
     assert statistics.quantiles(lengths, n=10)[-1] < 35
 
 

@@ -49,9 +49,7 @@ CREATE TABLE public.point_history (
 ) PARTITION BY RANGE (issued_date);
 CREATE INDEX point_history_issued_date ON public.point_history (issued_date)
 """
-CREATE_LEAF = (
-    "CREATE TABLE public.{leaf} PARTITION OF public.point_history FOR VALUES FROM ({first}) TO ({end})"
-)
+CREATE_LEAF = "CREATE TABLE public.{leaf} PARTITION OF public.point_history FOR VALUES FROM ({first}) TO ({end})"
 # The server makes the rows: none of them passes through here. All paths at one moment, then the next moment.
 FILL = """
 INSERT INTO public.point_history
@@ -60,9 +58,7 @@ SELECT 1 + i %% 500, %s::int8 + i / 500 * %s::int8,
        i %% 97 <> 0
 FROM pg_catalog.generate_series(0, %s::int8 - 1) AS i
 """
-COMMITTED = (
-    "SELECT pg_catalog.count(*) FROM pghaul.chunk_marker WHERE chunk = 'leaf' AND finished_at IS NOT NULL"
-)
+COMMITTED = "SELECT pg_catalog.count(*) FROM pghaul.chunk_marker WHERE chunk = 'leaf' AND finished_at IS NOT NULL"
 LEDGER_IS_THERE = "SELECT pg_catalog.to_regclass('pghaul.chunk_marker') IS NOT NULL"
 SUMS = """
 SELECT tableoid::pg_catalog.regclass::text, pg_catalog.count(*),
@@ -242,6 +238,4 @@ def _needs_psutil() -> None:
     try:
         import psutil  # noqa: F401, PLC0415
     except ImportError as exc:
-        raise NotFoundError(
-            "the demonstration is not installed", advice="pip install 'pghaul[demo]'"
-        ) from exc
+        raise NotFoundError("the demonstration is not installed", advice="pip install 'pghaul[demo]'") from exc
