@@ -177,8 +177,9 @@ def _parse(url: str) -> dict[str, str]:
     if found and "=" not in scheme:
         if scheme not in ("postgresql", "postgres"):
             raise UsageError("the URL does not begin with postgresql://", advice="see the examples in README.md")
-        authority, _, path = rest.partition("?")[0].partition("/")
-        if authority.count("@") > 1 or "@" in path:
+        authority, _, path = rest.partition("/")  # as libpq: a ? before the @ belongs to the password
+        hosts = authority.partition("@")[2].partition("?")[0]
+        if "@" in hosts or "@" in path.partition("?")[0]:
             raise _not_encoded()
     elif "=" not in url:
         raise UsageError("neither a postgresql:// URL nor a conninfo string", advice="see the examples in README.md")
