@@ -87,11 +87,7 @@ class Trigger:
 
     def matches(self, moment: Moment, connection: Connection, piece: Piece) -> bool:
         """Whether it shall fire now; counts the matches that it skips."""
-        if (
-            self.fired.is_set()
-            or moment is not self.moment
-            or not re.search(self.application, connection.application)
-        ):
+        if self.fired.is_set() or moment is not self.moment or not re.search(self.application, connection.application):
             return False
         if moment is Moment.COPIED:
             self.copied += piece.copied
@@ -200,9 +196,7 @@ class Proxy:
             await self._reach(Moment.CONNECT, connection, Piece(b""))
         if writer.is_closing():
             return
-        server_reader, server_writer = await asyncio.open_connection(
-            "127.0.0.1", self.upstream_port, limit=BLOCK
-        )
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.upstream_port, limit=BLOCK)
         sockets.append(server_writer)
         self.connections.add(connection)
         try:

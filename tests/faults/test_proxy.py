@@ -83,9 +83,7 @@ def test_a_query_is_noticed_before_it_is_forwarded(
     assert (seen, count(direct), trigger.error) == ([0], 1, None)
 
 
-def test_a_prepared_statement_is_noticed_when_it_is_executed(
-    proxy: Proxy, client: psycopg.Connection
-) -> None:
+def test_a_prepared_statement_is_noticed_when_it_is_executed(proxy: Proxy, client: psycopg.Connection) -> None:
     client.execute("SELECT %s + 41", [1], prepare=True)
     trigger = proxy.arm(Trigger(moment=Moment.QUERY, pattern=r"\+ 41"))
     client.execute("SELECT %s + 41", [1], prepare=True)
@@ -133,9 +131,7 @@ def test_copied_bytes_set_it_off_in_the_middle_of_a_copy(
     assert sum(received) < 500_000
 
 
-def test_the_action_knows_the_backend(
-    proxy: Proxy, client: psycopg.Connection, direct: psycopg.Connection
-) -> None:
+def test_the_action_knows_the_backend(proxy: Proxy, client: psycopg.Connection, direct: psycopg.Connection) -> None:
     def terminate(connection: Connection) -> None:
         direct.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.backend_pid])
 
@@ -166,11 +162,7 @@ def test_an_outage_hits_every_session_and_refuses_new_ones(
     db_pair: DatabasePair, proxy: Proxy, client: psycopg.Connection
 ) -> None:
     with session(proxy.url(db_pair.target)) as bystander:
-        proxy.arm(
-            Trigger(
-                moment=Moment.QUERY, pattern="select 5", fate=Fate.RESET, everyone=True, refuse_seconds=600
-            )
-        )
+        proxy.arm(Trigger(moment=Moment.QUERY, pattern="select 5", fate=Fate.RESET, everyone=True, refuse_seconds=600))
         for victim in (client, bystander):
             with pytest.raises(psycopg.OperationalError):
                 victim.execute("SELECT 5")

@@ -1,0 +1,224 @@
+"""One case: fresh databases, a run, a fault, as many resumes as it takes, and the judgement."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import psycopg
+
+from pghaul.model.table import Name
+from tests.compare import Content, Difference, as_name, compare, contents
+from tests.faults.changes import CHANGES, apply
+from tests.faults.faults import (
+    FAULTS,
+    WORKER,
+    FaultAction,
+    Scene,
+    change_source,
+    kill_main,
+    lose_snapshot_and_change_source,
+)
+from tests.faults.lane import Lane
+from tests.faults.plant import FURNITURE
+from tests.faults.program import Program, wait_until
+from tests.faults.proxy import Moment, Proxy, Trigger
+from tests.faults.schedule import Case, trigger
+
+TIMEOUT = 75.0  # seconds; the runs give up after 40
+RUN_ID = "0123456789ab"
+RESUMES = 2
+OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pghaul/%' AND datname = current_database()"
+MODES: dict[str, FaultAction] = {
+    "during": change_source,
+    "snapshot": lose_snapshot_and_change_source,
+    "between": kill_main,
+}
+
+
+@dataclass(kw_only=True)
+class Result:
+    """`helped` is how many resumes it took after the fault; `wrong` is empty where all is well."""
+
+    case: Case
+    injected: bool = False
+    exit_codes: list[int | None] = field(default_factory=list)
+    helped: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def play(lane: Lane, case: Case, *, keep: Path | None = None) -> Result:
+    """Play it; where the fault found no moment to strike, once more with the earliest one."""
+    result = _play_once(lane, case, keep)
+    if not result.injected and not result.wrong:
+        result = _play_once(lane, replace(case, gentle=True), keep)
+    return result
+
+
+def _play_once(lane: Lane, case: Case, keep: Path | None) -> Result:
+    result = Result(case=case)
+    with _staged(lane, case) as scene:
+        try:
+            _perform(scene, case, result)
+            _judge(scene, result)
+        finally:
+            scene.program.kill_all()
+            if result.wrong and keep:
+                shutil.copytree(scene.program.folder, keep / str(case.index), dirs_exist_ok=True)
+    result.notes = scene.notes
+    return result
+
+
+@contextmanager
+def _staged(lane: Lane, case: Case) -> Iterator[Scene]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="case-", dir=lane.folder)))
+        names = stack.enter_context(lane.databases(on_small_disk=case.kind == "disk_full"))
+        rng = case.rng
+        yield Scene(
+            lane=lane,
+            program=Program(folder),
+            side=case.side,
+            urls={"source": lane.source.url(names[0]), "target": lane.target.url(names[1])},
+            proxies={s: stack.enter_context(Proxy(lane.server(s).port)) for s in ("source", "target")},
+            rng=rng,
+            change=CHANGES[case.kind](rng) if case.kind in CHANGES else None,
+        )
+
+
+def _perform(scene: Scene, case: Case, result: Result) -> None:
+    program = scene.program
+    armed = trigger(case)
+    action = MODES[case.mode] if case.mode else FAULTS[case.kind].action
+    armed.action = lambda connection: action(scene, connection)
+    if case.phase == "resume":
+        _run(scene, cut_short=True)
+        program.wait(TIMEOUT)
+        scene.proxies[case.side].arm(armed)
+        program.resume(RUN_ID)
+    else:
+        scene.proxies[case.side].arm(armed)
+        _run(scene)
+    code = program.wait(TIMEOUT)
+    result.injected = armed.fired.is_set()
+    if armed.error is not None:
+        scene.notes.append(f"the fault itself: {armed.error!r}")
+        result.injected = False
+    result.exit_codes.append(code)
+    _between(scene, case)
+    while code is not None and not _ended_well(scene, code) and result.helped < RESUMES:
+        result.helped += 1
+        scene.notes.append(f"exit {code}: {program.complaint()}")
+        program.resume(RUN_ID)
+        for job in scene.upon_resume:
+            scene.meanwhile(job)
+        scene.upon_resume.clear()
+        code = program.wait(TIMEOUT)
+        result.exit_codes.append(code)
+    for thread in scene.background:
+        thread.join(TIMEOUT)
+    if code is None:
+        result.wrong.append("hangs")
+    elif not _ended_well(scene, code):
+        result.wrong.append(f"exit {code} after {result.helped} resumes: {program.complaint()}")
+
+
+def _run(scene: Scene, *, cut_short: bool = False) -> None:
+    """Start the run; `cut_short`: its main process is killed somewhere in the copying."""
+    if cut_short:
+        volume = scene.rng.randint(50_000, 900_000)
+        kill = Trigger(moment=Moment.COPIED, application=WORKER, after_bytes=volume)
+        kill.action = lambda _: scene.program.kill_main()
+        scene.proxies["target"].arm(kill)
+    scene.program.run(*(scene.proxies[s].url(scene.urls[s]) for s in ("source", "target")), RUN_ID)
+
+
+def _between(scene: Scene, case: Case) -> None:
+    """The source changes after the main process died; our dead sessions hold no lock for long."""
+    if case.mode == "between":
+        assert scene.change is not None
+        made = apply(scene.urls["source"], scene.change, patience_ms=15_000)
+        scene.notes.append("changed between" if made else "the change was kept out by locks of a dead run")
+
+
+def _ended_well(scene: Scene, code: int) -> bool:
+    """Done; or done but for the table that vanished or changed on the source, which it names."""
+    changed = scene.change.changed if scene.change else None
+    return code == 0 or (code == 3 and changed is not None and changed in scene.program.said())
+
+
+def _judge(scene: Scene, result: Result) -> None:
+    _judge_content(scene, result)
+    _judge_furniture(scene, result)
+    if not wait_until(lambda: not scene.program.processes(), 10):
+        result.wrong.append(f"processes left: {[' '.join(p.cmdline())[-80:] for p in scene.program.processes()]}")
+    for side, url in scene.urls.items():
+        scene.proxies[side].close_all()
+        if not wait_until(lambda url=url: _sessions(url) == 0, 5):  # type: ignore[misc]
+            result.wrong.append(f"{_sessions(url)} sessions left on the {side}")
+
+
+def _sessions(url: str) -> int:
+    with psycopg.connect(url, autocommit=True) as admin:
+        row = admin.execute(OURS).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _judge_content(scene: Scene, result: Result) -> None:
+    """The whole target is the source as it was before, or the whole target is the source as it is now."""
+    before = scene.lane.before
+    columns = {name: content.columns for name, content in before.items()}
+    dropped = as_name(scene.change.changed) if scene.change and scene.change.changed else None
+    after = contents(scene.urls["source"], before, columns=columns)
+    found = contents(scene.urls["target"], before, columns=columns)
+    if dropped is not None:
+        _judge_changed_table(dropped, before, found, result)
+        before, after = _without(before, dropped), _without(after, dropped)
+    best = min((compare(expected, found) for expected in (before, after)), key=_size)
+    result.lost += best.lost
+    result.doubled += best.doubled
+    if best:
+        result.wrong.append(f"{best.lost} lost, {best.doubled} too many in {best.tables}: {best.examples[:3]}")
+
+
+def _judge_changed_table(
+    table: Name, before: Mapping[Name, Content], found: Mapping[Name, Content], result: Result
+) -> None:
+    """What became of a table that vanished or changed its shape: all of it, or nothing; never a part."""
+    there = found[table].rows if table in found else Counter()
+    if there and there != before[table].rows:
+        result.wrong.append(f"a part of {table}: {there.total()} of {before[table].rows.total()} rows")
+
+
+def _without(tables: Mapping[Name, Content], name: Name) -> dict[Name, Content]:
+    return {n: c for n, c in tables.items() if n != name}
+
+
+def _size(difference: Difference) -> int:
+    return difference.lost + difference.doubled
+
+
+def _judge_furniture(scene: Scene, result: Result) -> None:
+    """Indexes, constraints and partitions are all there and valid."""
+    changed = scene.change.changed if scene.change and scene.change.changed else ""
+    sides = [_furniture(url, changed.rpartition(".")[2]) for url in scene.urls.values()]
+    missing = sorted(sides[0] - sides[1])
+    if missing and not result.wrong:
+        result.wrong.append(f"not on the target: {missing[:4]}")
+
+
+def _furniture(url: str, without: str) -> set[tuple[str, str]]:
+    try:
+        with psycopg.connect(url, autocommit=True) as session:
+            session.execute("SET search_path = ''")
+            return {(r[0], r[1]) for r in session.execute(FURNITURE.encode()) if r[0] != without}
+    except psycopg.errors.InvalidSchemaName:
+        return set()

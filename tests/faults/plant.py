@@ -1,0 +1,60 @@
+"""The data that faults are tried on: small, but with everything that has its own way through the engine.
+
+Leaves of a partitioned table, a table of several page ranges, a foreign key, floats and true duplicates without a
+key, and an UNLOGGED table that a crash empties.
+"""
+
+from __future__ import annotations
+
+SPLIT_SIZE = "256kB"  # a leaf is smaller, plant.flat is about five times as large
+
+SCHEMA = """
+CREATE SCHEMA plant;
+CREATE TABLE plant.tag (id int PRIMARY KEY, name text NOT NULL UNIQUE);
+CREATE TABLE plant.history (
+    path_id int8 NOT NULL, issued int8 NOT NULL, value varchar(100), status bool, PRIMARY KEY (path_id, issued)
+) PARTITION BY RANGE (issued);
+CREATE TABLE plant.history_1 PARTITION OF plant.history FOR VALUES FROM (1000) TO (2000);
+CREATE TABLE plant.history_2 PARTITION OF plant.history FOR VALUES FROM (2000) TO (3000);
+CREATE TABLE plant.history_3 PARTITION OF plant.history FOR VALUES FROM (3000) TO (4000);
+CREATE TABLE plant.history_4 PARTITION OF plant.history FOR VALUES FROM (4000) TO (5000);
+CREATE TABLE plant.history_5 PARTITION OF plant.history FOR VALUES FROM (5000) TO (6000);
+CREATE TABLE plant.history_6 PARTITION OF plant.history FOR VALUES FROM (6000) TO (7000);
+CREATE INDEX history_value ON plant.history (value);
+CREATE TABLE plant.flat (id int8 PRIMARY KEY, tag_id int NOT NULL REFERENCES plant.tag, body text NOT NULL);
+CREATE INDEX flat_tag ON plant.flat (tag_id, id);
+CREATE TABLE plant.measure (id int, reading float8, rough float4, readings float8[]);
+CREATE UNLOGGED TABLE plant.scratch (a int PRIMARY KEY, b text);
+"""
+
+ROWS = """
+INSERT INTO plant.tag SELECT g, 'tag ' || g FROM generate_series(1, 50) g;
+INSERT INTO plant.history SELECT g % 40, 1000 + g / 3, nullif(md5(g::text), md5('7')), g % 5 = 0
+    FROM generate_series(0, 17999) g;
+INSERT INTO plant.flat SELECT g, 1 + g % 50, repeat(md5(g::text), 3) FROM generate_series(1, 8000) g;
+INSERT INTO plant.measure SELECT g, g / 3.0, g / 7.0, ARRAY[g / 11.0, 'NaN', NULL] FROM generate_series(1, 1000) g;
+INSERT INTO plant.measure SELECT * FROM plant.measure WHERE id <= 200;
+INSERT INTO plant.scratch SELECT g, md5(g::text) FROM generate_series(1, 300) g;
+ANALYZE;
+"""
+
+SCRIPT = SCHEMA + ROWS
+
+LEAVES = tuple(f"plant.history_{n}" for n in range(1, 7))
+TABLES = ("plant.tag", *LEAVES, "plant.flat", "plant.measure", "plant.scratch")
+
+# What belongs to the tables besides rows, as sortable words; NOT NULL became a constraint in 18 and is left out.
+FURNITURE = """
+    SELECT c.relname, 'index ' || pg_get_indexdef(i.indexrelid) || ' valid ' || i.indisvalid
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'plant'::regnamespace
+    UNION ALL
+    SELECT c.relname, 'constraint ' || o.conname || ' ' || pg_get_constraintdef(o.oid) || ' valid ' || o.convalidated
+    FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
+    WHERE c.relnamespace = 'plant'::regnamespace AND o.contype <> 'n'
+    UNION ALL
+    SELECT c.relname, 'child of ' || h.inhparent::regclass FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+    WHERE c.relnamespace = 'plant'::regnamespace
+    UNION ALL
+    SELECT c.relname, 'kind ' || c.relkind || c.relpersistence FROM pg_class c
+    WHERE c.relnamespace = 'plant'::regnamespace
+"""

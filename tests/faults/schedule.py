@@ -1,0 +1,138 @@
+"""Which fault strikes when: a function of seed and index alone, so that one case can be played again.
+
+Cases come in blocks of 50. Two of a block need a resume by their nature (the main process dies), so they are 4 %;
+the rest are drawn from a deck in which each kind has its number of cards.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from tests.faults.changes import CHANGES
+from tests.faults.faults import FAULTS, WORKER
+from tests.faults.proxy import Moment, Trigger
+
+BLOCK = 50
+DECK = {
+    "backend_terminated": 5,
+    "connection_reset": 5,
+    "stall": 4,
+    "half_open": 3,
+    "outage": 2,
+    "server_crash": 4,
+    "server_restart": 3,
+    "worker_killed": 5,
+    "worker_stopped": 2,
+    "out_of_connections": 2,
+    "lock_timeout": 3,
+    "disk_full": 2,
+    "copy_cancelled": 3,
+}
+CHANGES_PER_BLOCK = 5
+CARDS = [kind for kind, number in DECK.items() for _ in range(number)]
+NEED_RESUME = (
+    *("main_killed", "source_update", "stale_worker", "source_insert", "main_killed", "source_delete"),
+    *("main_killed", "source_truncate", "stale_worker", "source_vacuum_full", "main_killed", "source_cluster"),
+    *("main_killed", "source_drop", "stale_worker", "source_add_column", "main_killed", "main_killed"),
+)
+assert len(CARDS) + CHANGES_PER_BLOCK + 2 == BLOCK
+
+COPIED_IN_A_RUN = 1_900_000  # bytes of COPY text of all tables of the plant
+WORDS = {
+    "index": r"CREATE (UNIQUE )?INDEX|ADD CONSTRAINT|ATTACH PARTITION",
+    "marker": r"(INSERT INTO|UPDATE)\s+\"?pghaul\"?\.\"?chunk_marker",
+    "schema": r"CREATE (UNLOGGED )?TABLE|CREATE SCHEMA",
+    "commit_before": r"^\s*COMMIT",
+    "commit_after": r"^COMMIT$",
+    "leader": r".",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """`phase` may be "resume": then an interrupted run is resumed and the fault strikes at `inner`.
+
+    `mode` of a change of the source: "during" an undisturbed run, "snapshot" (with its loss), "between" (main
+    process killed, source changed, resumed).
+    """
+
+    seed: int
+    index: int
+    kind: str
+    phase: str
+    inner: str
+    side: str
+    mode: str = ""
+    gentle: bool = False  # a second try with the earliest possible moment, when the first found none
+
+    @property
+    def rng(self) -> random.Random:
+        """For what is left to chance within the case."""
+        return random.Random(f"{self.seed}:{self.index}:inside")
+
+    @property
+    def needs_resume(self) -> bool:
+        """Whether nothing but a resume can help."""
+        return self.kind in ("main_killed", "stale_worker") or self.mode == "between"
+
+    def trigger_words(self) -> tuple[Moment, str, str, int, int]:
+        """Moment, pattern, application, bytes, matches to skip."""
+        rng = self.rng
+        skip = 0 if self.gentle else rng.randint(0, 7)
+        volume = 1 if self.gentle else rng.randint(1, COPIED_IN_A_RUN // (2 if self.phase == "resume" else 1))
+        by_worker = self.kind in ("worker_killed", "worker_stopped", "stale_worker")
+        match self.inner:
+            case "copy":
+                return Moment.COPIED, "", WORKER, volume, 0
+            case "schema" if self.side == "source":
+                return Moment.QUERY, ".", "/dump$", 0, skip * 5
+            case "schema":
+                return Moment.QUERY, WORDS["schema"], "/restore$", 0, skip
+            case "leader":
+                return Moment.QUERY, WORDS["leader"], "/leader$", 0, skip * 4
+            case "commit_after":
+                return Moment.ANSWER, WORDS["commit_after"], WORKER, 0, skip
+            case "index":
+                return Moment.QUERY, WORDS["index"], WORKER if by_worker else "", 0, skip
+            case other:
+                return Moment.QUERY, WORDS[other], WORKER, 0, skip
+
+
+def trigger(case: Case) -> Trigger:
+    """The trigger of this case; its action is set by whoever plays it."""
+    moment, pattern, application, volume, skip = case.trigger_words()
+    fault = FAULTS.get(case.kind)
+    made = Trigger(moment=moment, pattern=pattern, application=application, after_bytes=volume, skip=skip)
+    if fault and not case.mode:
+        made.fate, made.everyone, made.refuse_seconds = fault.fate, fault.everyone, fault.refuse_seconds
+    return made
+
+
+def case_at(seed: int, index: int) -> Case:
+    """The case of this number."""
+    block, place = divmod(index, BLOCK)
+    order = list(range(BLOCK))
+    random.Random(f"{seed}:block:{block}").shuffle(order)
+    card = order[place]
+    rng = random.Random(f"{seed}:{index}")
+    if card < 2:
+        kind = NEED_RESUME[(2 * block + card) % len(NEED_RESUME)]
+        return make(seed, index, kind, rng, mode="between" if kind in CHANGES else "")
+    if card < 2 + CHANGES_PER_BLOCK:
+        number = block * CHANGES_PER_BLOCK + card - 2
+        kind = list(CHANGES)[number % len(CHANGES)]
+        return make(seed, index, kind, rng, mode=("during", "snapshot")[number // len(CHANGES) % 2])
+    return make(seed, index, CARDS[card - 2 - CHANGES_PER_BLOCK], rng)
+
+
+def make(seed: int, index: int, kind: str, rng: random.Random, *, mode: str = "") -> Case:
+    """Choose phase and side."""
+    phase = "copy" if mode else rng.choice(FAULTS[kind].phases)
+    inner = (
+        rng.choice([p for p in FAULTS[kind].phases if p not in ("resume", "schema")]) if phase == "resume" else phase
+    )
+    side = rng.choice(["source", "target"]) if inner in ("copy", "schema", "leader") else "target"
+    if kind in ("lock_timeout", "disk_full"):
+        side = "target"
+    return Case(seed=seed, index=index, kind=kind, phase=phase, inner=inner, side=side, mode=mode)
