@@ -83,7 +83,8 @@ class Ledger:
     def _take(self, names: list[str]) -> None:
         for (other,) in self._session.rows(sql.OTHER_CLAIMS, (names, self._run)):
             if not self._session.value(sql.TRY_RUN_LOCK_XACT, (other,)):
-                relation = next(r for r, o in self._session.rows(sql.CLAIMED_BY_OTHERS, (names, self._run)) if o == other)
+                claims = self._session.rows(sql.CLAIMED_BY_OTHERS, (names, self._run))
+                relation = next(r for r, owner in claims if owner == other)
                 raise TableTakenError(
                     f"run {other} is loading {relation} now",
                     advice=f"wait for it, or stop it: pghaul stop {other}",
@@ -105,9 +106,7 @@ class Ledger:
     def record_dispositions(self, found: Mapping[Name, str]) -> None:
         """Recorded before anything is created or truncated: a crash must not make our own tables look foreign."""
         if found:
-            self._session.execute(
-                sql.ADD_DISPOSITIONS, (self._run, [str(n) for n in found], list(found.values()))
-            )
+            self._session.execute(sql.ADD_DISPOSITIONS, (self._run, [str(n) for n in found], list(found.values())))
 
     def markers(self, tables: Iterable[Name]) -> dict[tuple[Name, str], Receipt]:
         """Everything committed for these tables: chunks beside steps such as `ready` and `index:…`."""
@@ -154,9 +153,7 @@ def check_may_install(session: Session) -> None:
     """Found before the run: may this role create the ledger? Raises AccessError."""
     if session.value(sql.IS_INSTALLED):
         return
-    allowed = session.value(
-        "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
-    )
+    allowed = session.value("SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
     if not allowed:
         raise AccessError(
             f"role {session.server.user} may not create the schema pghaul, which keeps the ledger of the run",

@@ -1,7 +1,7 @@
 """The ledger's tables and statements, apart from the connections that run them.
 
-Workers speak asyncpg ($1), the runner psycopg (%s); both read this one page, so that the order of locks is seen at once:
-run row, claim row, marker, then the table itself.
+Workers speak asyncpg ($1), the runner psycopg (%s); both read this one page, so that the order of locks is seen at
+once: run row, claim row, marker, then the table itself.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ HELD_RUN_LOCK = (
 
 SELECT_RUN = "SELECT epoch, state, source_identity FROM pghaul.run WHERE run_id = %s"
 INSERT_RUN = "INSERT INTO pghaul.run (run_id, epoch, state, source_identity) VALUES (%s, 1, 'running', %s)"
-RAISE_EPOCH = "UPDATE pghaul.run SET epoch = epoch + 1, state = 'running', finished_at = NULL WHERE run_id = %s RETURNING epoch"
+RAISE_EPOCH = (
+    "UPDATE pghaul.run SET epoch = epoch + 1, state = 'running', finished_at = NULL WHERE run_id = %s RETURNING epoch"
+)
 FINISH_RUN = (
     "UPDATE pghaul.run SET state = %s, finished_at = pg_catalog.clock_timestamp() WHERE run_id = %s AND epoch = %s"
 )
@@ -107,7 +109,7 @@ RELEASE_CLAIMS = "DELETE FROM pghaul.claim WHERE run_id = %s"
 DISPOSITIONS = "SELECT relation, disposition FROM pghaul.run_table WHERE run_id = %s"
 ADD_DISPOSITIONS = (
     "INSERT INTO pghaul.run_table (run_id, relation, disposition) "
-    "SELECT %s, r, d FROM pg_catalog.unnest(%s::text[], %s::text[]) AS x (r, d)"
+    "SELECT %s, r, d FROM (SELECT pg_catalog.unnest(%s::text[]) AS r, pg_catalog.unnest(%s::text[]) AS d) AS x"
 )
 MARKERS = """
 SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash
