@@ -121,9 +121,9 @@ def choose_format(
     return "text"
 
 
-def _server_obstacles(source: Server, target: Server, encoding: str | None) -> Iterator[str]:
+def _server_obstacles(source: Server, target: Server) -> Iterator[str]:
     if source.encoding != "UTF8" or target.encoding != "UTF8":
-        yield f"the encodings are {copy_encoding(source, encoding)[1]} and {target.encoding}, not both UTF8"
+        yield f"the encodings are {source.encoding} and {target.encoding}, not both UTF8"
     if source.integer_datetimes != target.integer_datetimes:
         yield "one server keeps times as floats (integer_datetimes)"
 
