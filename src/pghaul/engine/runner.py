@@ -21,6 +21,7 @@ from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import Run, RunState, Wish
 from pghaul.postgres.session import connect, terminate_sessions
+from pghaul.postgres.settings import Role
 
 NAP = 0.1  # seconds between looks at the wish to stop, while waiting for a server to come back
 
@@ -57,7 +58,7 @@ class Runner:
             self._sweep()
             self._report.end(RunState.STOPPED)
             raise
-        except PghaulError as exc:
+        except Exception as exc:  # a mistake of ours, too, must not leave a run that looks alive
             self._sweep()
             self._report.end(RunState.FAILED, str(exc))
             raise
@@ -96,7 +97,8 @@ class Runner:
         """A cancel may never have reached a server: end what of ours is still there, as far as that is possible."""
         options = self._order.plan.options
         name = application_name(self._order.run, self._report.run.epoch, "sweep")
-        for endpoint, role in ((self._order.source, "source"), (self._order.target, "target")):
+        sides: tuple[tuple[Endpoint, Role], ...] = ((self._order.source, "source"), (self._order.target, "target"))
+        for endpoint, role in sides:
             with (
                 contextlib.suppress(PghaulError),
                 connect(

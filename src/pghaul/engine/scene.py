@@ -42,18 +42,9 @@ def opened(
     options = plan.options
     name = application_name(run, epoch, "leader")
     with contextlib.ExitStack() as stack:
-        here, there = (
-            stack.enter_context(
-                connect(
-                    endpoint,
-                    application_name=name,
-                    role=role,
-                    stall_timeout=options.stall_timeout,
-                    lock_timeout=options.lock_timeout,
-                )
-            )
-            for endpoint, role in ((source, "source"), (target, "target"))
-        )
+        timeouts = {"stall_timeout": options.stall_timeout, "lock_timeout": options.lock_timeout}
+        here = stack.enter_context(connect(source, application_name=name, role="source", **timeouts))
+        there = stack.enter_context(connect(target, application_name=name, role="target", **timeouts))
         if manifest is not None:
             _same_endpoints(manifest, here, there)
             terminate_sessions(here, f"pghaul/{run}/")

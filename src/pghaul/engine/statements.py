@@ -34,7 +34,7 @@ def identifier(name: Name) -> sql.Identifier:
 
 
 def _on(template: str, name: Name) -> str:
-    return sql.SQL(template).format(identifier(name)).as_string(None)  # type: ignore[arg-type]
+    return sql.SQL(template).format(identifier(name)).as_string(None)
 
 
 def lock_target(name: Name) -> str:
