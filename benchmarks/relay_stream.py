@@ -15,14 +15,15 @@ import time
 from functools import partial
 
 from pghaul.engine.relay import Relayed, relay
+from pghaul.model.profile import Endpoint
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.relay_connection import open_connection
 
 
-async def stream(source_url: str, target_url: str, table: str) -> Relayed:
+async def stream(source_endpoint: Endpoint, target_endpoint: Endpoint, table: str) -> Relayed:
     """Text, as psql's; the target's default settings on both sides."""
     opened = partial(open_connection, application_name="pghaul/bench", settings=())
-    source, target = await opened(resolve(source_url)), await opened(resolve(target_url))
+    source, target = await opened(source_endpoint), await opened(target_endpoint)
     try:
         read = partial(source.copy_from_table, table, schema_name="public", format="text")
         write = partial(target.copy_to_table, table, schema_name="public", format="text")
@@ -39,8 +40,10 @@ async def stream(source_url: str, target_url: str, table: str) -> Relayed:
 
 def main() -> None:
     """Time one stream."""
+    source, target, table = sys.argv[1:]
+    endpoints = resolve(source), resolve(target)  # imports psycopg, which no worker ever does
     wall, cpu = time.monotonic(), time.process_time()
-    relayed = asyncio.run(stream(*sys.argv[1:]))
+    relayed = asyncio.run(stream(*endpoints, table))
     used = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu}
     print(json.dumps({"rows": relayed.rows, **used}))
 
