@@ -47,7 +47,9 @@ WITH RECURSIVE needed(classid, objid) AS (
            AND (d.classid IN (2604, 2602, 2603) OR c.relkind IN ('S', 'i', 'I', 'c') OR k.contype <> 'f')
      ) AS e
 )
-SELECT n.classid::int8, n.objid::int8, c.relkind::text, x.extname::text, xn.nspname::text,
+SELECT n.classid::int8, n.objid::int8,
+       coalesce(c.relkind::text, CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN 'A' END),
+       x.extname::text, xn.nspname::text,
        coalesce(a.adrelid, k.conrelid, (
            SELECT o.refobjid FROM pg_catalog.pg_depend AS o
             WHERE c.relkind = 'S' AND o.classid = 1259 AND o.objid = c.oid AND o.refclassid = 1259
@@ -68,6 +70,11 @@ SELECT n.classid::int8, n.objid::int8, c.relkind::text, x.extname::text, xn.nspn
   LEFT JOIN pg_catalog.pg_namespace AS xn ON xn.oid = x.extnamespace
   LEFT JOIN LATERAL pg_catalog.pg_identify_object(n.classid, n.objid, 0) AS i
     ON n.classid NOT IN (1259, 1247, 2604, 2606, 2602, 2603)
+"""
+
+# On servers with JIT (11+) compiling the query above takes 0.7 s where running it takes 0.05 s.
+JIT_OFF_SQL = """
+SELECT pg_catalog.set_config(s.name, 'off', true) FROM pg_catalog.pg_settings AS s WHERE s.name = 'jit'
 """
 
 RELATIONS_SQL = """
@@ -104,7 +111,7 @@ class Thing:
 
     tableoid: int
     oid: int
-    relkind: str | None = None
+    relkind: str | None = None  # and A for array types, which come with their elements'
     extension: str | None = None  # it is this extension, or a member of it
     extension_schema: str | None = None
     owner: int | None = None
@@ -127,10 +134,12 @@ class Thing:
 
 
 def needed_by(source: Session, oids: Collection[int]) -> list[Thing]:
-    """These tables (oids on the source) and all that they need. One query."""
+    """These tables (oids on the source) and all that they need."""
     if not oids:
         return []
-    return [_thing(row) for row in source.rows(CLOSURE_SQL, (list(oids),))]
+    with source.transaction():
+        source.rows(JIT_OFF_SQL)
+        return [_thing(row) for row in source.rows(CLOSURE_SQL, (list(oids),))]
 
 
 def _thing(row: Sequence[object]) -> Thing:

@@ -4,34 +4,22 @@ pre-data (before the rows) brings the tables and what they need; post-data (afte
 has not built: partitioned parents' indexes and constraints, their attachments, foreign keys between the selected
 tables. Each is one transaction, so that a crash leaves all of it or nothing, and both skip what the target has by
 name, so that resume may call them again.
-
-A pg_restore newer than the target writes SETs that an old server refuses. Where no installed one fits
-(programs.find_programs prefers one that does), pg_restore only turns the chosen entries into statements, and
-these run here, without its preamble, over our own session.
 """
 
 from __future__ import annotations
 
-import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from pghaul.model.errors import PghaulError, ProgramError, ServerBusyError, TransientError
 from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name, Table
-from pghaul.postgres.dsn import child_environment
-from pghaul.postgres.session import Session, connect
+from pghaul.postgres.session import Session
 from pghaul.target import closure, post_data, toc
 from pghaul.target.closure import PARTS, PG_ATTRDEF, PG_CLASS, PG_TYPE, Thing
 from pghaul.target.programs import Programs, run_program
-
-EVERYTHING_BUT_OWNERS = ("--no-owner", "--no-acl", "--no-tablespaces", "--no-security-labels")
+from pghaul.target.restore import EVERYTHING_BUT_OWNERS, Restore, calling, database, restore
 
 PARTITIONS_SQL = """
 SELECT i.inhrelid::int8, i.inhparent::int8
@@ -48,36 +36,8 @@ SELECT n.nspname::text, c.relname::text
 """
 
 AVAILABLE_SQL = "SELECT e.name::text FROM pg_catalog.pg_available_extensions AS e"
+UNTOLD = ("i", "I", "c", "A")  # indexes are not built yet, composites and arrays come with their types
 INSTALLED_SQL = "SELECT e.extname::text FROM pg_catalog.pg_extension AS e"
-
-# Is the program's session at work on the server, and does it wait for a lock?
-WORKING_SQL = """
-SELECT coalesce(bool_or(a.state = 'active'), false),
-       coalesce(bool_or(a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE NOT l.granted)), false)
-  FROM pg_catalog.pg_stat_activity AS a
- WHERE a.application_name = %s AND a.datname = pg_catalog.current_database()
-   AND a.pid <> pg_catalog.pg_backend_pid()
-"""
-
-SCRIPT_SETTINGS = (
-    "SET LOCAL check_function_bodies = off",
-    "SET LOCAL client_min_messages = warning",
-    "SET LOCAL standard_conforming_strings = on",
-)
-# `\restrict` and its end are for psql; the access method would be refused before 12.
-NOT_STATEMENTS = re.compile(r"^(\\(un)?restrict \S+|SET default_table_access_method = \w+;)$", re.MULTILINE)
-FIRST_ENTRY = "-- Name: "
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Restore:
-    """An archive and where it goes."""
-
-    programs: Programs
-    file: Path
-    target: Endpoint
-    session: Session
-    application_name: str
 
 
 def dump_schema(
@@ -102,8 +62,8 @@ def dump_schema(
     args += [f"--schema={exact_pattern(s)}" for s in schemas]
     args += [f"--snapshot={snapshot}"] if snapshot else []
     file.touch(mode=0o600)
-    args += [f"--file={file}", f"--dbname={_database(endpoint)}"]
-    with _calling(endpoint, application_name) as environ:
+    args += [f"--file={file}", f"--dbname={database(endpoint)}"]
+    with calling(endpoint, application_name) as environ:
         run_program(args, environ=environ, secret=endpoint.password, alive=alive)
 
 
@@ -143,18 +103,15 @@ def create_tables(
     chosen = [t for t in things if not t.extension and _is_wanted(t, new, there)]
     named = [*_attachments(source, target_session, things, new), *_without_oid(chosen)]
     wanted = toc.Wanted(ids={(t.tableoid, t.oid) for t in chosen}, named=named)
-    _restore(
-        _Restore(
-            programs=programs,
-            file=file,
-            target=target,
-            session=target_session,
-            application_name=application_name,
-        ),
-        "pre-data",
-        wanted,
+    job = Restore(
+        programs=programs,
+        file=file,
+        target=target,
+        session=target_session,
+        application_name=application_name,
     )
-    return said + [t.description for t in chosen if t.tableoid not in PARTS and t.relkind not in ("i", "I", "c")]
+    restore(job, "pre-data", wanted)
+    return said + [t.description for t in chosen if t.tableoid not in PARTS and t.relkind not in UNTOLD]
 
 
 def finish_tables(
@@ -169,18 +126,15 @@ def finish_tables(
 ) -> list[str]:
     """Build the indexes, constraints and attachments that the target still lacks; returns what was built."""
     wanted, said = post_data.lacking(source, target_session, tables)
+    job = Restore(
+        programs=programs,
+        file=file,
+        target=target,
+        session=target_session,
+        application_name=application_name,
+    )
     if wanted.ids or wanted.named:
-        _restore(
-            _Restore(
-                programs=programs,
-                file=file,
-                target=target,
-                session=target_session,
-                application_name=application_name,
-            ),
-            "post-data",
-            wanted,
-        )
+        restore(job, "post-data", wanted)
     return said
 
 
@@ -242,70 +196,3 @@ def _create_extension(target: Session, name: str, schema: str) -> None:
         target.execute(
             sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}").format(sql.Identifier(name), sql.Identifier(schema))
         )
-
-
-def _restore(job: _Restore, section: str, wanted: toc.Wanted) -> None:
-    """One transaction with the wanted entries of a section."""
-    program: list[str | Path] = [job.programs.pg_restore, f"--section={section}"]
-    with _calling(job.target, job.application_name) as environ, tempfile.TemporaryDirectory() as folder:
-        listing = run_program([*program, "--list", job.file], environ=environ)
-        entries = toc.choose(toc.parse(listing), wanted)
-        if not entries:
-            return
-        chosen = Path(folder, "list")
-        chosen.write_bytes(toc.list_file(entries).encode("utf-8", "surrogateescape"))
-        program += [*EVERYTHING_BUT_OWNERS, *job.programs.access_method_switch, f"--use-list={chosen}"]
-        if job.programs.accepted_by(job.session.server.version_num):
-            program += [
-                "--single-transaction",
-                "--exit-on-error",
-                "--no-password",
-                f"--dbname={_database(job.target)}",
-            ]
-            run_program([*program, job.file], environ=environ, secret=job.target.password, alive=_watch(job))
-        else:
-            script = Path(folder, "script")
-            run_program([*program, f"--file={script}", job.file], environ=environ)
-            _run_script(job.session, script.read_bytes().decode("utf-8", "surrogateescape"))
-
-
-def _run_script(session: Session, script: str) -> None:
-    """Statements of a section without rows: plain SQL, once the preamble and psql's own words are out."""
-    statements = NOT_STATEMENTS.sub("", script[script.index(FIRST_ENTRY) - 3 :])
-    with session.transaction():
-        for setting in SCRIPT_SETTINGS:
-            session.execute(setting)
-        session.execute(statements)
-
-
-def _watch(job: _Restore) -> Callable[[], bool]:
-    """Whether the program's session works; a lock that somebody else keeps is a reason to come again later."""
-
-    def working() -> bool:
-        active, blocked = job.session.rows(WORKING_SQL, (job.application_name,))[0]
-        if blocked:
-            raise ServerBusyError("somebody holds a lock on a table that is being created", where=job.target.display)
-        return bool(active)
-
-    return working
-
-
-@contextmanager
-def _calling(endpoint: Endpoint, application_name: str) -> Iterator[dict[str, str]]:
-    """The child's environment; a failure is the server's where the server cannot be reached either."""
-    with child_environment(endpoint, application_name=application_name) as environ:
-        try:
-            yield {**environ, "PGAPPNAME": application_name}
-        except ProgramError as exc:
-            try:
-                connect(endpoint, application_name=application_name, role="target").close()
-            except TransientError as gone:
-                raise ServerBusyError(exc.message, where=endpoint.display) from gone
-            except PghaulError:
-                pass
-            raise ProgramError(exc.message, where=endpoint.display) from exc
-
-
-def _database(endpoint: Endpoint) -> str:
-    """Only the database's name: host, user and password come by the environment, never by argv."""
-    return make_conninfo(dbname=endpoint.get("dbname"))

@@ -14,7 +14,9 @@ from psycopg import sql
 from pghaul.model.table import ForeignKey, Name
 from pghaul.postgres.session import Session
 
-NOT_VALID_ON_PARTITIONED = 180000  # the version that learnt it
+# Before, a partitioned table could not have a key that is NOT VALID; and of one that refers to a partitioned table
+# VALIDATE left the partitions' shares unvalidated (seen on 15).
+NOT_VALID_ON_PARTITIONED = 180000
 
 # A partition's foreign key belongs to its root's and falls with it alone, so the tables' roots are asked too.
 # coninhcount = 0: only what stands for itself; a partition's share has 1 (conparentid says so from 11 on only).
@@ -25,8 +27,8 @@ WITH RECURSIVE concerned(oid) AS (
       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p')
        AND (n.nspname::text, c.relname::text) IN (
-           SELECT (%(schemas)s::text[])[i], (%(names)s::text[])[i]
-             FROM pg_catalog.generate_subscripts(%(names)s::text[], 1) AS i)
+           SELECT (%s::text[])[i], (%s::text[])[i]
+             FROM pg_catalog.generate_subscripts(%s::text[], 1) AS i)
   UNION
     SELECT p.oid
       FROM concerned AS x
@@ -34,7 +36,7 @@ WITH RECURSIVE concerned(oid) AS (
       JOIN pg_catalog.pg_class AS p ON p.oid = h.inhparent AND p.relkind = 'p'
 )
 SELECT tn.nspname::text, t.relname::text, k.conname::text, fn.nspname::text, f.relname::text,
-       pg_catalog.pg_get_constraintdef(k.oid), t.relkind = 'p'
+       pg_catalog.pg_get_constraintdef(k.oid), 'p' IN (t.relkind, f.relkind)
   FROM pg_catalog.pg_constraint AS k
   JOIN pg_catalog.pg_class AS t ON t.oid = k.conrelid
   JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
@@ -57,7 +59,8 @@ class PlainForeignKey(ForeignKey):
 
 def find(session: Session, tables: Sequence[Name]) -> list[ForeignKey]:
     """Those of the tables, and those that refer to them, from whatever table."""
-    where = {"schemas": [t.schema for t in tables], "names": [t.name for t in tables]}
+    names = [t.name for t in tables]
+    where = ([t.schema for t in tables], names, names)
     partitioned_plain = session.server.version_num < NOT_VALID_ON_PARTITIONED
     found = []
     for schema, table, name, ref_schema, ref_table, definition, partitioned in session.rows(FIND_SQL, where):

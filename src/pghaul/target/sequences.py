@@ -18,8 +18,8 @@ WITH chosen AS (
       FROM pg_catalog.pg_class AS c
       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
      WHERE (n.nspname::text, c.relname::text) IN (
-           SELECT (%(schemas)s::text[])[i], (%(names)s::text[])[i]
-             FROM pg_catalog.generate_subscripts(%(names)s::text[], 1) AS i)
+           SELECT (%s::text[])[i], (%s::text[])[i]
+             FROM pg_catalog.generate_subscripts(%s::text[], 1) AS i)
 ), used AS (
     SELECT d.objid AS oid
       FROM pg_catalog.pg_depend AS d JOIN chosen AS t ON d.refobjid = t.oid
@@ -66,7 +66,8 @@ def carry(source: Session, target: Session, tables: Sequence[Name]) -> list[str]
 
     Never backwards: a target with rows of its own may be further on. Returns what was moved or is not there.
     """
-    where = {"schemas": [t.schema for t in tables], "names": [t.name for t in tables]}
+    wanted = [t.name for t in tables]
+    where = ([t.schema for t in tables], wanted, wanted)
     increments = {Name(s, n): int(i) for s, n, i in source.rows(FIND_SQL, where)}
     rows = target.rows(PRESENT_SQL, ([n.name for n in increments],)) if increments else []
     there = {Name(s, n) for s, n in rows}
