@@ -39,7 +39,9 @@ def _updates(rng: random.Random) -> Change:
     return Change(
         statements=[
             f"UPDATE plant.flat SET body = body || '*' WHERE id % {k} = 1",  # to the heap's end: another ctid range
-            f"UPDATE plant.history SET issued = 8999 - issued WHERE path_id % {k} = 1 AND issued BETWEEN 2000 AND 6999",
+            # To another leaf; the new path keeps the primary key from being in the way.
+            f"UPDATE plant.history SET issued = 8999 - issued, path_id = path_id + 1000"
+            f" WHERE path_id % {k} = 1 AND issued BETWEEN 2000 AND 6999",
             f"UPDATE plant.measure SET reading = -reading WHERE id % {k} = 1",
         ]
     )

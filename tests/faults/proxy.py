@@ -143,6 +143,10 @@ class Proxy:
         """Refuse new connections for so long; 0 ends it."""
         self._refuse_until = time.monotonic() + seconds
 
+    def lose(self, connections: list[Connection], fate: Fate) -> None:
+        """Do this to these connections now."""
+        self._loop.call_soon_threadsafe(self._decide, fate, connections)
+
     def close_all(self) -> None:
         """Close every connection that is still open, held ones too."""
         self._call(self._close_all())
