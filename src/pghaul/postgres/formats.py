@@ -108,7 +108,7 @@ def choose_format(
     if option is Format.TEXT:
         return "text"
     obstacles = [
-        *_server_obstacles(source_server, target_server),
+        *_server_obstacles(source_server, target_server, encoding),
         *_column_obstacles(source, target),
     ]
     if not obstacles:
@@ -121,9 +121,9 @@ def choose_format(
     return "text"
 
 
-def _server_obstacles(source: Server, target: Server) -> Iterator[str]:
+def _server_obstacles(source: Server, target: Server, encoding: str | None) -> Iterator[str]:
     if source.encoding != "UTF8" or target.encoding != "UTF8":
-        yield f"the encodings are {source.encoding} and {target.encoding}, not both UTF8"
+        yield f"the encodings are {copy_encoding(source, encoding)[1]} and {target.encoding}, not both UTF8"
     if source.integer_datetimes != target.integer_datetimes:
         yield "one server keeps times as floats (integer_datetimes)"
 
