@@ -112,7 +112,7 @@ def by_psycopg(endpoint: Endpoint) -> tuple[Any, ...]:
     with psycopg.connect(**psycopg_params(endpoint, application_name="pghaul/x")) as connection:
         row = connection.execute(WHO_SQL).fetchone()
     assert row is not None
-    return row
+    return tuple(row)
 
 
 def by_asyncpg(endpoint: Endpoint) -> tuple[Any, ...]:
