@@ -85,7 +85,7 @@ def _failed(exc: BaseException) -> int:
         words = str(exc).partition("\n")[0]
         render.line(console, UNEXPECTED.format(kind=type(exc).__name__, message=words), "bold red")
         render.line(console, DEBUG_HINT)
-    for note in [*getattr(exc, "__notes__", ()), *getattr(exc.__context__, "__notes__", ())]:
+    for note in getattr(exc, "__notes__", ()):
         render.line(console, note)
     return exit_codes.STOPPED if isinstance(exc, typer.Abort) else exit_codes.of_error(exc)
 
@@ -93,11 +93,10 @@ def _failed(exc: BaseException) -> int:
 def _wrong_usage(console: Console, exc: BaseException) -> int:
     """Typer's own complaint about words, without its box: one line and where to read on."""
     context = getattr(exc, "ctx", None)
-    if words := str(exc.format_message()).strip() if hasattr(exc, "format_message") else str(exc):
+    words = str(exc.format_message()).strip() if hasattr(exc, "format_message") else str(exc)
+    if words:  # without any argument, the help itself has been printed
         render.line(console, words, "bold red")
         render.line(console, TRY_HELP.format(path=getattr(context, "command_path", "pghaul")))
-    elif context is not None:
-        sys.stdout.write(context.get_help() + "\n")
     return exit_codes.USAGE
 
 

@@ -11,13 +11,14 @@ from rich.prompt import Prompt
 from pghaul.cli import exit_codes, options, render
 from pghaul.cli.progress import View, open_view
 from pghaul.cli.signals import stop_on_signals
-from pghaul.model.errors import NotFoundError, PghaulError, UsageError
+from pghaul.model.errors import NotFoundError, PghaulError, StoppedError, UsageError
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.run import Run, RunState
 from pghaul.model.table import Name
 from pghaul.service.migration import Ask, MigrationService, Stop, new_run_id
 
 STOPPING = "Stopping: chunks in flight are rolled back. Ctrl-C again ends at once."
+INTERRUPTED = "interrupted; what was in flight is rolled back by the servers"
 NOBODY_TO_ASK = "on_existing = ask needs a terminal to ask on"
 NOBODY_ADVICE = "choose --on-existing fail, truncate, append or skip"
 QUESTION = "{table} holds {rows} rows on the target. What shall become of them?"
@@ -142,16 +143,22 @@ def _execute(
     try:
         with stop_on_signals(lambda: render.line(console, STOPPING, "yellow")) as stopping, view:
             ended = action(view, console, stopping)
-    except (PghaulError, KeyboardInterrupt) as exc:
-        if not isinstance(exc, UsageError) and _is_recorded(service, run_id):
-            exc.add_note(GO_ON.format(run=run_id))
-        raise
+    except KeyboardInterrupt as exc:
+        raise _with_hint(StoppedError(INTERRUPTED), service, run_id) from exc
+    except PghaulError as exc:
+        raise _with_hint(exc, service, run_id)  # noqa: B904 -- the same exception
     if not as_json:
         found = service.show(ended.id)
         render.receipts(Console(highlight=False), (r.receipt for r in found.chunks if r.receipt))
     hints = {RunState.DONE: SEE, RunState.DIFFERENT: LOOK_INTO}
     render.line(console, hints.get(ended.state, GO_ON).format(run=ended.id))
     return exit_codes.of_state(ended.state)
+
+
+def _with_hint(exc: PghaulError, service: MigrationService, run_id: str) -> PghaulError:
+    if not isinstance(exc, UsageError) and _is_recorded(service, run_id):
+        exc.add_note(GO_ON.format(run=run_id))
+    return exc
 
 
 def _is_recorded(service: MigrationService, run_id: str) -> bool:

@@ -31,7 +31,7 @@ def parse_size(text: str) -> int:
 
 MOVE, RULES, TROUBLE = "What and where", "How", "When things go wrong"
 
-PlanFile: TypeAlias = Annotated[Path | None, typer.Argument(metavar="[PLAN.toml]", help="A plan file.")]
+PlanFile: TypeAlias = Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="A plan file.")]
 From: TypeAlias = Annotated[
     str | None,
     typer.Option("--from", metavar="URL", help="The source, postgresql://…", rich_help_panel=MOVE),
@@ -98,7 +98,7 @@ Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Tell 
 TrustLedger: TypeAlias = Annotated[
     bool, typer.Option("--trust-ledger", help="Do not hash finished chunks again; receipts will say so.")
 ]
-OptionalRun: TypeAlias = Annotated[str | None, typer.Argument(metavar="[RUN]", help="By default the latest.")]
+OptionalRun: TypeAlias = Annotated[str | None, typer.Argument(metavar="RUN", help="By default the latest.")]
 RequiredRun: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.")]
 
 

@@ -116,10 +116,11 @@ class PlainView:
         yield
 
     def _progress(self, data: dict[str, Any]) -> None:
+        figures = self._figures(data)
         if time.monotonic() - self._said < PLAIN_INTERVAL:
             return
         self._said = time.monotonic()
-        self._console.print(Text(STATUS.format(**self._figures(data))), soft_wrap=True)
+        self._console.print(Text(STATUS.format(**figures)), soft_wrap=True)
 
     def _tells(self, event: Event) -> bool:
         if self._verbose or event.kind in ALWAYS:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pghaul.model.manifest import Manifest
 from pghaul.model.chunk import ChunkState
 from pghaul.model.event import Event
+from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, Wish

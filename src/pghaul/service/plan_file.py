@@ -116,7 +116,7 @@ def _meant(loc: Sequence[str | int], key: str) -> str:
 
 def _line(text: str, key: str) -> str:
     """Where the key stands, when it stands in one place only."""
-    pattern = re.compile(rf"""^\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*[=\]]""", re.MULTILINE)
+    pattern = re.compile(rf"""^[ \t]*(\[+\s*)?["']?{re.escape(key)}["']?\s*[=\]]""", re.MULTILINE)
     found = list(pattern.finditer(text))
     return f"line {text.count(chr(10), 0, found[0].start(0)) + 1}: " if len(found) == 1 else ""
 

@@ -37,7 +37,11 @@ def open_store(url: str) -> sessionmaker[Session]:
     parsed = _parse(url)
     with translating(parsed):
         engine = _engine(parsed)
-        _migrate(engine)
+        try:
+            _migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     return sessionmaker(engine, expire_on_commit=False)
 
 
