@@ -438,7 +438,7 @@ def test_many_tables_are_summed_up() -> None:
     lines = out.getvalue().splitlines()
     assert lines[1].startswith("public.t99")
     assert lines[-2].startswith("… and 80 more")
-    assert lines[-1].split()[:3] == ["100", "tables", "4,950"]
+    assert lines[-1].split()[:3] == ["tables:", "100", "4,950"]
 
 
 def test_a_difference_is_shouted() -> None:

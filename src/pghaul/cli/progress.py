@@ -202,6 +202,9 @@ def sentence(event: Event) -> str:
     what = event.message or TITLES.get(event.kind, event.kind.value).format(run=event.run, epoch=epoch)
     if event.kind in {EventKind.CHUNK_RETRY, EventKind.CHUNK_FAILED, EventKind.WARNING} and event.message:
         what = f"{TITLES[event.kind]}: {event.message}"
+    if event.kind is EventKind.SCHEMA and not event.message:
+        made = event.data.get("created")
+        what = f"{what}: {event.data.get('step', '')}" + (f" ({len(made)})" if isinstance(made, list) and made else "")
     if error := event.data.get("error"):
         what = f"{what}: {error}" if str(error) not in what else what
     return f"{place}: {what}" if place else what

@@ -33,7 +33,9 @@ STYLE = {
     RunState.DIFFERENT: "red",
 }
 PROOFS = {Proof.COUNT: "rows counted", Proof.STREAM: "hash of the stream", Proof.ROWS: "sum of row hashes"}
+UNBROKEN = {"run", "state", "started", "chunks", "rows", "bytes", "seconds"}
 DIFFERS = "DIFFERENT"
+SUM = "tables: {n}"
 AND_MORE = "… and {n} more"
 
 
@@ -117,7 +119,7 @@ def _receipt_json(receipt: Receipt) -> dict[str, Any]:
 def _grid(*columns: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in UNBROKEN)
     return table
 
 
@@ -180,7 +182,7 @@ def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = 
     if len(ordered) > len(shown):
         _row(table, AND_MORE.format(n=len(ordered) - len(shown)), "", "", "", "")
     everything = [r for parts in by_table.values() for r in parts]
-    _row(table, f"{len(ordered)} tables", *_sums(everything), _proof(everything) if everything else "")
+    _row(table, SUM.format(n=len(ordered)), *_sums(everything), _proof(everything) if everything else "")
     console.print(table)
 
 
