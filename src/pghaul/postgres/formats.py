@@ -16,7 +16,7 @@ from pghaul.model.plan import Format
 from pghaul.model.table import Table
 
 if TYPE_CHECKING:
-    from pghaul.postgres.session import Server
+    from pghaul.postgres.server import Server
 
 # Built-in types whose binary form holds no oid, no locale and no number made by the server, 9.3 to 18.
 PORTABLE = frozenset(

@@ -20,7 +20,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pghaul.model.table import Column, Name
 
 if TYPE_CHECKING:
-    from pghaul.postgres.session import Server
+    from pghaul.postgres.server import Server
 
 # Their text is the server's affair (locale, escapes of high bytes), their binary form is not.
 ALWAYS_BINARY = {"money": "pg_catalog.cash_send", '"char"': "pg_catalog.charsend"}
