@@ -203,7 +203,7 @@ def sentence(event: Event) -> str:
     if event.kind in {EventKind.CHUNK_RETRY, EventKind.CHUNK_FAILED, EventKind.WARNING} and event.message:
         what = f"{TITLES[event.kind]}: {event.message}"
     if event.kind is EventKind.SCHEMA and not event.message:
-        made = event.data.get("created")
+        made = event.data.get("objects")
         what = f"{what}: {event.data.get('step', '')}" + (f" ({len(made)})" if isinstance(made, list) and made else "")
     if error := event.data.get("error"):
         what = f"{what}: {error}" if str(error) not in what else what
