@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -52,7 +53,7 @@ def _catalogue(bench: Bench, leaves: int) -> Result:
         ratio=seconds / MANY_BAR_S,
         bar=1.0,
         note="connect, select, describe and plan; the process's own start is not in wall_s",
-        extra={"leaves": leaves, "runs": len(usages), "walls_s": [round(u.wall_s, 2) for u in usages]},
+        extra={"leaves": leaves, "runs": len(usages), "process_walls_s": [round(u.wall_s, 2) for u in usages]},
     )
 
 
@@ -82,12 +83,16 @@ def _until_first_byte(bench: Bench) -> Usage:
     command = peers.pghaul(bench.pair, ["public.point_history"], "--no-analyze", "--json")
     started, first = time.monotonic(), None
     env = os.environ | dict(command.env)
-    with subprocess.Popen(command.steps[0][0], env=env, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout or ():
-            if first is None and _reports_bytes(json.loads(line)):
-                first = time.monotonic() - started
-    if first is None or process.returncode != 0:
-        raise CommandFailedError(f"pghaul ended with {process.returncode}, first bytes after {first} s")
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(
+            command.steps[0][0], env=env, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process:
+            for line in process.stdout or ():
+                if first is None and _reports_bytes(json.loads(line)):
+                    first = time.monotonic() - started
+        errors.seek(0)
+        if first is None or process.returncode != 0:
+            raise CommandFailedError(f"pghaul ended with {process.returncode}: {errors.read()[-2000:]}")
     return Usage(wall_s=first, cpu_s=0.0, peaks=())
 
 
