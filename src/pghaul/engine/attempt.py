@@ -6,6 +6,7 @@ the next attempt finds what the ledger says is done, compares it with its own sn
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from pghaul.engine import compose, preflight, scene
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
-from pghaul.model.manifest import Manifest
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.report import Reporter
 from pghaul.model.errors import PghaulError, ProgramError, StoppedError
+from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Locks, Plan, Verify
 from pghaul.model.profile import Endpoint
 from pghaul.model.receipt import Receipt
@@ -30,7 +31,8 @@ from pghaul.postgres.rowhash import agree
 from pghaul.sources.postgresql import not_carried, plan_chunks
 from pghaul.target import ddl, foreign_keys, sequences
 from pghaul.target.ledger import Ledger, check_may_install
-from pghaul.target.programs import find_programs
+from pghaul.target.programs import Programs, find_programs
+from pghaul.target.restore import watch
 
 GRACE = 3.0  # seconds that workers get to let go of what is in flight
 
@@ -134,7 +136,7 @@ class Attempt:
         created = [t for n, t in tables.items() if dispositions[n] == "created"]
         if created:
             self._dump(stage, epoch, created, dump)
-            self._create(stage, epoch, created, dump)
+            self._report.schema("create", self._restore(ddl.create_tables, stage, epoch, created, dump))
         loadings = self._loadings(stage, tables, dispositions)
         self._load(stage, ledger, epoch, loadings)
         self._finish(stage, ledger, epoch, created, dump)
@@ -153,32 +155,41 @@ class Attempt:
         return {n: known[str(n)] for n in tables}
 
     def _dump(self, stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path) -> None:
+        name = scene.application_name(epoch.run, epoch.number, "dump")
         self._report.schema("dump", [])
         self._patiently(
             lambda: ddl.dump_schema(
-                find_programs(stage.source.server.version_num),
-                self._order.source,
+                self._programs(stage),
+                stage.source.endpoint,
                 snapshot=epoch.snapshot,
                 schemas=ddl.needed_schemas(stage.source, stage.target, created),
                 file=dump,
-                application_name=scene.application_name(epoch.run, epoch.number, "dump"),
-                alive=None,
+                application_name=name,
+                alive=watch(stage.source, name),
+                stall_timeout=self._order.plan.options.stall_timeout,
             )
         )
 
-    def _create(self, stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path) -> None:
-        made = self._patiently(
-            lambda: ddl.create_tables(
-                find_programs(stage.source.server.version_num),
+    def _restore(
+        self, restore: Callable[..., list[str]], stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path
+    ) -> list[str]:
+        return self._patiently(
+            lambda: restore(
+                self._programs(stage),
                 dump,
-                self._order.target,
+                stage.target.endpoint,
                 source=stage.source,
                 target_session=stage.target,
                 tables=created,
                 application_name=scene.application_name(epoch.run, epoch.number, "restore"),
+                stall_timeout=self._order.plan.options.stall_timeout,
             )
         )
-        self._report.schema("create", made)
+
+    def _programs(self, stage: scene.Scene) -> Programs:
+        return find_programs(
+            stage.source.server.version_num, target_version_num=stage.target.server.version_num, environ=os.environ
+        )
 
     def _patiently(self, call: Callable[[], list[str] | None]) -> list[str]:
         """PostgreSQL's programs tell no SQLSTATE: whatever they fail from is tried three times."""
@@ -225,9 +236,7 @@ class Attempt:
         dropped = ledger.drop_foreign_keys(foreign_keys.find(stage.target, [ld.name for ld in loadings]))
         if dropped:
             self._report.schema("foreign keys dropped for the load", [str(dropped)])
-        config = scene.worker_config(
-            epoch.run, epoch.number, self._order.plan, stage, self._order.source, self._order.target
-        )
+        config = scene.worker_config(epoch.run, epoch.number, self._order.plan, stage)
         pool = WorkerPool(options.workers, config)
         try:
             dispatcher = self._dispatcher(pool, stage, ledger)
@@ -305,17 +314,7 @@ class Attempt:
         dump: Path,
     ) -> None:
         if created and self._order.plan.options.indexes:
-            built = self._patiently(
-                lambda: ddl.finish_tables(
-                    find_programs(stage.source.server.version_num),
-                    dump,
-                    self._order.target,
-                    source=stage.source,
-                    target_session=stage.target,
-                    tables=created,
-                    application_name=scene.application_name(epoch.run, epoch.number, "restore"),
-                )
-            )
+            built = self._restore(ddl.finish_tables, stage, epoch, created, dump)
             self._report.schema("finish", built)
         if created:
             self._report.schema("sequences", sequences.carry(stage.source, stage.target, [t.name for t in created]))

@@ -12,11 +12,11 @@ from pghaul.engine.compose import total_bytes
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import JobKind, JobResult
 from pghaul.engine.journal import Journal
-from pghaul.model.manifest import Manifest
 from pghaul.engine.progress import Progress
 from pghaul.model.chunk import Chunk, ChunkState
 from pghaul.model.errors import PghaulError, StoppedError
 from pghaul.model.event import Event, EventKind, Listener
+from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, RunState, Wish

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pghaul.engine.attempt import Attempt, Order
 from pghaul.engine.dispatch import delay
 from pghaul.engine.journal import Journal
-from pghaul.model.manifest import Manifest
 from pghaul.engine.preflight import Ask
 from pghaul.engine.report import Reporter
 from pghaul.engine.scene import application_name
 from pghaul.model.errors import PghaulError, StoppedError, TransientError
 from pghaul.model.event import EventKind, Listener
+from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import Run, RunState, Wish

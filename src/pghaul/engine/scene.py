@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from pghaul.model.manifest import Manifest
 from pghaul.engine.worker import WorkerConfig
 from pghaul.model.errors import EndpointChangedError, ShapeChangedError
+from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name, Table
@@ -42,7 +43,11 @@ def opened(
     options = plan.options
     name = application_name(run, epoch, "leader")
     with contextlib.ExitStack() as stack:
-        timeouts = {"stall_timeout": options.stall_timeout, "lock_timeout": options.lock_timeout}
+        timeouts: Any = {
+            "reconnect": manifest is not None,
+            "stall_timeout": options.stall_timeout,
+            "lock_timeout": options.lock_timeout,
+        }
         here = stack.enter_context(connect(source, application_name=name, role="source", **timeouts))
         there = stack.enter_context(connect(target, application_name=name, role="target", **timeouts))
         if manifest is not None:
@@ -110,13 +115,13 @@ def _only(table: Table, columns: Sequence[object]) -> Table:
     return replace(table, columns=tuple(columns))  # type: ignore[arg-type]
 
 
-def worker_config(run: str, epoch: int, plan: Plan, scene: Scene, source: Endpoint, target: Endpoint) -> WorkerConfig:
-    """What every worker of this epoch gets, secrets included."""
+def worker_config(run: str, epoch: int, plan: Plan, scene: Scene) -> WorkerConfig:
+    """What every worker of this epoch gets, secrets included; the very hosts that the leaders have reached."""
     here, there = scene.source.server.capabilities, scene.target.server.capabilities
     lock = plan.options.lock_timeout
     return WorkerConfig(
-        source=source,
-        target=target,
+        source=scene.source.endpoint,
+        target=scene.target.endpoint,
         source_settings=tuple(settings(here, "source", lock_timeout=lock)),
         target_settings=tuple(settings(there, "target", lock_timeout=lock)),
         source_wait_events=here.wait_events,

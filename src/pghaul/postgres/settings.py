@@ -54,6 +54,7 @@ def settings(capabilities: Capabilities, role: Role, *, lock_timeout: float) -> 
         (capabilities.row_security, "row_security", "off"),  # an error rather than rows left out
         (capabilities.idle_timeout, "idle_in_transaction_session_timeout", "0"),
         (capabilities.parallel_query, "max_parallel_workers_per_gather", "0"),
+        (capabilities.hash_extended, "jit", "off"),  # our queries are short, or read each row once
         (capabilities.idle_session_timeout, "idle_session_timeout", "0"),
         (capabilities.transaction_timeout, "transaction_timeout", "0"),
     ]

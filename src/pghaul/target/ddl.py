@@ -18,7 +18,7 @@ from pghaul.model.table import Name, Table
 from pghaul.postgres.session import Session
 from pghaul.target import closure, post_data, toc
 from pghaul.target.closure import PARTS, PG_ATTRDEF, PG_CLASS, PG_TYPE, Thing
-from pghaul.target.programs import Programs, run_program
+from pghaul.target.programs import STALL_TIMEOUT, Programs, run_program
 from pghaul.target.restore import EVERYTHING_BUT_OWNERS, Restore, calling, database, restore
 
 PARTITIONS_SQL = """
@@ -49,6 +49,7 @@ def dump_schema(
     file: Path,
     application_name: str,
     alive: Callable[[], bool] | None = None,
+    stall_timeout: float = STALL_TIMEOUT,
 ) -> None:
     """pg_dump -Fc --schema-only of these schemas (needed_schemas() names them) to `file`, for our eyes only."""
     args: list[str | Path] = [
@@ -64,7 +65,7 @@ def dump_schema(
     file.touch(mode=0o600)
     args += [f"--file={file}", f"--dbname={database(endpoint)}"]
     with calling(endpoint, application_name) as environ:
-        run_program(args, environ=environ, secret=endpoint.password, alive=alive)
+        run_program(args, environ=environ, secret=endpoint.password, alive=alive, stall_timeout=stall_timeout)
 
 
 def exact_pattern(identifier: str) -> str:
@@ -88,6 +89,7 @@ def create_tables(
     target_session: Session,
     tables: Sequence[Table],
     application_name: str,
+    stall_timeout: float = STALL_TIMEOUT,
 ) -> list[str]:
     """Create the tables that the target lacks, with what they need and it lacks; returns what was created.
 
@@ -109,6 +111,7 @@ def create_tables(
         target=target,
         session=target_session,
         application_name=application_name,
+        stall_timeout=stall_timeout,
     )
     restore(job, "pre-data", wanted)
     return said + [t.description for t in chosen if t.tableoid not in PARTS and t.relkind not in UNTOLD]
@@ -123,6 +126,7 @@ def finish_tables(
     target_session: Session,
     tables: Sequence[Table],
     application_name: str,
+    stall_timeout: float = STALL_TIMEOUT,
 ) -> list[str]:
     """Build the indexes, constraints and attachments that the target still lacks; returns what was built."""
     wanted, said = post_data.lacking(source, target_session, tables)
@@ -132,6 +136,7 @@ def finish_tables(
         target=target,
         session=target_session,
         application_name=application_name,
+        stall_timeout=stall_timeout,
     )
     if wanted.ids or wanted.named:
         restore(job, "post-data", wanted)

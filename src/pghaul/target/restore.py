@@ -21,7 +21,7 @@ from pghaul.model.profile import Endpoint
 from pghaul.postgres.dsn import child_environment
 from pghaul.postgres.session import Session, connect
 from pghaul.target import toc
-from pghaul.target.programs import Programs, run_program
+from pghaul.target.programs import STALL_TIMEOUT, Programs, run_program
 
 EVERYTHING_BUT_OWNERS = ("--no-owner", "--no-acl", "--no-tablespaces", "--no-security-labels")
 
@@ -53,6 +53,7 @@ class Restore:
     target: Endpoint
     session: Session
     application_name: str
+    stall_timeout: float = STALL_TIMEOUT
 
 
 def restore(job: Restore, section: str, wanted: toc.Wanted) -> None:
@@ -73,7 +74,13 @@ def restore(job: Restore, section: str, wanted: toc.Wanted) -> None:
                 "--no-password",
                 f"--dbname={database(job.target)}",
             ]
-            run_program([*program, job.file], environ=environ, secret=job.target.password, alive=_watch(job))
+            run_program(
+                [*program, job.file],
+                environ=environ,
+                secret=job.target.password,
+                alive=watch(job.session, job.application_name),
+                stall_timeout=job.stall_timeout,
+            )
         else:
             script = Path(folder, "script")
             run_program([*program, f"--file={script}", job.file], environ=environ)
@@ -89,13 +96,14 @@ def _run_script(session: Session, script: str) -> None:
         session.execute(statements)
 
 
-def _watch(job: Restore) -> Callable[[], bool]:
+def watch(session: Session, application_name: str) -> Callable[[], bool]:
     """Whether the program's session works; a lock that somebody else keeps is a reason to come again later."""
 
     def working() -> bool:
-        active, blocked = job.session.rows(WORKING_SQL, (job.application_name,))[0]
+        session.value("SELECT pg_catalog.pg_stat_clear_snapshot()")  # a transaction would see the first answer again
+        active, blocked = session.rows(WORKING_SQL, (application_name,))[0]
         if blocked:
-            raise ServerBusyError("somebody holds a lock on a table that is being created", where=job.target.display)
+            raise ServerBusyError("somebody holds a lock on a table that we need", where=session.endpoint.display)
         return bool(active)
 
     return working
