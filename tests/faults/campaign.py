@@ -11,7 +11,6 @@ import json
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,13 +91,10 @@ class Campaign:
 
     def _work_on(self, lane: Lane) -> bool:
         while (case := self._take()) is not None:
-            try:
-                result = play(lane, case, keep=self._keep)
-            except Exception as exc:  # noqa: BLE001 - one broken case must not end the campaign
-                where = "".join(traceback.format_exception(exc)[-3:])
-                self._record(Result(case=case, injected=True, wrong=[f"the case itself broke: {where}"]))
-                return True
+            result = play(lane, case, keep=self._keep)
             self._record(result)
+            if result.broken:
+                return True
         return False
 
     def _take(self) -> Case | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 
+from pghaul.model.errors import PghaulError
 from pghaul.model.table import Name
 from tests.compare import Content, Difference, as_name, compare, contents
 from tests.faults.changes import CHANGES, apply
@@ -52,6 +54,7 @@ class Result:
     lost: int = 0
     doubled: int = 0
     wrong: list[str] = field(default_factory=list)
+    broken: bool = False  # the lane may be unfit for another case
     notes: list[str] = field(default_factory=list)
 
 
@@ -69,6 +72,9 @@ def _play_once(lane: Lane, case: Case, keep: Path | None) -> Result:
         try:
             _perform(scene, case, result)
             _judge(scene, result)
+        except (psycopg.Error, OSError, AssertionError, PghaulError) as exc:
+            result.broken = True
+            result.wrong.append("the case itself broke: " + "".join(traceback.format_exception(exc)[-2:]))
         finally:
             scene.program.kill_all()
             if result.wrong and keep:

@@ -28,7 +28,6 @@ SETTINGS = {
     "shared_buffers": "32MB",
     "max_connections": str(MAX_CONNECTIONS),
     "max_wal_senders": "0",
-    "wal_level": "minimal",
 }
 SMALL_DISK = "small_disk"  # a tablespace on a file system of its own
 SMALL_DISK_SIZE = "64m"

@@ -45,16 +45,18 @@ TABLES = ("plant.tag", *LEAVES, "plant.flat", "plant.measure", "plant.scratch")
 
 # What belongs to the tables besides rows, as sortable words; NOT NULL became a constraint in 18 and is left out.
 FURNITURE = """
-    SELECT c.relname, 'index ' || pg_get_indexdef(i.indexrelid) || ' valid ' || i.indisvalid
+    SELECT c.relname, 'index ' || pg_get_indexdef(i.indexrelid) || ' valid ' || i.indisvalid::text
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'plant'::regnamespace
     UNION ALL
-    SELECT c.relname, 'constraint ' || o.conname || ' ' || pg_get_constraintdef(o.oid) || ' valid ' || o.convalidated
+    SELECT c.relname,
+           'constraint ' || o.conname || ' ' || pg_get_constraintdef(o.oid) || ' valid ' || o.convalidated::text
     FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
     WHERE c.relnamespace = 'plant'::regnamespace AND o.contype <> 'n'
     UNION ALL
-    SELECT c.relname, 'child of ' || h.inhparent::regclass FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+    SELECT c.relname, 'child of ' || h.inhparent::regclass::text
+    FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
     WHERE c.relnamespace = 'plant'::regnamespace
     UNION ALL
-    SELECT c.relname, 'kind ' || c.relkind || c.relpersistence FROM pg_class c
+    SELECT c.relname, 'kind ' || c.relkind::text || c.relpersistence::text FROM pg_class c
     WHERE c.relnamespace = 'plant'::regnamespace
 """
