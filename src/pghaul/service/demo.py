@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -112,6 +113,7 @@ def run_demo(say: Say, *, rows: int = 3_000_000, keep: bool = False) -> int:
 @contextmanager
 def _stage(say: Say, *, keep: bool) -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="pghaul-demo-"))
+    before = signal.signal(signal.SIGTERM, _interrupt)
     clusters = [Cluster.bundled(v, folder / f"postgresql-{v}", **SETTINGS) for v in (16, 18)]
     stays = False
     try:
@@ -123,10 +125,16 @@ def _stage(say: Say, *, keep: bool) -> Iterator[Stage]:
         yield Stage(folder=folder, source=source, target=target)
         stays = keep
     finally:
+        signal.signal(signal.SIGTERM, before)
         if not stays:
             for cluster in clusters:
                 cluster.remove()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupt(*_: object) -> None:
+    """Without this, SIGTERM would leave two servers running that nobody knows of."""
+    raise KeyboardInterrupt
 
 
 def _make_history(stage: Stage, rows: int, say: Say) -> None:
