@@ -32,6 +32,7 @@ class Tally:
     by_kind: dict[str, dict[str, int]] = field(default_factory=dict)
     by_phase: dict[str, dict[str, int]] = field(default_factory=dict)
     not_injected: list[dict[str, Any]] = field(default_factory=list)
+    helped: list[dict[str, Any]] = field(default_factory=list)  # a resume was needed where none should be
     failures: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
@@ -41,6 +42,8 @@ class Tally:
         told |= {"exit_codes": result.exit_codes, "notes": result.notes}
         if result.wrong:
             self.failures.append(told | {"wrong": result.wrong})
+        elif result.helped and not case.needs_resume:
+            self.helped.append(told)
         if not result.injected:
             self.not_injected.append(told)
             if not result.wrong:
@@ -106,8 +109,10 @@ class Campaign:
             self.tally.add(result)
             self._played += 1
             spent = time.monotonic() - self._started
-            verdict = "; ".join(result.wrong) or ("ok" if result.injected else "not injected")
             case = result.case
+            verdict = "; ".join(result.wrong) or ("ok" if result.injected else "not injected")
+            if result.helped and not case.needs_resume or not result.injected:
+                verdict += f" {result.notes}"
             sys.stdout.write(
                 f"{self._played:4} {spent:6.1f}s #{case.index} {case.kind}: {describe(case)}"
                 f" exits {result.exit_codes} {verdict}\n"
@@ -119,7 +124,7 @@ def report(tally: Tally, seed: int, seconds: float) -> dict[str, Any]:
     """What is written to the file."""
     out: dict[str, Any] = {"seed": seed, "seconds": round(seconds), "total": tally.total}
     out |= {"by_kind": dict(sorted(tally.by_kind.items())), "by_phase": dict(sorted(tally.by_phase.items()))}
-    out |= {"failures": tally.failures, "not_injected": tally.not_injected}
+    out |= {"failures": tally.failures, "helped": tally.helped, "not_injected": tally.not_injected}
     reason = why_no_small_disk()
     return out | ({"not_run": {"disk_full": reason}} if reason else {})
 

@@ -133,12 +133,31 @@ class Attempt:
         dump: Path,
     ) -> None:
         dispositions = self._dispositions(stage, ledger, tables, fate)
+        pool = WorkerPool(
+            self._order.plan.options.workers, scene.worker_config(epoch.run, epoch.number, self._order.plan, stage)
+        )
+        try:
+            pool.warm_up()
+            self._move_with(pool, stage, ledger, epoch, tables, dispositions, dump)
+        finally:
+            pool.close(GRACE)
+
+    def _move_with(
+        self,
+        pool: WorkerPool,
+        stage: scene.Scene,
+        ledger: Ledger,
+        epoch: Epoch,
+        tables: dict[Name, Table],
+        dispositions: dict[Name, str],
+        dump: Path,
+    ) -> None:
         created = [t for n, t in tables.items() if dispositions[n] == "created"]
         if created:
             self._dump(stage, epoch, created, dump)
             self._report.schema("create", self._restore(ddl.create_tables, stage, epoch, created, dump))
         loadings = self._loadings(stage, tables, dispositions)
-        self._load(stage, ledger, epoch, loadings)
+        self._load(pool, stage, ledger, epoch, loadings)
         self._finish(stage, ledger, epoch, created, dump)
 
     def _dispositions(
@@ -229,28 +248,22 @@ class Attempt:
             if n in chunks and dispositions[n] != "skip"
         ]
 
-    def _load(self, stage: scene.Scene, ledger: Ledger, epoch: Epoch, loadings: list[Loading]) -> None:
-        options = self._order.plan.options
+    def _load(
+        self, pool: WorkerPool, stage: scene.Scene, ledger: Ledger, epoch: Epoch, loadings: list[Loading]
+    ) -> None:
         done = _by_table(ledger.markers(ld.name for ld in loadings).values())
         self._report.found(done)
         dropped = ledger.drop_foreign_keys(foreign_keys.find(stage.target, [ld.name for ld in loadings]))
         if dropped:
             self._report.schema("foreign keys dropped for the load", [str(dropped)])
-        config = scene.worker_config(epoch.run, epoch.number, self._order.plan, stage)
-        pool = WorkerPool(options.workers, config)
-        try:
-            dispatcher = self._dispatcher(pool, stage, ledger)
-            differing = self._recheck(dispatcher, epoch, loadings, done)
-            tasks: list[Task] = []
-            for loading in loadings:
-                again = loading.name in differing
-                tasks += compose.load_tasks(loading, epoch, done.get(loading.name, {}), redo=again, restart=again)
-            dispatcher.run(tasks)
-            self._verify(dispatcher, ledger, epoch, loadings)
-        except BaseException:
-            pool.close(GRACE)
-            raise
-        pool.close(GRACE)
+        dispatcher = self._dispatcher(pool, stage, ledger)
+        differing = self._recheck(dispatcher, epoch, loadings, done)
+        tasks: list[Task] = []
+        for loading in loadings:
+            again = loading.name in differing
+            tasks += compose.load_tasks(loading, epoch, done.get(loading.name, {}), redo=again, restart=again)
+        dispatcher.run(tasks)
+        self._verify(dispatcher, ledger, epoch, loadings)
 
     def _dispatcher(self, pool: WorkerPool, stage: scene.Scene, ledger: Ledger) -> Dispatcher:
         def leaders() -> None:

@@ -33,6 +33,11 @@ class WorkerPool:
             initargs=(self._config, self.control),
         )
 
+    def warm_up(self) -> None:
+        """Spawn all processes now, while the runner has other work: the executor would wait for the first job."""
+        for _ in range(self.size):
+            self._executor.submit(worker.nothing)
+
     def submit(self, job: Job) -> Future[JobResult]:
         """Raises BrokenProcessPool when a worker has died."""
         return self._executor.submit(worker.work, job)

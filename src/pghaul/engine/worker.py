@@ -157,6 +157,10 @@ def work(job: Job) -> JobResult:
     return _worker.run(job)
 
 
+def nothing() -> None:
+    """A job that only makes the pool spawn its processes."""
+
+
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:

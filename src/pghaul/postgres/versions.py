@@ -27,6 +27,7 @@ SINCE: dict[str, int] = {
     "extended_statistics": 100000,
     "snapshot_on_standby": 100000,  # pg_export_snapshot() during recovery
     "hash_extended": 110000,
+    "parallel_index": 110000,  # CREATE INDEX with parallel workers
     "partitioned_indexes": 110000,
     "generated_columns": 120000,
     "exact_float_text": 120000,  # the shortest text that reads back as the same float
@@ -57,6 +58,7 @@ class Capabilities:
     extended_statistics: bool
     snapshot_on_standby: bool
     hash_extended: bool
+    parallel_index: bool
     partitioned_indexes: bool
     generated_columns: bool
     exact_float_text: bool

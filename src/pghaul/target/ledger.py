@@ -142,8 +142,12 @@ class Ledger:
             self._session.execute(sql.DONE_UNDO, (undo.id,))
 
     def finish(self, state: str, epoch: int, *, release: bool) -> None:
-        """Write the run's end; a finished run gives its tables free, an unfinished one keeps them."""
+        """Write the run's end; a finished run gives its tables free, an unfinished one keeps them.
+
+        This commit is synchronous, and with it everything that the workers committed before it reaches the disk.
+        """
         with self._session.transaction():
+            self._session.execute("SET LOCAL synchronous_commit = on")
             self._session.execute(sql.FINISH_RUN, (state, self._run, epoch))
             if release:
                 self._session.execute(sql.RELEASE_CLAIMS, (self._run,))
