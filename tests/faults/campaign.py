@@ -111,7 +111,7 @@ class Campaign:
             spent = time.monotonic() - self._started
             case = result.case
             verdict = "; ".join(result.wrong) or ("ok" if result.injected else "not injected")
-            if result.helped and not case.needs_resume or not result.injected:
+            if (result.helped and not case.needs_resume) or not result.injected:
                 verdict += f" {result.notes}"
             sys.stdout.write(
                 f"{self._played:4} {spent:6.1f}s #{case.index} {case.kind}: {describe(case)}"
