@@ -106,7 +106,7 @@ class Attempt:
         chunks = plan_chunks(
             kept, split_bytes=order.plan.options.split_bytes, capabilities=stage.source.server.capabilities
         )
-        left = [*not_carried(stage.source, list(tables)), *_skipped(fate)]
+        left = [*not_carried(stage.source, stage.selected), *_skipped(fate)]
         self._manifest = Manifest(
             tables=tuple(tables.values()),
             chunks=tuple(chunks),
@@ -275,6 +275,7 @@ class Attempt:
             started=report.started,
             finished=report.finished,
             retried=report.retried,
+            failed=report.failed,
             look=lambda in_flight: report.look(in_flight, leaders),
         )
         options = self._order.plan.options

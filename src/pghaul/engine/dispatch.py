@@ -48,6 +48,7 @@ class Hooks:
     started: Callable[[Task], None]
     finished: Callable[[Task, JobResult], None]
     retried: Callable[[Task, PghaulError, float], None]
+    failed: Callable[[Task, PghaulError], None]
     look: Callable[[int], None]  # called ~10 times a second with the bytes in flight; may raise to end the run
 
 
@@ -127,6 +128,11 @@ class Dispatcher:
                 raise
             except TransientError as exc:
                 self._again(flight.task, exc)
+            except StoppedError:
+                raise
+            except PghaulError as exc:
+                self._hooks.failed(flight.task, exc)
+                raise
             else:
                 flight.task.done = True
                 self._hooks.finished(flight.task, result)
@@ -155,16 +161,3 @@ class Dispatcher:
                 flight.ticks, flight.seen = ticks, now
         if any(now - f.seen > self._frozen for f in self._flying.values()):
             self._lost_worker()
-
-    def stop(self, grace: float = 3.0) -> None:
-        """End what flies; nothing of it is counted."""
-        self._pool.control.stop()
-        done, _ = wait(self._flying, timeout=grace)
-        for future in done:
-            exc = future.exception()
-            if exc is not None and not isinstance(exc, (StoppedError, TransientError, BrokenProcessPool)):
-                self._hooks.retried(self._flying[future].task, _as_ours(exc), 0.0)
-
-
-def _as_ours(exc: BaseException) -> PghaulError:
-    return exc if isinstance(exc, PghaulError) else TransientError(str(exc))

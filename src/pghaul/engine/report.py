@@ -93,7 +93,7 @@ class Reporter:
                 self._count(key, receipt)
                 if states.get(key) is not ChunkState.DONE:
                     self._journal.save_chunk(self.run.id, *key, ChunkState.DONE, receipt=receipt)
-            elif states.get(key) is ChunkState.DONE:
+            elif states.get(key) in {ChunkState.DONE, ChunkState.FAILED}:
                 self._journal.save_chunk(self.run.id, *key, ChunkState.PENDING)
 
     def end(self, state: RunState, error: str | None = None) -> None:
@@ -172,6 +172,20 @@ class Reporter:
             chunk=task.job.chunk,
             message=str(exc),
             data={"attempt": task.attempts, "sqlstate": exc.sqlstate, "wait": round(pause, 2)},
+        )
+
+    def failed(self, task: Task, exc: PghaulError) -> None:
+        """What ends the run: said of its chunk too."""
+        if task.job.kind is JobKind.COPY:
+            self._journal.save_chunk(
+                self.run.id, task.table, task.job.chunk, ChunkState.FAILED, error=str(exc), attempts=task.attempts
+            )
+        self.emit(
+            EventKind.CHUNK_FAILED,
+            table=task.table,
+            chunk=task.job.chunk,
+            message=str(exc),
+            data={"attempt": task.attempts, "sqlstate": exc.sqlstate},
         )
 
     def look(self, in_flight: int, leaders: Callable[[], None]) -> None:

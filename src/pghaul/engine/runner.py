@@ -23,6 +23,7 @@ from pghaul.model.run import Run, RunState, Wish
 from pghaul.postgres.session import connect, terminate_sessions
 from pghaul.postgres.settings import Role
 
+FIRST_LOOKS = 3
 NAP = 0.1  # seconds between looks at the wish to stop, while waiting for a server to come back
 
 
@@ -82,6 +83,8 @@ class Runner:
         patience = self._order.plan.options.give_up_after
         if time.monotonic() - self._report.moved_at > patience:
             raise exc
+        if self._manifest is None and failures >= FIRST_LOOKS:
+            raise exc  # nothing has been planned yet: somebody waits at the screen, perhaps for a mistyped port
         pause = delay(failures)
         self._report.emit(
             EventKind.WARNING,

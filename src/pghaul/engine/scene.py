@@ -12,7 +12,7 @@ from pghaul.model.errors import EndpointChangedError, ShapeChangedError
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
-from pghaul.model.table import Name, Table
+from pghaul.model.table import Name, RelationKind, Table
 from pghaul.postgres.catalog import describe, select
 from pghaul.postgres.session import Session, connect, terminate_sessions
 from pghaul.postgres.settings import settings
@@ -22,11 +22,12 @@ from pghaul.sources.postgresql import Snapshot
 
 @dataclass(kw_only=True)
 class Scene:
-    """What an attempt stands on. `gone` were planned and are no longer on the source."""
+    """What an attempt stands on. `selected` holds foreign tables too; `gone` were planned and are no longer there."""
 
     source: Session
     target: Session
     snapshot: Snapshot
+    selected: tuple[Name, ...]
     tables: Mapping[Name, Table]
     gone: tuple[Name, ...]
 
@@ -58,8 +59,8 @@ def opened(
         gone = tuple(t.name for t in manifest.tables if t.name not in names) if manifest else ()
         snapshot = Snapshot.acquire(here, names, locks=options.locks)
         stack.callback(snapshot.release)
-        tables = describe(here, names)
-        yield Scene(source=here, target=there, snapshot=snapshot, tables=tables, gone=gone)
+        tables = {n: t for n, t in describe(here, names).items() if t.kind is not RelationKind.FOREIGN}
+        yield Scene(source=here, target=there, snapshot=snapshot, selected=tuple(names), tables=tables, gone=gone)
 
 
 def _names(session: Session, plan: Plan, manifest: Manifest | None) -> list[Name]:

@@ -10,17 +10,17 @@ from typing import Any, TypeAlias
 
 
 class EventKind(Enum):
-    RUN_STARTED = "run_started"  # data: tables, chunks, bytes
+    RUN_STARTED = "run_started"  # data: tables, chunks, bytes_estimated, source, target
     RUN_FINISHED = "run_finished"  # data: state, rows, bytes, seconds
-    ATTEMPT = "attempt"  # a new epoch; data: epoch, snapshot, finished (chunks found done)
-    SCHEMA = "schema"  # data: created (tables), step
+    ATTEMPT = "attempt"  # a new epoch; data: epoch, snapshot
+    SCHEMA = "schema"  # data: step, objects
     CHUNK_STARTED = "chunk_started"
     CHUNK_DONE = "chunk_done"  # data: rows, bytes, seconds, proof, source_hash, target_hash
-    CHUNK_RETRY = "chunk_retry"  # data: attempt, sqlstate, error, wait
-    CHUNK_FAILED = "chunk_failed"
+    CHUNK_RETRY = "chunk_retry"  # data: attempt, sqlstate, wait
+    CHUNK_FAILED = "chunk_failed"  # data: attempt, sqlstate
     CHUNK_REDO = "chunk_redo"  # re-hash under a new snapshot differed
-    INDEX_DONE = "index_done"  # data: index, seconds
-    VERIFIED = "verified"  # data: agrees, proof, source_hash, target_hash, rows
+    INDEX_DONE = "index_done"  # data: step, seconds
+    VERIFIED = "verified"  # data: agrees, step, rows, proof, source_hash, target_hash
     PROGRESS = "progress"  # data: rows, bytes, bytes_estimated, rate, eta, chunks_done, chunks
     NOTICE = "notice"  # something to know; data: kind, name, why for what is not carried
     WARNING = "warning"
