@@ -29,6 +29,7 @@ PORTABLE = frozenset(
 )
 # Built-in types whose text holds floats.
 FLOATING = frozenset({"float4", "float8", "point", "lseg", "box", "path", "polygon", "circle", "line"})
+INTERVAL_SEND = "pg_catalog.interval_send"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,8 @@ def _portable(row: TypeRow, types: Mapping[int, TypeRow]) -> bool:
             return _built_in(row) and row.name in PORTABLE
         case "e":  # its label, as text
             return True
+        case "r" if any(_built_in(p) and p.name == "interval" for p in _parts(row, types)):
+            return False  # see _interval_obstacles: a column of it could not be told by its send function
         case "d" | "r":  # as its base; ranges write bounds without oids
             return bool(parts) and all(_portable(p, types) for p in parts)
         case _:  # record_send writes its attributes' oids
@@ -110,6 +113,7 @@ def choose_format(
     obstacles = [
         *_server_obstacles(source_server, target_server, encoding),
         *_column_obstacles(source, target),
+        *_interval_obstacles(source, source_server, target_server),
     ]
     if not obstacles:
         return "binary"
@@ -138,6 +142,15 @@ def _column_obstacles(source: Table, target: Table) -> Iterator[str]:
             yield f"column {column.name} is {column.type} here and {other.type} there"
         elif not (column.portable_binary and other.portable_binary):
             yield f"column {column.name} ({column.type}) has no binary form that both servers share"
+
+
+def _interval_obstacles(table: Table, source: Server, target: Server) -> Iterator[str]:
+    """Infinity took the place of the longest interval: one's binary form is silently the other's."""
+    if source.capabilities.infinite_intervals == target.capabilities.infinite_intervals:
+        return
+    for column in table.copied_columns:
+        if column.send_function == INTERVAL_SEND or column.type.startswith("interval"):
+            yield f"column {column.name} ({column.type}): only one of the servers knows infinite intervals"
 
 
 def copy_encoding(source_server: Server, plan_encoding: str | None) -> tuple[str, str]:

@@ -36,6 +36,7 @@ SINCE: dict[str, int] = {
     "idle_session_timeout": 140000,
     "parameter_privileges": 150000,  # GRANT SET ON PARAMETER
     "transaction_timeout": 170000,
+    "infinite_intervals": 170000,  # what was the longest interval before
 }
 
 
@@ -67,6 +68,7 @@ class Capabilities:
     idle_session_timeout: bool
     parameter_privileges: bool
     transaction_timeout: bool
+    infinite_intervals: bool
 
 
 def capabilities(version_num: int, *, environ: Mapping[str, str] = os.environ) -> Capabilities:
