@@ -327,12 +327,13 @@ class Attempt:
         created: list[Table],
         dump: Path,
     ) -> None:
+        # First what was taken away: finishing skips what is there, and would else make the same constraint again.
+        self._put_back(stage, ledger)
         if created and self._order.plan.options.indexes:
             built = self._restore(ddl.finish_tables, stage, epoch, created, dump)
             self._report.schema("finish", built)
         if created:
             self._report.schema("sequences", sequences.carry(stage.source, stage.target, [t.name for t in created]))
-        self._put_back(stage, ledger)
 
     def _put_back(self, stage: scene.Scene, ledger: Ledger) -> None:
         for undo in ledger.pending_undo():
