@@ -19,7 +19,7 @@ from pghaul.model.table import Name
 from pghaul.service.embedded import SERVICE_USER, Cluster
 from tests.compare import Content, contents
 from tests.databases import clone, drop, template
-from tests.faults.plant import SCRIPT, TABLES
+from tests.faults.plant import SCRATCH, SCRIPT, TABLES
 
 MAX_CONNECTIONS = 24
 SETTINGS = {
@@ -52,6 +52,8 @@ class Lane:
     def databases(self, *, on_small_disk: bool = False) -> Iterator[tuple[str, str]]:
         """Names of a fresh source and of a fresh, empty target."""
         names = clone(self.source, self.templates[0], "source"), clone(self.target, self.templates[1], "target")
+        with psycopg.connect(self.source.url(names[0]), autocommit=True) as session:
+            session.execute(SCRATCH.encode())
         if on_small_disk:
             with psycopg.connect(self.target.url(), autocommit=True) as admin:
                 move = sql.SQL("ALTER DATABASE {} SET TABLESPACE {}")
