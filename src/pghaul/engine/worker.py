@@ -24,11 +24,12 @@ from pghaul.engine.control import Control
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import Job, JobResult
 from pghaul.engine.perform import perform
-from pghaul.model.errors import PghaulError, SnapshotLostError
+from pghaul.model.errors import PghaulError, SnapshotLostError, StalledError
 from pghaul.model.profile import Endpoint
 from pghaul.postgres import relay_connection
 from pghaul.postgres.sqlstate import is_snapshot_lost, translate
 
+ANSWER = 30.0  # seconds for statements that do nothing but answer
 SNAPSHOT_ID = re.compile(r"[0-9A-Fa-f-]+")
 
 
@@ -66,6 +67,10 @@ class Worker:
         try:
             hands = await self._hands(job)
             return await perform(job, hands)
+        except StalledError:
+            await self._end_backends()
+            await self._drop()
+            raise
         except PghaulError:
             await self._drop()
             raise
@@ -101,14 +106,19 @@ class Worker:
         )
         if not SNAPSHOT_ID.fullmatch(snapshot):
             raise SnapshotLostError(f"not a snapshot: {snapshot!r}")
-        await self._source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await self._source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", timeout=ANSWER)
         try:
-            await self._source.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            await self._source.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'", timeout=ANSWER)
         except asyncpg.PostgresError as exc:
             if is_snapshot_lost(exc):
                 raise SnapshotLostError("the session that exported the snapshot has ended") from exc
             raise
         self._snapshot = snapshot
+
+    async def _end_backends(self) -> None:
+        """The path is dead, the backends at its other end are not, and they hold locks."""
+        sides = ((self.config.source, self._source), (self.config.target, self._target))
+        await asyncio.gather(*(relay_connection.end_backend(e, c.get_server_pid()) for e, c in sides if c is not None))
 
     async def _drop(self) -> None:
         source, target = self._source, self._target

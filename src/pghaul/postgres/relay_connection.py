@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from pghaul.model.errors import NotSupportedError
+from pghaul.model.errors import NotSupportedError, PghaulError
 from pghaul.model.profile import Endpoint
 from pghaul.postgres.dsn import asyncpg_params, keepalive_seconds
 from pghaul.postgres.liveness import working_sql
@@ -32,9 +32,10 @@ async def open_connection(
         connection = await asyncpg.connect(**asyncpg_params(endpoint, application_name=application_name))
     try:
         with translating(endpoint.display):
-            _keep_alive(connection, endpoint)
-            await _refuse_pooler(connection, endpoint)
-            await connection.fetch(APPLY_ASYNCPG_SQL, *arguments(settings))
+            async with asyncio.timeout(PROBE_SECONDS):
+                _keep_alive(connection, endpoint)
+                await _refuse_pooler(connection, endpoint)
+                await connection.fetch(APPLY_ASYNCPG_SQL, *arguments(settings))
     except BaseException:
         connection.terminate()
         raise
@@ -46,11 +47,24 @@ async def is_working(endpoint: Endpoint, pid: int, *, wait_events: bool) -> bool
 
     Raises ours where the server cannot be asked; ConnectionLostError when it does not answer in time.
     """
+    return bool(await _ask(endpoint, working_sql(wait_events=wait_events, placeholder="$1"), pid))
+
+
+async def end_backend(endpoint: Endpoint, pid: int) -> None:
+    """End a backend that a dead path has cut off from us: it would keep its locks until the server notices.
+
+    Never raises: where the server cannot be asked, the next epoch ends the old one's sessions.
+    """
+    with contextlib.suppress(PghaulError):
+        await _ask(endpoint, "SELECT pg_catalog.pg_terminate_backend($1)", pid)
+
+
+async def _ask(endpoint: Endpoint, question: str, pid: int) -> Any:
     with translating(endpoint.display):
         async with asyncio.timeout(PROBE_SECONDS):
             connection = await asyncpg.connect(**asyncpg_params(endpoint, application_name="pghaul/probe"))
             try:
-                return bool(await connection.fetchval(working_sql(wait_events=wait_events, placeholder="$1"), pid))
+                return await connection.fetchval(question, pid)
             finally:
                 await _close(connection)
 
