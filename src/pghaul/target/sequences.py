@@ -47,7 +47,7 @@ SELECT n.nspname::text, s.relname::text
 # Its position stands in the sequence itself only (all versions); so many are read by one statement.
 READ = sql.SQL("SELECT {number}::int4, s.last_value::int8, s.is_called FROM {sequence} AS s")
 BATCH = 100
-SET = sql.SQL("SELECT pg_catalog.setval({sequence}::pg_catalog.regclass, %s, %s)")
+SET = "SELECT pg_catalog.setval(%s::pg_catalog.text::pg_catalog.regclass, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,4 +93,4 @@ def _positions(session: Session, names: Sequence[Name]) -> Iterator[tuple[Name, 
 
 def _set(target: Session, name: Name, position: _Position) -> None:
     quoted = sql.Identifier(name.schema, name.name).as_string(None)
-    target.value(SET.format(sequence=sql.Literal(quoted)), (position.last, position.called))
+    target.value(SET, (quoted, position.last, position.called))
