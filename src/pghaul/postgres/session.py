@@ -253,12 +253,18 @@ def _refusal(endpoint: Endpoint, application_name: str, exc: psycopg.Error, *, r
             return AccessError(
                 f"the host name is not known: {cause.strerror}", where=where, advice="check the host in the URL"
             )
-        if isinstance(cause, (ssl.SSLError, ssl.CertificateError)) or type(cause) is ConnectionError:
+        if not reconnect and _is_about_tls(cause):
             return AccessError(str(cause), where=where, advice="check sslmode, sslrootcert and the client certificate")
         if isinstance(error, ConnectionLostError):
             error.advice = "check host and port, and whether the server runs"
         return error
     return ConnectionLostError(str(exc).strip(), where=where)
+
+
+def _is_about_tls(cause: BaseException | None) -> bool:
+    """asyncpg says with a plain ConnectionError that TLS was refused, and also that the server went away meanwhile."""
+    refused = type(cause) is ConnectionError and "SSL" in str(cause)
+    return refused or isinstance(cause, (ssl.SSLError, ssl.CertificateError))
 
 
 async def _try_relay(endpoint: Endpoint, application_name: str) -> None:
