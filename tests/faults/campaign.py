@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import signal
 import sys
 import threading
 import time
@@ -81,7 +82,7 @@ class Campaign:
         self.tally = Tally()
         self._queue = queue
         self._keep = keep
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # stop() may be called by a signal
         self._started = time.monotonic()
         self._played = 0
 
@@ -91,6 +92,11 @@ class Campaign:
         while more:
             with open_lane() as lane:
                 more = self._work_on(lane)
+
+    def stop(self) -> None:
+        """Play no further case; what is being played is finished and cleaned up."""
+        with self._lock:
+            self._queue = iter(())
 
     def _work_on(self, lane: Lane) -> bool:
         while (case := self._take()) is not None:
@@ -148,6 +154,8 @@ def main() -> int:
     campaign = Campaign(
         cases(asked.seed, asked.count, asked.kind, asked.only), asked.out.parent / f"{asked.out.stem}-failures"
     )
+    for number in (signal.SIGINT, signal.SIGTERM):  # servers and mounts must not be left
+        signal.signal(number, lambda *_: campaign.stop())
     started = time.monotonic()
     lanes = 1 if asked.only is not None else asked.lanes
     with ThreadPoolExecutor(lanes) as pool:
