@@ -24,7 +24,7 @@ from pghaul.engine.control import Control
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import Job, JobResult
 from pghaul.engine.perform import perform
-from pghaul.model.errors import PghaulError, SnapshotLostError, StalledError
+from pghaul.model.errors import ConnectionLostError, SnapshotLostError, StalledError
 from pghaul.model.profile import Endpoint
 from pghaul.postgres import relay_connection
 from pghaul.postgres.sqlstate import is_snapshot_lost, translate
@@ -57,6 +57,7 @@ class Worker:
         self._source: asyncpg.Connection | None = None
         self._target: asyncpg.Connection | None = None
         self._snapshot = ""
+        self._pids: dict[str, int] = {}
 
     def run(self, job: Job) -> JobResult:
         """Do one job. Raises only PghaulError: driver errors do not travel between processes."""
@@ -67,16 +68,12 @@ class Worker:
         try:
             hands = await self._hands(job)
             return await perform(job, hands)
-        except StalledError:
-            await self._end_backends()
-            await self._drop()
-            raise
-        except PghaulError:
-            await self._drop()
-            raise
         except Exception as exc:  # noqa: BLE001
+            error = translate(exc, where=f"{job.relation} {job.chunk}")
+            if isinstance(error, (StalledError, ConnectionLostError)):
+                await self._end_backends()
             await self._drop()
-            raise translate(exc, where=f"{job.relation} {job.chunk}") from None
+            raise error from None
 
     async def _hands(self, job: Job) -> Hands:
         c = self.config
@@ -86,6 +83,7 @@ class Worker:
             self._target = await relay_connection.open_connection(
                 c.target, application_name=c.application_name, settings=c.target_settings
             )
+            self._pids["target"] = self._target.get_server_pid()
         return Hands(
             source=self._source,
             target=self._target,
@@ -104,6 +102,7 @@ class Worker:
         self._source = await relay_connection.open_connection(
             c.source, application_name=c.application_name, settings=c.source_settings
         )
+        self._pids["source"] = self._source.get_server_pid()
         if not SNAPSHOT_ID.fullmatch(snapshot):
             raise SnapshotLostError(f"not a snapshot: {snapshot!r}")
         await self._source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", timeout=ANSWER)
@@ -116,9 +115,10 @@ class Worker:
         self._snapshot = snapshot
 
     async def _end_backends(self) -> None:
-        """The path is dead, the backends at its other end are not, and they hold locks."""
-        sides = ((self.config.source, self._source), (self.config.target, self._target))
-        await asyncio.gather(*(relay_connection.end_backend(e, c.get_server_pid()) for e, c in sides if c is not None))
+        """The path is dead; a backend at its other end may live on, and keep its locks until it notices."""
+        pids, self._pids = self._pids, {}
+        ends = {"source": self.config.source, "target": self.config.target}
+        await asyncio.gather(*(relay_connection.end_backend(ends[side], pid) for side, pid in pids.items()))
 
     async def _drop(self) -> None:
         source, target = self._source, self._target

@@ -20,7 +20,7 @@ from pghaul.postgres.liveness import working_sql
 from pghaul.postgres.settings import APPLY_ASYNCPG_SQL, arguments
 from pghaul.postgres.sqlstate import translating
 
-PROBE_SECONDS = 15.0  # a probe that gets no answer for so long is an answer
+PROBE_SECONDS = 8.0  # a probe that gets no answer for so long is an answer
 CLOSE_SECONDS = 2.0
 
 
