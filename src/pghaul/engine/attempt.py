@@ -7,8 +7,9 @@ the next attempt finds what the ledger says is done, compares it with its own sn
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.report import Reporter
+from pghaul.model.chunk import Chunk
 from pghaul.model.errors import PghaulError, ProgramError, StoppedError
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Locks, Plan, Verify
@@ -102,10 +104,7 @@ class Attempt:
         fate = preflight.decide(order.plan, tables, there, stage.target, order.ask)
         check_may_install(stage.target)
         preflight.may_create(stage.target, fate.missing)
-        kept = [t for n, t in tables.items() if fate.dispositions[n] != "skip"]
-        chunks = plan_chunks(
-            kept, split_bytes=order.plan.options.split_bytes, capabilities=stage.source.server.capabilities
-        )
+        chunks = _chunks(tables, fate, order.plan.options.split_bytes, stage)
         left = [*not_carried(stage.source, stage.selected), *_skipped(fate)]
         self._manifest = Manifest(
             tables=tuple(tables.values()),
@@ -347,6 +346,18 @@ class Attempt:
             except PghaulError as exc:
                 self._differences.append(undo.relation)
                 self._report.warn(f"a foreign key of {undo.relation} is back, but rows break it: {exc.message}")
+
+
+def _chunks(tables: Mapping[Name, Table], fate: preflight.Fate, split_bytes: int, stage: scene.Scene) -> list[Chunk]:
+    """Ranges are one snapshot's own, and a table that is appended to cannot be emptied to begin again: it stays whole."""
+    can = stage.source.server.capabilities
+    kept = {n: t for n, t in tables.items() if fate.dispositions[n] != "skip"}
+    whole = [t for n, t in kept.items() if fate.dispositions[n] == "append"]
+    cut = [t for n, t in kept.items() if fate.dispositions[n] != "append"]
+    return [
+        *plan_chunks(cut, split_bytes=split_bytes, capabilities=can),
+        *plan_chunks(whole, split_bytes=sys.maxsize, capabilities=can),
+    ]
 
 
 def _skipped(fate: preflight.Fate) -> Iterable[Unsupported]:

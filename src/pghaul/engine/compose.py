@@ -13,6 +13,7 @@ from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Column, Name, Table
 from pghaul.postgres.rowhash import Agreement, row_hash_sql, unhashable
+from pghaul.postgres.widening import type_changes
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
 READY = "ready"
@@ -206,6 +207,7 @@ def _rows_sql(loading: Loading, side: Table, chunk: Chunk | None = None) -> str:
         first_page=first,
         end_page=end,
         recode=agreed.source_recode if side is loading.source else agreed.target_recode,
+        changes=type_changes(loading.columns, loading.target.columns),
     )
 
 

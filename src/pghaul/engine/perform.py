@@ -61,6 +61,8 @@ async def _begin(job: Job, hands: Hands, *, forget: str | None, forget_all: bool
     if forget is not None or forget_all:
         await hands.waiting(load.unmark(hands.target, job.marker, job.run, job.relation, forget))
     await hands.waiting(load.mark(hands.target, job.marker, job.run, job.relation, job.chunk, job.epoch))
+    if job.replica_role:  # for TRUNCATE's triggers as well as for COPY's
+        await hands.waiting(hands.target.execute("SET LOCAL session_replication_role = replica"))
 
 
 async def _ready(job: Job, hands: Hands) -> None:
@@ -81,8 +83,6 @@ async def _ready(job: Job, hands: Hands) -> None:
 async def _copy(job: Job, hands: Hands) -> JobResult:
     started = time.monotonic()
     await _begin(job, hands, forget=job.chunk if job.redo else None)
-    if job.replica_role:
-        await hands.waiting(hands.target.execute("SET LOCAL session_replication_role = replica"))
     await _lock_source(job, hands)
     await _ready(job, hands)
     digest = hashlib.blake2b() if job.hash is not None and job.hash.stream else None

@@ -52,9 +52,11 @@ def opened(
         }
         here = stack.enter_context(connect(source, application_name=name, role="source", **timeouts))
         there = stack.enter_context(connect(target, application_name=name, role="target", **timeouts))
+        # What an earlier attempt left behind a dead path keeps its locks, on the ledger too, until it is ended.
+        for session in (here, there):
+            terminate_sessions(session, f"pghaul/{run}/")
         if manifest is not None:
             _same_endpoints(manifest, here, there)
-            terminate_sessions(here, f"pghaul/{run}/")
         names = _names(here, plan, manifest)
         gone = tuple(t.name for t in manifest.tables if t.name not in names) if manifest else ()
         snapshot = Snapshot.acquire(here, names, locks=options.locks)

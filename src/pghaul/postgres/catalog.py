@@ -37,9 +37,7 @@ def select(session: Session, patterns: Sequence[str]) -> list[Name]:
     for pattern in patterns:
         chosen |= _matching(pattern, names, members)
     depths = _descend(chosen, session.rows(INHERITANCE))
-    return [
-        names[oid] for oid in sorted(depths.keys() & names.keys(), key=lambda oid: (depths[oid], names[oid]))
-    ]
+    return [names[oid] for oid in sorted(depths.keys() & names.keys(), key=lambda oid: (depths[oid], names[oid]))]
 
 
 def _matching(pattern: str, names: Mapping[int, Name], members: set[int]) -> set[int]:
@@ -64,11 +62,7 @@ def _matching(pattern: str, names: Mapping[int, Name], members: set[int]) -> set
 
 def _nearest(text: str, names: Iterable[Name]) -> str:
     near = get_close_matches(text, [str(n) for n in names], n=1, cutoff=0.5)
-    return (
-        f"did you mean {near[0]}?"
-        if near
-        else "patterns are schema.table with * and ?; alone, public is meant"
-    )
+    return f"did you mean {near[0]}?" if near else "patterns are schema.table with * and ?; alone, public is meant"
 
 
 def _descend(chosen: set[int], inheritance: Sequence[tuple[Any, ...]]) -> dict[int, int]:
@@ -121,9 +115,7 @@ def _facts(session: Session, types: set[int]) -> dict[int, TypeFacts]:
     )
 
 
-def _columns(
-    rows: Sequence[tuple[Any, ...]], facts: Mapping[int, TypeFacts]
-) -> dict[int, tuple[Column, ...]]:
+def _columns(rows: Sequence[tuple[Any, ...]], facts: Mapping[int, TypeFacts]) -> dict[int, tuple[Column, ...]]:
     """Columns per relation. Equal columns share one object: ten thousand leaves have the same few."""
     shared: dict[tuple[Any, ...], Column] = {}
     columns = defaultdict(list)

@@ -36,6 +36,7 @@ NAMED = SQL("(SELECT pg_catalog.unnest(%s::text[]) AS nspname, pg_catalog.unnest
 
 # relfilenode as the row says it, which is the snapshot's own: pg_relation_filenode() would already tell of a TRUNCATE
 # that came after the snapshot, and hide it from the comparison that locks = chunk makes.
+# Triggers of INSERT (4) and TRUNCATE (32) that an ordinary session fires; ENABLE REPLICA ones wait for a replica.
 _RELATIONS = SQL(
     """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'u',
@@ -44,8 +45,8 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpers
        c.reltuples::float8, c.relpages,
        c.relfilenode::int8, {row_security},
        EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
-               WHERE c.relhastriggers AND t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-                 AND (t.tgtype & 4) <> 0)
+               WHERE c.relhastriggers AND t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+                 AND (t.tgtype & 36) <> 0)
 FROM {named} w
 JOIN pg_catalog.pg_namespace n ON n.nspname = w.nspname
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.relname

@@ -11,7 +11,7 @@ The statement depends on the columns' names and types alone; give both sides the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,15 +46,13 @@ FAST = {
 MOST_FAST_COLUMNS = 100
 
 STATEMENT = SQL(
-    "SELECT pg_catalog.count(*)::int8, coalesce(pg_catalog.sum({hash}), 0)::text"
-    " FROM ONLY {table} AS r{range}"
+    "SELECT pg_catalog.count(*)::int8, coalesce(pg_catalog.sum({hash}), 0)::text FROM ONLY {table} AS r{range}"
 )
 EXTENDED = SQL('pg_catalog.hashtextextended({row}::text COLLATE "C", {seed})')
 MIX = SQL("pg_catalog.hashint4extended(0, {seed})")
 MD5 = SQL("('x0' || pg_catalog.left(pg_catalog.md5({bytes}), 15))::pg_catalog.bit(64)::int8")
 RECODED = SQL(
-    "pg_catalog.convert(pg_catalog.convert_to({row}::text, pg_catalog.getdatabaseencoding()),"
-    " {encoding}, 'UTF8')"
+    "pg_catalog.convert(pg_catalog.convert_to({row}::text, pg_catalog.getdatabaseencoding()), {encoding}, 'UTF8')"
 )
 
 
@@ -86,11 +84,7 @@ def agree(source: Server, target: Server, encoding: str | None = None) -> Agreem
 
 def unhashable(columns: Sequence[Column], *, float_binary: bool) -> list[str]:
     """Columns whose text cannot agree, nor their binary form: composites with floats, across 12."""
-    return [
-        c.name
-        for c in columns
-        if float_binary and c.holds_float and not c.portable_binary and not c.generated
-    ]
+    return [c.name for c in columns if float_binary and c.holds_float and not c.portable_binary and not c.generated]
 
 
 def row_hash_sql(
@@ -102,10 +96,14 @@ def row_hash_sql(
     first_page: int = 0,
     end_page: int | None = None,
     recode: str | None = None,
+    changes: Mapping[str, str | None] | None = None,
 ) -> str:
-    """One statement: the number of rows, and the sum of their hashes as text (it outgrows int8)."""
-    copied = [c for c in columns if not c.generated]
-    whole = _extended_hash(copied, float_binary) if extended else _md5_hash(copied, float_binary, recode)
+    """One statement: the number of rows, and the sum of their hashes as text (it outgrows int8).
+
+    `changes` are the pair's type_changes(), the same for both sides.
+    """
+    values = [_hashed(c, float_binary, changes or {}) for c in columns if not c.generated]
+    whole = _extended_hash(values) if extended else _md5_hash(values, recode)
     statement = STATEMENT.format(
         hash=whole, table=Identifier(table.schema, table.name), range=_page_range(first_page, end_page)
     )
@@ -121,44 +119,53 @@ def _page_range(first: int, end: int | None) -> Composable:
     return SQL(" WHERE ") + SQL(" AND ").join(bounds) if bounds else SQL("")
 
 
-def _extended_hash(columns: Sequence[Column], float_binary: bool) -> Composable:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hashed:
+    """One column: its own name, what of it goes into a ROW(), and how it hashes without one, if it can."""
+
+    column: Composable
+    value: Composable
+    fast: str | None
+
+
+def _hashed(column: Column, float_binary: bool, changes: Mapping[str, str | None]) -> _Hashed:
+    own = Identifier("r", column.name)
+    if column.name in changes:
+        wider = changes[column.name]  # a built-in type's name, as format_type() writes it
+        return _Hashed(column=own, value=own + SQL(f"::{wider}") if wider else own, fast=None)
+    fast = FAST.get(column.type.partition("(")[0])
+    return _Hashed(column=own, value=_value(column, own, float_binary), fast=fast)
+
+
+def _value(column: Column, own: Composable, float_binary: bool) -> Composable:
+    send = ALWAYS_BINARY.get(column.type)
+    if float_binary and column.holds_float:
+        send = column.send_function
+    return SQL("{}({})").format(Identifier(*send.split(".", 1)), own) if send else own
+
+
+def _extended_hash(columns: Sequence[_Hashed]) -> Composable:
     use_fast = len(columns) <= MOST_FAST_COLUMNS
-    fast = [(i, c) for i, c in enumerate(columns, 1) if use_fast and _fast_form(c)]
-    slow = [c for c in columns if not (use_fast and _fast_form(c))]
-    seed: Composable = SQL(" # ").join([_fast_hash(i, c) for i, c in fast]) if fast else SQL("0")
+    fast = [(i, c.column, c.fast) for i, c in enumerate(columns, 1) if use_fast and c.fast]
+    slow = [c for c in columns if not (use_fast and c.fast)]
+    seed: Composable = SQL(" # ").join([_fast_hash(*f) for f in fast]) if fast else SQL("0")
     if fast and not slow:
         return MIX.format(seed=seed)
-    return EXTENDED.format(row=_row(slow, float_binary), seed=seed)
+    return EXTENDED.format(row=_row(slow), seed=seed)
 
 
-def _fast_form(column: Column) -> str | None:
-    return FAST.get(column.type.partition("(")[0])
-
-
-def _fast_hash(number: int, column: Column) -> Composable:
+def _fast_hash(number: int, column: Composable, form: str) -> Composable:
     """The hash of one value with its column's own seed; of NULL, a constant of the column's own."""
-    form = SQL(FAST[column.type.partition("(")[0]]).format(
-        c=Identifier("r", column.name), seed=SQL(str(number))
-    )
-    return SQL("coalesce({}, {})").format(form, SQL(str(-number)))
+    value = SQL(form).format(c=column, seed=SQL(str(number)))
+    return SQL("coalesce({}, {})").format(value, SQL(str(-number)))
 
 
-def _md5_hash(columns: Sequence[Column], float_binary: bool, recode: str | None) -> Composable:
-    row = _row(columns, float_binary)
+def _md5_hash(columns: Sequence[_Hashed], recode: str | None) -> Composable:
+    row = _row(columns)
     if recode is None:
         return MD5.format(bytes=row + SQL("::text"))
     return MD5.format(bytes=RECODED.format(row=row, encoding=Literal(recode)))
 
 
-def _row(columns: Sequence[Column], float_binary: bool) -> Composable:
-    return SQL("ROW({})").format(SQL(", ").join([_value(c, float_binary) for c in columns]))
-
-
-def _value(column: Column, float_binary: bool) -> Composable:
-    send = ALWAYS_BINARY.get(column.type)
-    if float_binary and column.holds_float:
-        send = column.send_function
-    value = Identifier("r", column.name)
-    if send is None:
-        return value
-    return SQL("{}({})").format(Identifier(*send.split(".", 1)), value)
+def _row(columns: Sequence[_Hashed]) -> Composable:
+    return SQL("ROW({})").format(SQL(", ").join([c.value for c in columns]))

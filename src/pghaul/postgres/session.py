@@ -178,12 +178,14 @@ def terminate_sessions(session: Session, application_prefix: str) -> int:
     found = session.rows(OTHER_SESSIONS_SQL, (application_prefix, application_prefix, ours))
     ended = []
     for (pid,) in found:
-        with contextlib.suppress(AccessError):
+        # In a transaction of the caller's, a refusal must not abort it.
+        with contextlib.suppress(AccessError), session.transaction():
             if session.value("SELECT pg_catalog.pg_terminate_backend(%s)", (pid,)):
                 ended.append(pid)
     deadline = time.monotonic() + END_SECONDS
     while ended and session.value(STILL_THERE_SQL, (ended,)) and time.monotonic() < deadline:
         time.sleep(END_POLL_SECONDS)
+        session.value("SELECT pg_catalog.pg_stat_clear_snapshot()")  # within a transaction, all looks would be the first
     return len(ended)
 
 

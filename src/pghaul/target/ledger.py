@@ -50,10 +50,9 @@ class Ledger:
     def open(self, relations: Sequence[Name], source_identity: str) -> int:
         """Own the run and its tables; return the epoch under which chunks may be written.
 
-        Old sessions of the run are ended first; then the epoch rises, which waits for chunks that are about to commit.
+        Old sessions of the run have been ended; raising the epoch waits for chunks that are about to commit.
         Raises TableTakenError, StaleRunError.
         """
-        terminate_sessions(self._session, f"pghaul/{self._run}/")
         if not self._session.value(sql.TRY_RUN_LOCK, (self._run,)):
             raise TableTakenError(
                 f"run {self._run} is being worked on by another process", advice="stop that process, then resume"
