@@ -1,4 +1,4 @@
-"""What a test asks of a database, over connections of its own: values, who is there, and whether anything has changed."""
+"""What a test asks of a database, over connections of its own: values, sessions, and whether anything changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ RELATIONS = """
     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 1, 2
 """
 OTHERS = """
-    SELECT 'schema ' || nspname || coalesce(nspacl::text, '') FROM pg_namespace WHERE nspname !~ '^pg_temp|^pg_toast_temp'
+    SELECT 'schema ' || nspname || coalesce(nspacl::text, '') FROM pg_namespace
+    WHERE nspname !~ '^pg_temp|^pg_toast_temp'
     UNION ALL SELECT 'constraint ' || conname FROM pg_constraint
     UNION ALL SELECT 'type ' || typname FROM pg_type WHERE typtype IN ('e', 'd') UNION ALL SELECT 'ext ' || extname
     FROM pg_extension ORDER BY 1

@@ -10,6 +10,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.compare import assert_same_content, compare, contents
+from tests.databases import DatabasePair, clone, drop, template
+from tests.faults.program import wait_until
+from tests.faults.proxy import Fate, Moment, Proxy, Trigger
+from tests.looking import assert_no_session_is_left, execute, markers, sessions_of_ours, state_of, value
+from tests.moving import move, resume
+from tests.stopping import move_until_stopped
 
 from pghaul.engine.relay import DEPTH, Sink, relay
 from pghaul.model.chunk import ChunkState
@@ -23,18 +30,17 @@ from pghaul.model.errors import (
 from pghaul.model.event import Event, EventKind
 from pghaul.model.plan import Locks
 from pghaul.model.run import RunState
+from pghaul.postgres.dsn import resolve
+from pghaul.postgres.session import connect, terminate_sessions
 from pghaul.service.embedded import Cluster
 from pghaul.service.migration import MigrationService
-from tests.compare import assert_same_content, compare, contents
-from tests.databases import DatabasePair, clone, drop, template
-from tests.faults.program import wait_until
-from tests.faults.proxy import Fate, Moment, Proxy, Trigger
-from tests.looking import assert_no_session_is_left, execute, markers, sessions_of_ours, state_of, value
-from tests.moving import move, resume
 
 WORKER, LEADER = "/worker$", "/leader$"
 
-ONE = "CREATE TABLE big (id int PRIMARY KEY, body text); INSERT INTO big SELECT g, repeat('x', 90) FROM generate_series(1, {n}) g"
+ONE = """
+    CREATE TABLE big (id int PRIMARY KEY, body text);
+    INSERT INTO big SELECT g, repeat('x', 90) FROM generate_series(1, {n}) g
+"""
 TWO = (
     ONE.format(n=3000)
     + "; CREATE TABLE small (id int PRIMARY KEY, big int); INSERT INTO small SELECT g, g FROM generate_series(1, 500) g"
@@ -42,28 +48,7 @@ TWO = (
 TABLES = ("public.big", "public.small")
 
 
-class Brake:
-    """Asks for a stop as soon as so many chunks are done: with one worker, exactly then."""
-
-    def __init__(self, chunks: int = 1) -> None:
-        self.left = chunks
-
-    def hear(self, event: Event) -> None:
-        self.left -= event.kind is EventKind.CHUNK_DONE
-
-    def pulled(self) -> bool:
-        return self.left <= 0
-
-
-def move_until_stopped(pair: DatabasePair, *tables: str, chunks: int = 1, **options: object) -> str:
-    """A run that is stopped after so many chunks; its id."""
-    brake = Brake(chunks)
-    with pytest.raises(StoppedError):
-        move(pair, *tables, listener=brake.hear, stop=brake.pulled, **options)  # type: ignore[arg-type]
-    return MigrationService().latest_unfinished().id
-
-
-# --- the stream ---------------------------------------------------------------------------------------------------------
+# --- the stream ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("blocks", [0, 1, DEPTH - 1, DEPTH, DEPTH + 1, 5 * DEPTH])
@@ -99,8 +84,7 @@ def test_a_source_that_fails_half_way_never_finishes_the_target_s_copy() -> None
         raise ConnectionResetError("half-way")
 
     async def write(stream: AsyncIterator[bytes]) -> str:
-        async for data in stream:
-            seen.append(data)
+        seen.extend([data async for data in stream])
         ended.append(True)
         return f"COPY {len(seen)}"
 
@@ -191,7 +175,7 @@ def _wait_for_a_waiter(url: str) -> None:
     assert wait_until(lambda: value(url, query) == 1, 10)
 
 
-# --- the snapshot -------------------------------------------------------------------------------------------------------
+# --- the snapshot ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.template(source=TWO)
@@ -272,7 +256,7 @@ def test_with_locks_for_the_run_nobody_can_rewrite_a_table_meanwhile(db_pair: Da
     assert_same_content(db_pair.source, db_pair.target, TABLES)
 
 
-# --- names --------------------------------------------------------------------------------------------------------------
+# --- names -----------------------------------------------------------------------------------------------------------
 
 SAME_NAME = """
     CREATE SCHEMA a; CREATE SCHEMA b;
@@ -301,7 +285,7 @@ def test_a_name_without_schema_means_public_whatever_the_search_path(db_pair: Da
     assert value(db_pair.target, "SELECT count(*) FROM a.t") == value(db_pair.target, "SELECT count(*) FROM b.t") == 0
 
 
-# --- endpoints and records ----------------------------------------------------------------------------------------------
+# --- endpoints and records -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.template(source=TWO)
@@ -363,7 +347,7 @@ def test_a_run_is_never_recorded_without_its_chunks(
     assert state_of(db_pair.target) == before
 
 
-# --- errors that are caught ---------------------------------------------------------------------------------------------
+# --- errors that are caught ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.template(source=TWO, target=TWO.replace("500", "0").replace("3000", "0"))
@@ -371,11 +355,11 @@ def test_a_caught_sql_error_leaves_no_aborted_transaction(db_pair: DatabasePair,
     """The answer to a commit is lost, so the chunk is tried again and finds its marker there: once, not for ever."""
     with Proxy(db_pair.target_server.port) as proxy:
         fault = proxy.arm(Trigger(moment=Moment.ANSWER, pattern="^COMMIT", application=WORKER, fate=Fate.RESET))
-        moved = move(db_pair, target=proxy.url(db_pair.target), events=(events := []))
+        moved = move(db_pair, target=proxy.url(db_pair.target))
         assert fault.fired.is_set()
     assert moved.run.state is RunState.DONE
     assert len(moved.of(EventKind.CHUNK_RETRY)) == 1
-    assert len([e for e in events if e.kind is EventKind.ATTEMPT]) == 1
+    assert len(moved.of(EventKind.ATTEMPT)) == 1
     assert sorted(str(e.table) for e in moved.of(EventKind.CHUNK_DONE)) == sorted(TABLES)
     assert moved.run.rows == 3500
     assert_same_content(db_pair.source, db_pair.target, TABLES)
@@ -396,8 +380,24 @@ def test_a_lost_session_of_the_leader_is_one_new_attempt_and_nothing_twice(db_pa
     assert_no_session_is_left(db_pair.source, db_pair.target)
 
 
+def test_a_session_that_may_not_be_ended_leaves_the_caller_s_transaction_whole(pg16: Cluster) -> None:
+    """Of a superuser's session only the superuser may say so, even to a member of its role."""
+    execute(pg16.url(), "CREATE ROLE deputy LOGIN", "GRANT postgres TO deputy")
+    try:
+        with (
+            psycopg.connect(pg16.url(), application_name="pghaul/0123456789ab/1/worker"),
+            connect(resolve(pg16.url(user="deputy")), application_name="x", role="target") as session,
+            session.transaction(),
+        ):
+            assert terminate_sessions(session, "pghaul/0123456789ab/") == 0
+            assert session.value("SELECT 1") == 1
+    finally:
+        execute(pg16.url(), "DROP ROLE deputy")
+
+
 def _end(url: str, application: str) -> int:
-    query = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name ~ '^pghaul.*{application}' AND datname = current_database()"
+    ours = f"application_name ~ '^pghaul.*{application}' AND datname = current_database()"
+    query = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {ours}"
     return int(value(url, query))
 
 

@@ -349,7 +349,7 @@ class Attempt:
 
 
 def _chunks(tables: Mapping[Name, Table], fate: preflight.Fate, split_bytes: int, stage: scene.Scene) -> list[Chunk]:
-    """Ranges are one snapshot's own, and a table that is appended to cannot be emptied to begin again: it stays whole."""
+    """Ranges are one snapshot's own; a table that is appended to cannot be emptied to begin again, so it stays whole."""
     can = stage.source.server.capabilities
     kept = {n: t for n, t in tables.items() if fate.dispositions[n] != "skip"}
     whole = [t for n, t in kept.items() if fate.dispositions[n] == "append"]

@@ -185,7 +185,7 @@ def terminate_sessions(session: Session, application_prefix: str) -> int:
     deadline = time.monotonic() + END_SECONDS
     while ended and session.value(STILL_THERE_SQL, (ended,)) and time.monotonic() < deadline:
         time.sleep(END_POLL_SECONDS)
-        session.value("SELECT pg_catalog.pg_stat_clear_snapshot()")  # within a transaction, all looks would be the first
+        session.value("SELECT pg_catalog.pg_stat_clear_snapshot()")  # else, in a transaction, all looks are the first
     return len(ended)
 
 
