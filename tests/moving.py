@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
+
 from pghaul.model.event import Event, EventKind
 from pghaul.model.plan import Options, Plan, Selection, Verify
-from pghaul.model.run import Run
+from pghaul.model.run import Run, RunState
 from pghaul.service.migration import MigrationService
 from tests.databases import DatabasePair
 
@@ -65,3 +67,20 @@ def resume(run_id: str | None = None, **options: Any) -> Moved:
     """Go on with a run, by default the latest unfinished one."""
     heard: list[Event] = []
     return Moved(run=MigrationService().resume(run_id, listener=heard.append, **options), events=heard)
+
+
+def rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    """What a query answers."""
+    with psycopg.connect(url, autocommit=True) as session:
+        return session.execute(query).fetchall()
+
+
+def run_sql(url: str, script: str) -> None:
+    """One script of several statements."""
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(script.encode())
+
+
+def assert_done(moved: Moved) -> None:
+    """Done, and nothing differs."""
+    assert moved.run.state is RunState.DONE, [e.message for e in moved.events]
