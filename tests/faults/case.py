@@ -35,6 +35,7 @@ from tests.faults.schedule import Case, trigger
 TIMEOUT = 75.0  # seconds; the runs give up after 40
 RUN_ID = "0123456789ab"
 RESUMES = 2
+NOTHING_BEGUN = f"there is no run {RUN_ID}"
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pghaul/%' AND datname = current_database()"
 MODES: dict[str, FaultAction] = {
     "during": change_source,
@@ -129,6 +130,12 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         scene.upon_resume.clear()
         code = program.wait(TIMEOUT)
         result.exit_codes.append(code)
+        if code == 1 and NOTHING_BEGUN in program.complaint():
+            # The fault came before the run was recorded and anything was written: the same command again.
+            scene.notes.append("nothing had begun: started again")
+            _run(scene)
+            code = program.wait(TIMEOUT)
+            result.exit_codes.append(code)
     for thread in scene.background:
         thread.join(TIMEOUT)
     if code is None:

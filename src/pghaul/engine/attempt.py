@@ -7,6 +7,7 @@ the next attempt finds what the ledger says is done, compares it with its own sn
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,12 +60,14 @@ class Attempt:
         self._manifest = manifest
         self._report = report
         self._differences: list[str] = []
+        self.reached = False  # both servers have answered
 
     def perform(self) -> bool:
         """True when everything is in place and nothing differs. Raises what ended it."""
         order = self._order
         number = self._report.run.epoch + 1
         with scene.opened(order.run, number, order.plan, order.source, order.target, self._manifest) as stage:
+            self.reached = True
             tables = self._tables(stage)
             fate = self._plan(stage, tables)
             ledger = Ledger(stage.target, order.run)
@@ -75,7 +78,8 @@ class Attempt:
                 snapshot=stage.snapshot.id,
             )
             self._report.attempt(epoch.number, stage.snapshot.id)
-            with tempfile.TemporaryDirectory(prefix="pghaul-") as folder:
+            _sweep_files(order.run)
+            with tempfile.TemporaryDirectory(prefix=f"pghaul-{order.run}-") as folder:
                 self._move(stage, ledger, epoch, tables, fate, Path(folder) / "schema.dump")
             stage.snapshot.check()
             ledger.finish("different" if self._differences else "done", epoch.number, release=True)
@@ -104,6 +108,8 @@ class Attempt:
         fate = preflight.decide(order.plan, tables, there, stage.target, order.ask)
         check_may_install(stage.target)
         preflight.may_create(stage.target, fate.missing)
+        if fate.missing:
+            find_programs(stage.source.server.version_num)
         chunks = _chunks(tables, fate, order.plan.options.split_bytes, stage)
         left = [*not_carried(stage.source, stage.selected), *_skipped(fate)]
         self._manifest = Manifest(
@@ -349,7 +355,7 @@ class Attempt:
 
 
 def _chunks(tables: Mapping[Name, Table], fate: preflight.Fate, split_bytes: int, stage: scene.Scene) -> list[Chunk]:
-    """Ranges are one snapshot's own; a table that is appended to cannot be emptied to begin again, so it stays whole."""
+    """Ranges are one snapshot's own; what is appended to cannot be emptied to begin again, so it stays whole."""
     can = stage.source.server.capabilities
     kept = {n: t for n, t in tables.items() if fate.dispositions[n] != "skip"}
     whole = [t for n, t in kept.items() if fate.dispositions[n] == "append"]
@@ -358,6 +364,12 @@ def _chunks(tables: Mapping[Name, Table], fate: preflight.Fate, split_bytes: int
         *plan_chunks(cut, split_bytes=split_bytes, capabilities=can),
         *plan_chunks(whole, split_bytes=sys.maxsize, capabilities=can),
     ]
+
+
+def _sweep_files(run: str) -> None:
+    """What a killed process of this run left: a schema dump, perhaps a password file for pg_dump."""
+    for folder in Path(tempfile.gettempdir()).glob(f"pghaul-{run}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _skipped(fate: preflight.Fate) -> Iterable[Unsupported]:

@@ -23,7 +23,7 @@ from pghaul.model.run import Run, RunState, Wish
 from pghaul.postgres.session import connect, terminate_sessions
 from pghaul.postgres.settings import Role
 
-FIRST_LOOKS = 3
+FIRST_PATIENCE = 5.0  # seconds, while no attempt has reached both servers
 NAP = 0.1  # seconds between looks at the wish to stop, while waiting for a server to come back
 
 
@@ -46,6 +46,7 @@ class Runner:
     ) -> None:
         self._order = Order(run=run.id, plan=plan, source=source, target=target, trust_ledger=trust_ledger, ask=ask)
         self._manifest = manifest
+        self._reached = False
         self._report = Reporter(replace(run, pid=os.getpid()), plan, journal, listener, stop)
         if manifest is not None:
             self._report.begin(manifest)
@@ -75,16 +76,17 @@ class Runner:
                 return attempt.perform()
             except TransientError as exc:
                 self._manifest = attempt.manifest
+                self._reached |= attempt.reached
                 failures = 1 if self._report.moved_at > before else failures + 1
                 self._wait(exc, failures)
 
     def _wait(self, exc: TransientError, failures: int) -> None:
         """Back off before the next attempt; raise `exc` when there was no progress for too long."""
         patience = self._order.plan.options.give_up_after
+        if not self._reached:  # somebody waits at the screen, perhaps for a mistyped port
+            patience = min(patience, FIRST_PATIENCE)
         if time.monotonic() - self._report.moved_at > patience:
             raise exc
-        if self._manifest is None and failures >= FIRST_LOOKS:
-            raise exc  # nothing has been planned yet: somebody waits at the screen, perhaps for a mistyped port
         pause = delay(failures)
         self._report.emit(
             EventKind.WARNING,

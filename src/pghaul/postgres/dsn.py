@@ -146,7 +146,7 @@ def child_environment(endpoint: Endpoint, *, application_name: str) -> Iterator[
     if endpoint.password is None:
         yield env
         return
-    with tempfile.TemporaryDirectory(prefix="pghaul-") as folder:  # made 0700
+    with tempfile.TemporaryDirectory(prefix=application_name.replace("/", "-") + "-") as folder:  # made 0700
         passfile = Path(folder) / "pgpass"
         handle = os.open(passfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:

@@ -59,7 +59,8 @@ class Restore:
 def restore(job: Restore, section: str, wanted: toc.Wanted) -> None:
     """One transaction with the wanted entries of a section."""
     program: list[str | Path] = [job.programs.pg_restore, f"--section={section}"]
-    with calling(job.target, job.application_name) as environ, tempfile.TemporaryDirectory() as folder:
+    private = tempfile.TemporaryDirectory(prefix=job.application_name.replace("/", "-") + "-")
+    with calling(job.target, job.application_name) as environ, private as folder:
         listing = run_program([*program, "--list", job.file], environ=environ)
         entries = toc.choose(toc.parse(listing), wanted)
         if not entries:
