@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line."""
+    # pydantic would look through the metadata of every installed package for plugins; we use none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from pghaul.cli.app import run  # noqa: PLC0415
 
     sys.exit(run())
