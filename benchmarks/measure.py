@@ -102,6 +102,7 @@ def median(usages: Sequence[Usage], what: Callable[[Usage], float]) -> float:
 
 def _run(pipeline: Pipeline, command: Command) -> Usage:
     env = os.environ | dict(command.env)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode; so has a checkout after one run
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
         started = time.monotonic()
         processes = _start(pipeline, env, output, errors)

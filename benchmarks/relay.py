@@ -21,7 +21,10 @@ FILL = """
 INSERT INTO narrow
 SELECT i %% 100, i::int8 * 600, (i %% 1000)::text, i %% 97 <> 0 FROM generate_series(1, %s) AS i
 """
-NOTE = "one stream, text; ours without the interpreter's start (process_*: with it)"
+NOTE = (
+    "one stream; binary, as the engine chooses here, against psql's text; "
+    "ours without the interpreter's start (process_*: with it)"
+)
 
 
 def relay(bench: Bench) -> Iterator[Result]:

@@ -21,12 +21,12 @@ from pghaul.postgres.relay_connection import open_connection
 
 
 async def stream(source_endpoint: Endpoint, target_endpoint: Endpoint, table: str) -> Relayed:
-    """Text, as psql's; the target's default settings on both sides."""
+    """Binary, as the engine chooses for such columns; the servers' default settings on both sides."""
     opened = partial(open_connection, application_name="pghaul/bench", settings=())
     source, target = await opened(source_endpoint), await opened(target_endpoint)
     try:
-        read = partial(source.copy_from_table, table, schema_name="public", format="text")
-        write = partial(target.copy_to_table, table, schema_name="public", format="text")
+        read = partial(source.copy_from_table, table, schema_name="public", format="binary")
+        write = partial(target.copy_to_table, table, schema_name="public", format="binary")
         return await relay(
             lambda sink: read(output=sink),
             lambda rows: write(source=rows),
