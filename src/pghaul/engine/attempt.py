@@ -29,7 +29,7 @@ from pghaul.model.profile import Endpoint
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name, Table, Unsupported
 from pghaul.postgres.catalog import describe
-from pghaul.postgres.formats import choose_format, copy_encoding
+from pghaul.postgres.formats import check_encoding, choose_format, copy_encoding
 from pghaul.postgres.rowhash import agree
 from pghaul.sources.postgresql import not_carried, plan_chunks
 from pghaul.target import ddl, foreign_keys, sequences
@@ -104,6 +104,7 @@ class Attempt:
         if self._manifest is not None:
             return None
         order = self._order
+        check_encoding(stage.source.server, stage.target, order.plan.options.source_encoding)
         there = describe(stage.target, list(tables))
         fate = preflight.decide(order.plan, tables, there, stage.target, order.ask)
         check_may_install(stage.target)
@@ -241,7 +242,7 @@ class Attempt:
                 chunks=chunks[n],
                 disposition=dispositions[n],
                 format=choose_format(options.format, tables[n], there[n], here, far, encoding),
-                encodings=copy_encoding(here, encoding),
+                encodings=copy_encoding(here, far, encoding),
                 verify=options.verify is Verify.CHECKSUM,
                 build_indexes=options.indexes and dispositions[n] == "created",
                 analyze=options.analyze,

@@ -32,6 +32,8 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 JOIN (SELECT pg_catalog.unnest(%s::text[]) AS s, pg_catalog.unnest(%s::text[]) AS t) AS w
   ON w.s = n.nspname AND w.t = c.relname
 """
+SCHEMAS = "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY(%s)"
+MAY_CREATE_SCHEMAS = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
 
 Ask = Callable[[Name, int | None], OnExisting]
 
@@ -155,8 +157,16 @@ def _can_hold(missing: Iterable[Table], session: Session) -> None:
 
 
 def may_create(session: Session, missing: Sequence[Table]) -> None:
-    """Raise AccessError where the role may not create in a schema that is there."""
+    """Raise AccessError where the role may not create in a schema, nor a schema that is missing."""
     schemas = sorted({t.name.schema for t in missing})
+    there = {name for (name,) in session.rows(SCHEMAS, (schemas,))}
+    absent = [s for s in schemas if s not in there]
+    if absent and not session.value(MAY_CREATE_SCHEMAS):
+        raise AccessError(
+            f"role {session.server.user} may not create the schema {absent[0]}",
+            where=session.server.database,
+            advice=f"GRANT CREATE ON DATABASE {session.server.database} TO {session.server.user}",
+        )
     rows = session.rows(
         "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY(%s) "
         "AND NOT pg_catalog.has_schema_privilege(oid, 'CREATE')",
