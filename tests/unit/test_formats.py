@@ -126,10 +126,10 @@ def test_floats_are_found_through_domains_arrays_and_composites_that_hold_themse
 
 
 def test_the_source_hands_out_its_own_bytes_and_the_target_is_told_what_they_are() -> None:
-    assert copy_encoding(server(encoding="EUC_KR"), None) == ("EUC_KR", "EUC_KR")
-    assert copy_encoding(server(encoding="SQL_ASCII"), "UHC") == ("SQL_ASCII", "UHC")
-    assert copy_encoding(server(encoding="SQL_ASCII"), None) == ("SQL_ASCII", "SQL_ASCII")
-    assert copy_encoding(server(), "UHC") == ("UTF8", "UTF8")
+    assert copy_encoding(server(encoding="EUC_KR"), server(), None) == ("EUC_KR", "EUC_KR")
+    assert copy_encoding(server(encoding="SQL_ASCII"), server(), "UHC") == ("SQL_ASCII", "UHC")
+    assert copy_encoding(server(encoding="SQL_ASCII"), server(), None) == ("SQL_ASCII", "UTF8")
+    assert copy_encoding(server(), server(), "UHC") == ("UTF8", "UTF8")
 
 
 def test_servers_agree_on_the_way_of_hashing_that_both_have() -> None:

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pghaul.model.errors import NotSupportedError, ShapeChangedError
+from pghaul.model.errors import NotSupportedError, PlanError, ShapeChangedError
 from pghaul.model.plan import Format
 from pghaul.model.table import Table
 
 if TYPE_CHECKING:
     from pghaul.postgres.server import Server
+    from pghaul.postgres.session import Session
 
 # Built-in types whose binary form holds no oid, no locale and no number made by the server, 9.3 to 18.
 PORTABLE = frozenset(
@@ -30,6 +31,7 @@ PORTABLE = frozenset(
 # Built-in types whose text holds floats.
 FLOATING = frozenset({"float4", "float8", "point", "lseg", "box", "path", "polygon", "circle", "line"})
 INTERVAL_SEND = "pg_catalog.interval_send"
+ENCODING_NUMBER = "SELECT pg_catalog.pg_char_to_encoding(%s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ def choose_format(
 
 def _server_obstacles(source: Server, target: Server, encoding: str | None) -> Iterator[str]:
     if source.encoding != "UTF8" or target.encoding != "UTF8":
-        yield f"the encodings are {copy_encoding(source, encoding)[1]} and {target.encoding}, not both UTF8"
+        yield f"the encodings are {copy_encoding(source, target, encoding)[1]} and {target.encoding}, not both UTF8"
     if source.integer_datetimes != target.integer_datetimes:
         yield "one server keeps times as floats (integer_datetimes)"
 
@@ -153,11 +155,28 @@ def _interval_obstacles(table: Table, source: Server, target: Server) -> Iterato
             yield f"column {column.name} ({column.type}): only one of the servers knows infinite intervals"
 
 
-def copy_encoding(source_server: Server, plan_encoding: str | None) -> tuple[str, str]:
+def copy_encoding(source: Server, target: Server, plan_encoding: str | None) -> tuple[str, str]:
     """ENCODING of COPY TO on the source, and of COPY FROM on the target.
 
     The source hands its bytes out untouched and the target converts once; a SQL_ASCII source's bytes
-    are what the plan says they are.
+    are what the plan says they are, else taken for the target's own. Not for SQL_ASCII: of that the target
+    would check nothing, and hold bytes that are no characters (seen on 18).
     """
-    own = source_server.encoding
-    return own, plan_encoding if own == "SQL_ASCII" and plan_encoding else own
+    if source.encoding != "SQL_ASCII":
+        return source.encoding, source.encoding
+    return source.encoding, plan_encoding or target.encoding
+
+
+def check_encoding(source: Server, target: Session, plan_encoding: str | None) -> None:
+    """Raise PlanError for an encoding that the target does not know, or that is not the plan's to say."""
+    if plan_encoding is None:
+        return
+    if target.value(ENCODING_NUMBER, (plan_encoding,)) < 0:
+        raise PlanError(
+            f"PostgreSQL knows no encoding {plan_encoding}", advice="write it as PostgreSQL does: UHC, EUC_KR, LATIN1 …"
+        )
+    if source.encoding != "SQL_ASCII":
+        raise PlanError(
+            f"the source's encoding is {source.encoding}: that is what its bytes are, not {plan_encoding}",
+            advice="leave the source encoding out; it is for SQL_ASCII sources",
+        )

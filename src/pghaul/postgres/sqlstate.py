@@ -65,6 +65,8 @@ CODES: dict[str, type[PghaulError]] = {
 }
 
 ADVICE: dict[str, str] = {
+    "22021": "bytes are not what they are taken for; of a SQL_ASCII source say what they are: --source-encoding",
+    "22P05": "the target's encoding lacks a character; a UTF8 database has them all",
     "28P01": "check user and password; PGPASSWORD or a .pgpass file (0600) can hold the password",
     "28000": "check the user's name, and pg_hba.conf on the server",
     "3D000": "check the name of the database at the end of the URL",

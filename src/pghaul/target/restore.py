@@ -25,6 +25,9 @@ from pghaul.target.programs import STALL_TIMEOUT, Programs, run_program
 
 EVERYTHING_BUT_OWNERS = ("--no-owner", "--no-acl", "--no-tablespaces", "--no-security-labels")
 
+# Over the defaults of database and role; the programs reset their timeouts, but not before their first statements.
+OPTIONS = "-c default_transaction_read_only=off -c statement_timeout=0"
+
 # Is the program's session at work on the server, and does it wait for a lock?
 WORKING_SQL = """
 SELECT coalesce(bool_or(a.state = 'active'), false),
@@ -115,7 +118,8 @@ def calling(endpoint: Endpoint, application_name: str) -> Iterator[dict[str, str
     """The child's environment; a failure is the server's where the server cannot be reached either."""
     with child_environment(endpoint, application_name=application_name) as environ:
         try:
-            yield {**environ, "PGAPPNAME": application_name}
+            options = f"{environ.get('PGOPTIONS', '')} {OPTIONS}".strip()
+            yield {**environ, "PGAPPNAME": application_name, "PGOPTIONS": options}
         except ProgramError as exc:
             try:
                 connect(endpoint, application_name=application_name, role="target").close()
