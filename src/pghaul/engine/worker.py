@@ -30,6 +30,8 @@ from pghaul.postgres import relay_connection
 from pghaul.postgres.sqlstate import is_snapshot_lost, translate
 
 ANSWER = 30.0  # seconds for statements that do nothing but answer
+# A transaction keeps the lock of every table it has read; the lock table is shared by all sessions of the server.
+MOST_READS = 250
 SNAPSHOT_ID = re.compile(r"[0-9A-Fa-f-]+")
 
 
@@ -58,6 +60,7 @@ class Worker:
         self._target: asyncpg.Connection | None = None
         self._snapshot = ""
         self._pids: dict[str, int] = {}
+        self._reads = 0
 
     def run(self, job: Job) -> JobResult:
         """Do one job. Raises only PghaulError: driver errors do not travel between processes."""
@@ -95,8 +98,11 @@ class Worker:
 
     async def _see(self, snapshot: str) -> None:
         """A source connection inside a transaction that sees exactly this snapshot."""
-        if self._source is not None and not self._source.is_closed() and self._snapshot == snapshot:
+        self._reads += 1
+        usable = self._source is not None and not self._source.is_closed() and self._snapshot == snapshot
+        if usable and self._reads < MOST_READS:
             return
+        self._reads = 0
         await _close(self._source)
         c = self.config
         self._source = await relay_connection.open_connection(
