@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from psycopg import sql
 
@@ -64,15 +65,15 @@ def decide(
     filled = rows_present(session, [n for n in present if target[n].kind is RelationKind.TABLE])
     found = {t.name: "created" for t in missing}
     for name in present:
-        found[name] = _disposition(name, plan, target[name], filled=name in filled, ask=ask)
+        choice = _choice(name, plan, source)
+        found[name] = _disposition(name, choice, target[name], filled=name in filled, ask=ask)
     _may_write(session, {n: d for n, d in found.items() if d not in {"created", "skip"}})
     return Fate(dispositions=found, missing=missing)
 
 
-def _disposition(name: Name, plan: Plan, table: Table, *, filled: bool, ask: Ask | None) -> str:
+def _disposition(name: Name, choice: OnExisting, table: Table, *, filled: bool, ask: Ask | None) -> str:
     if not filled:
         return "empty"
-    choice = _choice(name, plan)
     if choice is OnExisting.ASK:
         if ask is None:
             raise PlanError(
@@ -88,11 +89,26 @@ def _disposition(name: Name, plan: Plan, table: Table, *, filled: bool, ask: Ask
     return choice.value
 
 
-def _choice(name: Name, plan: Plan) -> OnExisting:
-    for selection in plan.tables:
-        if selection.on_existing is not None and selection.name in {str(name), name.name}:
-            return selection.on_existing
+def _choice(name: Name, plan: Plan, source: Mapping[Name, Table]) -> OnExisting:
+    """What the selection says that brought the table: its own name first, then patterns, then those of its parents."""
+    said = [s for s in plan.tables if s.on_existing is not None]
+    at: Name | None = name
+    while at is not None and said:
+        for fits in (_is_named, _is_matched):
+            for selection in said:
+                if selection.on_existing is not None and fits(selection.name, at):
+                    return selection.on_existing
+        at = source[at].parent if at in source else None
     return plan.options.on_existing
+
+
+def _is_named(pattern: str, name: Name) -> bool:
+    return str(name) == (pattern if "." in pattern else f"public.{pattern}")
+
+
+def _is_matched(pattern: str, name: Name) -> bool:
+    schema, _, relation = (pattern if "." in pattern else f"public.{pattern}").partition(".")
+    return fnmatchcase(name.schema, schema) and fnmatchcase(name.name, relation)
 
 
 def check_shape(source: Table, target: Table) -> None:

@@ -91,6 +91,8 @@ class Reporter:
             receipt = done.get(key[0], {}).get(key[1])
             if receipt is not None:
                 self._count(key, receipt)
+                if not receipt.agrees:  # found different when it was loaded: nobody may forget it
+                    self._differing.add(key[0])
                 if states.get(key) is not ChunkState.DONE:
                     self._journal.save_chunk(self.run.id, *key, ChunkState.DONE, receipt=receipt)
             elif states.get(key) in {ChunkState.DONE, ChunkState.FAILED}:
