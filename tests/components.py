@@ -20,7 +20,7 @@ import pytest
 from pghaul.service.embedded import bundled_programs, system_programs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+SHARED_DATA = Path(os.environ.get("PGHAUL_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
 
 with warnings.catch_warnings():
     # The bundle, when first imported, may warn of a runtime folder nobody uses; here warnings are errors.
@@ -47,9 +47,7 @@ def server_version(version: int) -> str | None:
     folder = server_folder(version)
     if folder is None:
         return None
-    said = subprocess.run(
-        [str(folder / "postgres"), "--version"], capture_output=True, text=True, check=False
-    )
+    said = subprocess.run([str(folder / "postgres"), "--version"], capture_output=True, text=True, check=False)
     return f"{said.stdout.strip().removeprefix('postgres (PostgreSQL) ')} in {folder}"
 
 
@@ -101,9 +99,7 @@ def _install(packages: list[str]) -> None:
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-q"], env=quiet, check=False)
     # No cluster of Debian's own shall be created and started: the tests make theirs.
-    subprocess.run(
-        ["apt-get", "install", "-qy", "--no-install-recommends", *packages], env=quiet, check=False
-    )
+    subprocess.run(["apt-get", "install", "-qy", "--no-install-recommends", *packages], env=quiet, check=False)
 
 
 def main() -> int:
