@@ -12,7 +12,7 @@ from tests.compare import assert_same_content
 from tests.databases import DatabasePair, drop
 from tests.moving import assert_done, move, rows, run_sql
 
-from pghaul.model.errors import PlanError, RowError
+from pghaul.model.errors import NotSupportedError, PlanError, RowError
 from pghaul.model.event import EventKind
 from pghaul.model.plan import Format
 from pghaul.service.embedded import Cluster
@@ -111,6 +111,44 @@ def test_an_impossible_source_encoding_is_refused_before_anything_is_changed(
         with pytest.raises(PlanError, match="the source's encoding is UTF8"):
             move(db_pair, "u", source_encoding="UHC")
         assert rows(db_pair.target, "SELECT to_regclass('public.t')") == [(None,)]
+
+
+NAMED = """
+CREATE TYPE public."상태" AS ENUM ('정상', '고장');
+CREATE TABLE public."측정" ("번호" int4 PRIMARY KEY, "상태" public."상태" DEFAULT '정상', v text CHECK (v <> '없음'));
+INSERT INTO public."측정" VALUES (1, '고장', '값'), (2, NULL, NULL);
+CREATE INDEX "색인" ON public."측정" (v) WHERE v <> '값';
+"""
+
+
+@contextmanager
+def database_of_names(cluster: Cluster, encoding: str, codec: str) -> Iterator[str]:
+    with database(cluster, encoding, codec, []) as url:
+        with psycopg.connect(url, client_encoding="SQL_ASCII", autocommit=True) as session:
+            session.execute(NAMED.encode(codec))
+        yield url
+
+
+@pytest.mark.parametrize(("encoding", "codec"), [("EUC_KR", "euc_kr"), ("SQL_ASCII", "utf-8")])
+def test_names_and_labels_arrive_as_characters_too(
+    db_pair: DatabasePair, pg16: Cluster, state: str, encoding: str, codec: str
+) -> None:
+    with database_of_names(pg16, encoding, codec) as source:
+        assert_done(move(db_pair, "*", source=source))
+        facts = 'SELECT "번호", "상태", v FROM public."측정" ORDER BY 1'
+        assert rows(db_pair.target, facts) == [(1, "고장", "값"), (2, None, None)]
+        constraints = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
+        assert ("CHECK ((v <> '없음'::text))",) in rows(db_pair.target, constraints)
+
+
+def test_names_that_are_no_characters_are_refused_by_saying_so(
+    db_pair: DatabasePair, pg16: Cluster, state: str
+) -> None:
+    with (
+        database_of_names(pg16, "SQL_ASCII", "cp949") as source,
+        pytest.raises(NotSupportedError, match=r"names of tables in this SQL_ASCII database are no UTF-8"),
+    ):
+        move(db_pair, "*", source=source, source_encoding="UHC")
 
 
 # --- sessions' defaults ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.errors import NotFoundError, PlanError
+from pghaul.model.errors import NotFoundError, NotSupportedError, PlanError, RowError
 from pghaul.model.table import Column, Index, Name, RelationKind, Table
 from pghaul.postgres.catalog_sql import CANDIDATES, INDEXES, INHERITANCE, TYPES, columns_sql, relations_sql
 from pghaul.postgres.formats import TypeFacts, TypeRow, type_facts
@@ -30,7 +30,7 @@ def select(session: Session, patterns: Sequence[str]) -> list[Name]:
     A partition root or an inheritance parent brings its descendants. Raises PlanError for an empty pattern
     and NotFoundError, with the nearest name, for one that matches nothing.
     """
-    rows = session.rows(CANDIDATES)
+    rows = _candidates(session)
     names = {oid: Name(schema, name) for oid, schema, name, _ in rows}
     members = {oid for oid, _, _, member in rows if member}
     chosen: set[int] = set()
@@ -38,6 +38,19 @@ def select(session: Session, patterns: Sequence[str]) -> list[Name]:
         chosen |= _matching(pattern, names, members)
     depths = _descend(chosen, session.rows(INHERITANCE))
     return [names[oid] for oid in sorted(depths.keys() & names.keys(), key=lambda oid: (depths[oid], names[oid]))]
+
+
+def _candidates(session: Session) -> list[tuple[Any, ...]]:
+    try:
+        return session.rows(CANDIDATES)
+    except RowError as exc:
+        if exc.sqlstate != "22021":
+            raise
+        raise NotSupportedError(
+            f"names of tables in this {session.server.encoding} database are no UTF-8: {exc.message}",
+            where=session.server.database,
+            advice="rename them, or copy the database into one of their real encoding first; rows may be in any",
+        ) from exc
 
 
 def _matching(pattern: str, names: Mapping[int, Name], members: set[int]) -> set[int]:
