@@ -19,6 +19,7 @@ from pghaul.model.table import Name
 LOOK = 0.1  # seconds between two looks at wishes and progress (10 Hz)
 # A frozen worker (stopped, swapped out) is killed after this many stall timeouts without a sign of life.
 FROZEN = 5
+FIRST_SIGN = 5.0  # seconds that a worker gets at least: it has to be spawned, and to reach both servers
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,7 +65,7 @@ class Dispatcher:
         self._pool = pool
         self._hooks = hooks
         self._retries = retries
-        self._frozen = FROZEN * stall_timeout
+        self._frozen = max(FIRST_SIGN, FROZEN * stall_timeout)
         self._order = itertools.count()
         self._flying: dict[Future[JobResult], _Flight] = {}
         self._ready: list[tuple[int, int, Task]] = []

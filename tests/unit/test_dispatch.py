@@ -1,0 +1,219 @@
+"""The dispatcher on a pool of fakes: order, dependence, retries, and workers that die or freeze."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+import pytest
+
+from pghaul.engine import dispatch
+from pghaul.engine.control import Control
+from pghaul.engine.dispatch import Dispatcher, Hooks, Task, delay
+from pghaul.engine.job import Job, JobKind, JobResult
+from pghaul.model.errors import (
+    ConnectionLostError,
+    PghaulError,
+    RowError,
+    SnapshotLostError,
+    StoppedError,
+    TerminalError,
+    TransientError,
+)
+from pghaul.model.receipt import Receipt
+from pghaul.model.table import Name
+
+T = Name("public", "t")
+DONE, SILENT = "done", "silent"
+DEATH = BrokenProcessPool("a worker was killed")
+
+
+@pytest.fixture(autouse=True)
+def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "delay", lambda _: 0.0)
+    monkeypatch.setattr(dispatch, "LOOK", 0.002)
+    monkeypatch.setattr(dispatch, "FIRST_SIGN", 0.0)
+
+
+@dataclass
+class FakePool:
+    """Answers each job by what its script says next, by default with success."""
+
+    size: int
+    script: dict[str, list[object]] = field(default_factory=dict)
+    submitted: list[str] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    rebuilt: int = 0
+
+    def __post_init__(self) -> None:
+        self.control = Control(self.size)
+
+    def submit(self, job: Job) -> Future[JobResult]:
+        answers = self.script.get(job.chunk, [])
+        answer = answers.pop(0) if answers else DONE
+        if answer == "refused":
+            raise DEATH
+        self.submitted.append(job.chunk)
+        self.slots.append(job.slot)
+        future: Future[JobResult] = Future()
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        elif answer == DONE:
+            future.set_result(JobResult(receipt=receipt(job.chunk)))
+        return future
+
+    def rebuild(self) -> None:
+        self.rebuilt += 1
+
+
+def receipt(chunk: str) -> Receipt:
+    return Receipt(table=T, chunk=chunk, rows=1, bytes=1, seconds=0, epoch=1)
+
+
+def task(chunk: str, size: int = 1, after: list[Task] | None = None) -> Task:
+    job = Job(run="r", epoch=1, kind=JobKind.COPY, relation=str(T), chunk=chunk, snapshot="", marker="m")
+    return Task(job=job, table=T, size=size, after=after or [])
+
+
+@dataclass
+class Heard:
+    started: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    retried: list[tuple[str, str]] = field(default_factory=list)
+    look: Callable[[int], None] = lambda _: None
+
+    def hooks(self) -> Hooks:
+        return Hooks(
+            started=lambda t: self.started.append(t.job.chunk),
+            finished=lambda t, _: self.finished.append(t.job.chunk),
+            retried=lambda t, exc, _: self.retried.append((t.job.chunk, exc.message)),
+            failed=lambda t, _: self.failed.append(t.job.chunk),
+            look=self.look,
+        )
+
+
+def run(pool: FakePool, *tasks: Task, retries: int = 3, stall_timeout: float = 60, heard: Heard | None = None) -> Heard:
+    heard = heard or Heard()
+    Dispatcher(pool, heard.hooks(), retries=retries, stall_timeout=stall_timeout).run(tasks)  # type: ignore[arg-type]
+    return heard
+
+
+def test_the_largest_goes_first_and_each_is_done_once() -> None:
+    pool = FakePool(1)
+    heard = run(pool, task("small", 1), task("big", 9), task("middle", 5), task("middle too", 5))
+    assert pool.submitted == heard.started == heard.finished == ["big", "middle", "middle too", "small"]
+
+
+def test_a_task_waits_for_all_that_it_comes_after() -> None:
+    ready = task("ready")
+    ranges = [task("a", 5, [ready]), task("b", 4, [ready])]
+    index = task("index", 99, [ready, *ranges])
+    last = task("constraint", 100, [index])
+    pool = FakePool(4)
+    run(pool, last, index, *ranges, ready)
+    assert pool.submitted == ["ready", "a", "b", "index", "constraint"]
+
+
+def test_a_failed_task_holds_back_what_comes_after_it_until_it_is_done() -> None:
+    first = task("a")
+    pool = FakePool(2, {"a": [TransientError("no"), TransientError("no")]})
+    run(pool, first, task("b", after=[first]))
+    assert pool.submitted == ["a", "a", "a", "b"]
+
+
+def test_never_more_jobs_fly_than_there_are_slots_and_each_has_its_own() -> None:
+    pool = FakePool(2, {c: [SILENT] for c in "abc"})
+    looks: list[int] = []
+
+    def look(_: int) -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise StoppedError("enough seen")
+
+    with pytest.raises(StoppedError):
+        run(pool, *(task(c) for c in "abc"), heard=Heard(look=look))
+    assert pool.submitted == ["a", "b"]
+    assert sorted(pool.slots) == [0, 1]
+
+
+def test_a_passing_fault_is_tried_again_until_the_retries_are_used_up() -> None:
+    pool = FakePool(1, {"a": [ConnectionLostError("gone")] * 3})
+    heard = run(pool, task("a"), retries=3)
+    assert (heard.retried, heard.finished) == ([("a", "gone")] * 3, ["a"])
+    pool = FakePool(1, {"a": [ConnectionLostError("gone")] * 4})
+    heard = Heard()
+    with pytest.raises(ConnectionLostError):
+        run(pool, task("a"), retries=3, heard=heard)
+    assert (len(heard.retried), heard.finished) == (3, [])
+
+
+@pytest.mark.parametrize("error", [TerminalError("no"), RowError("no"), SnapshotLostError("no"), StoppedError("no")])
+def test_what_cannot_pass_ends_the_run_at_once_and_is_not_called_finished(error: PghaulError) -> None:
+    pool, heard, bad = FakePool(1, {"a": [error]}), Heard(), task("a", 2)
+    with pytest.raises(type(error)):
+        run(pool, bad, task("b", 1), heard=heard)
+    assert (pool.submitted, heard.finished, heard.retried, bad.done) == (["a"], [], [], False)
+    assert heard.failed == (["a"] if isinstance(error, (TerminalError, RowError)) else [])
+
+
+def test_a_dead_worker_costs_a_new_pool_and_what_flew_with_it_is_queued_again() -> None:
+    pool = FakePool(3, {"a": [DEATH], "b": [SILENT], "c": [DEATH]})
+    heard = run(pool, task("a", 3), task("b", 2), task("c", 1))
+    assert pool.rebuilt == 1
+    assert sorted(pool.submitted) == ["a", "a", "b", "b", "c", "c"]
+    assert sorted(heard.finished) == ["a", "b", "c"]
+    assert ("a", "a worker process has died") in heard.retried or ("c", "a worker process has died") in heard.retried
+
+
+def test_a_pool_found_broken_when_a_job_is_handed_out_is_rebuilt_for_it() -> None:
+    pool = FakePool(2, {"a": [SILENT], "b": ["refused"]})
+    heard = run(pool, task("a", 2), task("b", 1))
+    assert pool.rebuilt == 1
+    assert sorted(heard.finished) == ["a", "b"]
+    assert pool.submitted == ["a", "b", "a"]
+
+
+def test_a_worker_without_a_sign_of_life_is_replaced() -> None:
+    pool = FakePool(1, {"a": [SILENT]})
+    heard = run(pool, task("a"), stall_timeout=0.01)
+    assert (pool.rebuilt, heard.finished) == (1, ["a"])
+
+
+def test_a_worker_that_gives_signs_of_life_is_left_in_peace() -> None:
+    pool = FakePool(1, {"a": [SILENT]})
+    looks: list[int] = []
+
+    def look(_: int) -> None:
+        pool.control.tick()
+        looks.append(1)
+        if len(looks) == 60:  # several times as long as it may be silent
+            raise StoppedError("seen")
+
+    with pytest.raises(StoppedError):
+        run(pool, task("a"), stall_timeout=0.006, heard=Heard(look=look))
+    assert pool.rebuilt == 0
+
+
+def test_bytes_in_flight_are_told_and_forgotten_when_the_job_ends() -> None:
+    pool = FakePool(2, {"a": [SILENT]})
+    told: list[int] = []
+
+    def look(in_flight: int) -> None:
+        told.append(in_flight)
+        pool.control.take(pool.slots[0])
+        pool.control.set_bytes(77)
+        if len(told) == 4:
+            raise StoppedError("seen")
+
+    with pytest.raises(StoppedError):
+        run(pool, task("a", 2), task("b", 1), heard=Heard(look=look))
+    assert told[-1] == 77
+    assert pool.control.bytes(pool.slots[1]) == 0
+
+
+def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch.random, "uniform", lambda _, most: most)
+    assert [delay(n) for n in (1, 2, 3, 10, 100)] == [0.4, 0.8, 1.6, 15.0, 15.0]

@@ -1,0 +1,85 @@
+"""What is said of progress: totals, a rate over the last seconds, and a time left by bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from pghaul.engine import progress
+from pghaul.engine.progress import WINDOW, Progress
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress.time, "monotonic", clock)
+    return clock
+
+
+def test_nothing_has_moved_at_the_start(clock: Clock) -> None:
+    said = Progress(chunks=3, bytes_estimated=900).snapshot(0)
+    assert said == {
+        "rows": 0,
+        "bytes": 0,
+        "bytes_estimated": 900,
+        "rate": 0,
+        "eta": None,
+        "chunks_done": 0,
+        "chunks": 3,
+    }
+
+
+def test_rate_and_time_left_are_by_bytes(clock: Clock) -> None:
+    counted = Progress(chunks=2, bytes_estimated=1000)
+    counted.snapshot(0)
+    clock.now += 2
+    counted.add(rows=5, size=500, estimated=500)
+    said = counted.snapshot(100)
+    assert (said["bytes"], said["rate"], said["eta"]) == (600, 300, round(400 / 300, 1))
+    assert (said["rows"], said["chunks_done"]) == (5, 1)
+
+
+def test_finished_chunks_tell_how_many_bytes_an_estimated_one_is(clock: Clock) -> None:
+    """COPY's text of a table may be half its heap, or three times it."""
+    counted = Progress(chunks=2, bytes_estimated=1000)
+    counted.add(rows=1, size=250, estimated=500)
+    assert counted.snapshot(0)["bytes_estimated"] == 500
+    assert counted.snapshot(50)["bytes_estimated"] == 500
+
+
+def test_time_left_is_never_negative(clock: Clock) -> None:
+    counted = Progress(chunks=1, bytes_estimated=100)
+    counted.snapshot(0)
+    clock.now += 1
+    said = counted.snapshot(5000)
+    assert (said["eta"], said["bytes_estimated"]) == (0.0, 5000)
+
+
+def test_the_rate_forgets_what_is_long_ago(clock: Clock) -> None:
+    counted = Progress(chunks=1, bytes_estimated=10**9)
+    counted.snapshot(0)
+    clock.now += 1
+    counted.snapshot(10**6)
+    for _ in range(int(WINDOW) + 2):
+        clock.now += 1
+        said = counted.snapshot(10**6)
+    assert (said["rate"], said["eta"]) == (0, None)
+
+
+def test_a_chunk_that_is_done_again_is_not_counted_twice(clock: Clock) -> None:
+    counted = Progress(chunks=2, bytes_estimated=1000)
+    counted.add(rows=5, size=500, estimated=400)
+    counted.add(rows=7, size=700, estimated=600)
+    counted.remove(rows=5, size=500, estimated=400)
+    said = counted.snapshot(0)
+    assert (said["rows"], said["bytes"], said["chunks_done"]) == (7, 700, 1)
+    counted.add(rows=6, size=600, estimated=400)
+    said = counted.snapshot(0)
+    assert (said["rows"], said["bytes"], said["bytes_estimated"], said["chunks_done"]) == (13, 1300, 1300, 2)
