@@ -215,5 +215,5 @@ def test_bytes_in_flight_are_told_and_forgotten_when_the_job_ends() -> None:
 
 
 def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch.random, "uniform", lambda _, most: most)
+    monkeypatch.setattr("pghaul.engine.dispatch.random.uniform", lambda _, most: most)
     assert [delay(n) for n in (1, 2, 3, 10, 100)] == [0.4, 0.8, 1.6, 15.0, 15.0]

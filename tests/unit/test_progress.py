@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pghaul.engine import progress
 from pghaul.engine.progress import WINDOW, Progress
 
 
@@ -19,7 +18,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(progress.time, "monotonic", clock)
+    monkeypatch.setattr("pghaul.engine.progress.time.monotonic", clock)
     return clock
 
 
