@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
-from tests.moving import assert_done, move, rows, run_sql
+from tests.moving import assert_done, move, rows
 
 from pghaul.model.errors import ShapeChangedError, TargetNotEmptyError
 from pghaul.model.event import EventKind
@@ -104,27 +104,36 @@ CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO public.log VALUES (TG_NAME); RETURN NULL; END $$;
 """
 TRIGGERS = {
-    "row": "CREATE TRIGGER x BEFORE INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION public.mangle()",
+    "each": "CREATE TRIGGER x BEFORE INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION public.mangle()",
     "after": "CREATE TRIGGER x AFTER INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION public.tell()",
     "statement": "CREATE TRIGGER x AFTER INSERT ON public.t FOR EACH STATEMENT EXECUTE FUNCTION public.tell()",
-    "truncate": "CREATE TRIGGER x BEFORE TRUNCATE ON public.t FOR EACH STATEMENT EXECUTE FUNCTION public.tell()",
+    "emptying": "CREATE TRIGGER x BEFORE TRUNCATE ON public.t FOR EACH STATEMENT EXECUTE FUNCTION public.tell()",
     "replica": "CREATE TRIGGER x BEFORE INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION public.mangle();"
     "ALTER TABLE public.t ENABLE REPLICA TRIGGER x",
     "rule": "CREATE RULE x AS ON INSERT TO public.t DO INSTEAD INSERT INTO public.log VALUES ('rule')",
 }
 
 
-@pytest.mark.template(source=PLAIN, target=NOISY)
-@pytest.mark.parametrize("kind", TRIGGERS)
-def test_triggers_and_rules_of_the_target_stay_quiet(db_pair: DatabasePair, state: str, kind: str) -> None:
-    run_sql(db_pair.target, TRIGGERS[kind])
-    split = {"split_bytes": 8192} if kind == "truncate" else {}
-    assert_done(move(db_pair, "t", on_existing=OnExisting.TRUNCATE, **split))
-    assert_same_content(db_pair.source, db_pair.target, ["public.t"])
+QUIET = "CREATE TABLE public.{0} (id int4, v text); INSERT INTO public.{0} VALUES "
+
+
+@pytest.mark.template(
+    source="".join(QUIET.format(k) + "(1, 'a'), (2, 'b');" for k in TRIGGERS),
+    target=NOISY
+    + "".join(
+        QUIET.format(k) + "(9, 'old');" + t.replace("public.t ", f"public.{k} ") + ";" for k, t in TRIGGERS.items()
+    ),
+)
+@pytest.mark.parametrize("options", [{}, {"split_bytes": 8192}])
+def test_triggers_and_rules_of_the_target_stay_quiet(
+    db_pair: DatabasePair, state: str, options: dict[str, int]
+) -> None:
+    assert_done(move(db_pair, *TRIGGERS, on_existing=OnExisting.TRUNCATE, **options))
+    assert_same_content(db_pair.source, db_pair.target, [f"public.{k}" for k in TRIGGERS])
     assert rows(db_pair.target, "SELECT what FROM public.log") == []
 
 
-ALWAYS = TRIGGERS["row"] + "; ALTER TABLE public.t ENABLE ALWAYS TRIGGER x"
+ALWAYS = TRIGGERS["each"] + "; ALTER TABLE public.t ENABLE ALWAYS TRIGGER x"
 
 
 @pytest.mark.template(source=PLAIN, target=NOISY + ALWAYS)

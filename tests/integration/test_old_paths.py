@@ -51,6 +51,7 @@ def test_a_run_with_an_old_servers_capabilities_moves_and_proves_everything(
 
 
 @typed
+@pytest.mark.parametrize("assumed", ["9.3", "10"], indirect=True)
 def test_a_stopped_run_is_compared_again_by_the_old_hash(db_pair: DatabasePair, state: str, assumed: str) -> None:
     run = move_until_stopped(db_pair, "plant", "numbers", "elder", "own")
     resumed = resume(run)

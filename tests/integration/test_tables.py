@@ -211,3 +211,25 @@ def test_row_security_hides_nothing_from_a_superuser_and_refuses_who_would_be_fi
     assert_done(moved)
     assert moved.notices("POLICY") == ["public.secured.few"]
     assert_same_content(db_pair.source, db_pair.target, ["public.secured"])
+
+
+SERIAL = """
+CREATE TABLE public.a (id serial PRIMARY KEY, b int8 GENERATED ALWAYS AS IDENTITY);
+INSERT INTO public.a DEFAULT VALUES;
+"""
+
+
+@pytest.mark.template(source=SERIAL)
+def test_a_role_that_may_read_this_table_only_can_move_it(db_pair: DatabasePair, state: str) -> None:
+    with role(db_pair.source, "reader") as url:
+        run_sql(db_pair.source, 'CREATE TABLE public."s ""e%cret" (i int4); CREATE SEQUENCE public.hidden')
+        moved = move(db_pair, "a", source=url)
+    assert_done(moved)
+    assert_same_content(db_pair.source, db_pair.target, ["public.a"])
+    assert moved.notices("SEQUENCE") == ["public.a_b_seq", "public.a_id_seq"]
+
+
+@pytest.mark.template(source=SERIAL, target=SERIAL.replace("INSERT", "--"))
+def test_the_sequences_of_a_table_that_was_there_follow_the_rows(db_pair: DatabasePair, state: str) -> None:
+    assert_done(move(db_pair, "a"))
+    assert rows(db_pair.target, "INSERT INTO public.a DEFAULT VALUES RETURNING id, b") == [(2, 2)]

@@ -165,6 +165,8 @@ class Attempt:
         loadings = self._loadings(stage, tables, dispositions)
         self._load(pool, stage, ledger, epoch, loadings)
         self._finish(stage, ledger, epoch, created, dump)
+        filled = [n for n in tables if dispositions[n] != "skip"]
+        self._report.schema("sequences", sequences.carry(stage.source, stage.target, filled))
 
     def _dispositions(
         self, stage: scene.Scene, ledger: Ledger, tables: dict[Name, Table], fate: preflight.Fate | None
@@ -182,12 +184,14 @@ class Attempt:
     def _dump(self, stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path) -> None:
         name = scene.application_name(epoch.run, epoch.number, "dump")
         self._report.schema("dump", [])
+        schemas = ddl.needed_schemas(stage.source, stage.target, created)
         self._patiently(
             lambda: ddl.dump_schema(
                 self._programs(stage),
                 stage.source.endpoint,
                 snapshot=epoch.snapshot,
-                schemas=ddl.needed_schemas(stage.source, stage.target, created),
+                schemas=schemas,
+                without=ddl.unreadable(stage.source, schemas),
                 file=dump,
                 application_name=name,
                 alive=watch(stage.source, name),
@@ -338,8 +342,6 @@ class Attempt:
         if created and self._order.plan.options.indexes:
             built = self._restore(ddl.finish_tables, stage, epoch, created, dump)
             self._report.schema("finish", built)
-        if created:
-            self._report.schema("sequences", sequences.carry(stage.source, stage.target, [t.name for t in created]))
 
     def _put_back(self, stage: scene.Scene, ledger: Ledger) -> None:
         for undo in ledger.pending_undo():

@@ -109,6 +109,16 @@ SELECT 'FOREIGN TABLE', c.name, 'its rows live on another server'
 FROM chosen c
 WHERE c.relkind = 'f'
 """
+SEQUENCES = """
+SELECT 'SEQUENCE', n.nspname::text || '.' || s.relname::text,
+       'its position may not be read: without SELECT on it the target''s begins anew'
+FROM chosen c
+JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
+                           AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i')
+JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+WHERE NOT pg_catalog.has_table_privilege(s.oid, 'SELECT')
+"""
 POLICIES = """
 SELECT 'POLICY', c.name || '.' || p.polname::text, 'row security is not carried'
 FROM chosen c JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid
@@ -135,7 +145,7 @@ WHERE r.relreplident NOT IN ('d', 'n')
 def left_behind_sql(capable: Capabilities) -> Composable:
     """Rows of (kind, name, why)."""
     parts = [TRIGGERS, RULES, VIEWS, COMMENTS, LABELS, PRIVILEGES, CLUSTERED, INVALID_INDEXES]
-    parts += [INCOMING, OUTGOING, FOREIGN]
+    parts += [INCOMING, OUTGOING, FOREIGN, SEQUENCES]
     if capable.row_security:
         parts.append(POLICIES)
     if capable.extended_statistics:

@@ -35,6 +35,13 @@ SELECT n.nspname::text, c.relname::text
  WHERE c.relname::text IN (SELECT pg_catalog.unnest(%s::text[]))
 """
 
+# pg_dump locks every table of a schema, and fails at the first one that it may not.
+UNREADABLE_SQL = """
+SELECT n.nspname::text, c.relname::text
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = ANY (%s) AND c.relkind IN ('r', 'p') AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')
+"""
+
 AVAILABLE_SQL = "SELECT e.name::text FROM pg_catalog.pg_available_extensions AS e"
 UNTOLD = ("i", "I", "c", "A")  # indexes are not built yet, composites and arrays come with their types
 INSTALLED_SQL = "SELECT e.extname::text FROM pg_catalog.pg_extension AS e"
@@ -46,12 +53,16 @@ def dump_schema(
     *,
     snapshot: str | None,
     schemas: Sequence[str],
+    without: Sequence[Name] = (),
     file: Path,
     application_name: str,
     alive: Callable[[], bool] | None = None,
     stall_timeout: float = STALL_TIMEOUT,
 ) -> None:
-    """pg_dump -Fc --schema-only of these schemas (needed_schemas() names them) to `file`, for our eyes only."""
+    """pg_dump -Fc --schema-only of these schemas (needed_schemas() names them) to `file`, for our eyes only.
+
+    `without` are the tables that the role may not read: see unreadable().
+    """
     args: list[str | Path] = [
         programs.pg_dump,
         "--format=custom",
@@ -61,6 +72,7 @@ def dump_schema(
     ]
     args += [*EVERYTHING_BUT_OWNERS, *programs.access_method_switch, "--no-password"]
     args += [f"--schema={exact_pattern(s)}" for s in schemas]
+    args += [f"--exclude-table={exact_pattern(n.schema)}.{exact_pattern(n.name)}" for n in without]
     args += [f"--snapshot={snapshot}"] if snapshot else []
     file.touch(mode=0o600)
     args += [f"--file={file}", f"--dbname={database(endpoint)}"]
@@ -78,6 +90,11 @@ def needed_schemas(source: Session, target: Session, tables: Sequence[Table]) ->
     """The schemas that dump_schema must look into: of the tables, and of what the missing ones need."""
     things = closure.needed_by(source, [t.oid for t in _missing(target, tables)])
     return sorted({t.name.schema for t in tables} | set(closure.schemas_of(things)))
+
+
+def unreadable(source: Session, schemas: Sequence[str]) -> list[Name]:
+    """Tables of these schemas that the role may not read; a selected one has been refused before."""
+    return [Name(s, n) for s, n in source.rows(UNREADABLE_SQL, (list(schemas),))]
 
 
 def create_tables(

@@ -31,7 +31,9 @@ WITH chosen AS (
       JOIN chosen AS t ON t.oid = a.adrelid
      WHERE d.classid = 2604 AND d.refclassid = 1259
 )
-SELECT n.nspname::text, s.relname::text, (pg_catalog.pg_sequence_parameters(s.oid)).increment
+SELECT n.nspname::text, s.relname::text,
+       CASE WHEN pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
+            THEN (pg_catalog.pg_sequence_parameters(s.oid)).increment END
   FROM used
   JOIN pg_catalog.pg_class AS s ON s.oid = used.oid AND s.relkind = 'S'
   JOIN pg_catalog.pg_namespace AS n ON n.oid = s.relnamespace
@@ -39,7 +41,8 @@ SELECT n.nspname::text, s.relname::text, (pg_catalog.pg_sequence_parameters(s.oi
 """
 
 PRESENT_SQL = """
-SELECT n.nspname::text, s.relname::text
+SELECT n.nspname::text, s.relname::text, pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
+           AND pg_catalog.has_sequence_privilege(s.oid, 'UPDATE')
   FROM pg_catalog.pg_class AS s JOIN pg_catalog.pg_namespace AS n ON n.oid = s.relnamespace
  WHERE s.relkind = 'S' AND s.relname::text IN (SELECT pg_catalog.unnest(%s::text[]))
 """
@@ -64,16 +67,19 @@ class _Position:
 def carry(source: Session, target: Session, tables: Sequence[Name]) -> list[str]:
     """Move the target's sequences of these tables (owned, identity, used by a default) to the source's position.
 
-    Never backwards: a target with rows of its own may be further on. Returns what was moved or is not there.
+    Never backwards: a target with rows of its own may be further on. Returns what was moved, and what could not be.
     """
     wanted = [t.name for t in tables]
     where = ([t.schema for t in tables], wanted, wanted)
-    increments = {Name(s, n): int(i) for s, n, i in source.rows(FIND_SQL, where)}
+    found = {Name(s, n): i for s, n, i in source.rows(FIND_SQL, where)}
+    increments = {name: int(i) for name, i in found.items() if i is not None}
     rows = target.rows(PRESENT_SQL, ([n.name for n in increments],)) if increments else []
-    there = {Name(s, n) for s, n in rows}
-    names = [n for n in increments if n in there]
+    there = {Name(s, n): may for s, n, may in rows}
+    names = [n for n in increments if there.get(n)]
     ours, theirs = dict(_positions(source, names)), dict(_positions(target, names))
-    said = [f"sequence {n} is missing on the target" for n in increments if n not in there]
+    said = [f"sequence {n} may not be read on the source" for n in found if n not in increments]
+    said += [f"sequence {n} is missing on the target" for n in increments if n not in there]
+    said += [f"sequence {n} may not be set on the target" for n, may in there.items() if n in increments and not may]
     for name in names:
         if theirs[name].is_behind(ours[name], increments[name]):
             _set(target, name, ours[name])
