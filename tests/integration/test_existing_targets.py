@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
-from tests.moving import assert_done, move, rows
+from tests.moving import assert_done, move, rows, run_sql
 
-from pghaul.model.errors import ShapeChangedError, TargetNotEmptyError
+from pghaul.model.errors import AccessError, ShapeChangedError, TargetNotEmptyError
 from pghaul.model.event import EventKind
 from pghaul.model.plan import OnExisting
 from pghaul.model.run import RunState
@@ -141,3 +141,17 @@ def test_a_trigger_that_cannot_be_silenced_and_changes_a_value_is_not_passed_ove
     db_pair: DatabasePair, state: str
 ) -> None:
     assert move(db_pair, "t", on_existing=OnExisting.TRUNCATE).run.state is RunState.DIFFERENT
+
+
+@pytest.mark.template(source=PLAIN, target=NOISY + TRIGGERS["each"])
+def test_a_role_that_may_not_silence_triggers_is_refused_before_anything_is_changed(
+    db_pair: DatabasePair, state: str
+) -> None:
+    owner = "CREATE ROLE loader LOGIN; ALTER TABLE public.t OWNER TO loader; GRANT CREATE ON DATABASE {} TO loader"
+    run_sql(db_pair.target, owner.format(db_pair.target.rpartition("/")[2]))
+    try:
+        with pytest.raises(AccessError, match=r"public\.t has triggers.*loader may not switch them off"):
+            move(db_pair, "t", target=db_pair.target.replace("postgres@", "loader@"), on_existing=OnExisting.TRUNCATE)
+        assert rows(db_pair.target, "SELECT to_regnamespace('pghaul'), v FROM public.t") == [(None, "old")]
+    finally:
+        run_sql(db_pair.target, "REASSIGN OWNED BY loader TO postgres; DROP OWNED BY loader; DROP ROLE loader")

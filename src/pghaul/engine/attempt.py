@@ -107,6 +107,7 @@ class Attempt:
         check_encoding(stage.source.server, stage.target, order.plan.options.source_encoding)
         there = describe(stage.target, list(tables))
         fate = preflight.decide(order.plan, tables, there, stage.target, order.ask)
+        preflight.can_silence_triggers(stage.target, [t for n, t in there.items() if fate.dispositions[n] != "skip"])
         check_may_install(stage.target)
         preflight.may_create(stage.target, fate.missing)
         if fate.missing:
@@ -235,7 +236,7 @@ class Attempt:
         if manifest is None:
             raise RuntimeError("an attempt loads only what has been planned")
         there = describe(stage.target, list(tables))
-        noisy = preflight.can_silence_triggers(stage.target, there.values())
+        noisy = preflight.can_silence_triggers(stage.target, [t for n, t in there.items() if dispositions[n] != "skip"])
         here, far = stage.source.server, stage.target.server
         encoding = options.source_encoding
         chunks = compose.chunks_by_table(manifest.chunks)
