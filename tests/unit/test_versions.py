@@ -43,7 +43,7 @@ def test_a_malformed_assumed_version_is_wrong_usage(text: str) -> None:
 def test_an_old_server_is_not_sent_settings_it_lacks() -> None:
     old = dict(settings(capabilities(90300, environ={}), "source", lock_timeout=1))
     new = dict(settings(capabilities(180000, environ={}), "source", lock_timeout=1))
-    late = {"row_security", "idle_in_transaction_session_timeout", "max_parallel_workers_per_gather"}
+    late = {"row_security", "idle_in_transaction_session_timeout", "max_parallel_workers_per_gather", "jit"}
     assert set(new) - set(old) == late | {"idle_session_timeout", "transaction_timeout"}
 
 

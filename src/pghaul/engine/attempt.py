@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,7 @@ class Attempt:
                 snapshot=stage.snapshot.id,
             )
             self._report.attempt(epoch.number, stage.snapshot.id)
-            _sweep_files(order.run)
-            with tempfile.TemporaryDirectory(prefix=f"pghaul-{order.run}-") as folder:
+            with _private_folder(order.run, stage.target.server.identity) as folder:
                 self._move(stage, ledger, epoch, tables, fate, Path(folder) / "schema.dump")
             stage.snapshot.check()
             ledger.finish("different" if self._differences else "done", epoch.number, release=True)
@@ -370,10 +370,15 @@ def _chunks(tables: Mapping[Name, Table], fate: preflight.Fate, split_bytes: int
     ]
 
 
-def _sweep_files(run: str) -> None:
-    """What a killed process of this run left: a schema dump, perhaps a password file for pg_dump."""
-    for folder in Path(tempfile.gettempdir()).glob(f"pghaul-{run}-*"):
+def _private_folder(run: str, target: str) -> tempfile.TemporaryDirectory[str]:
+    """For the schema dump and pg_dump's password file; first deletes what a killed process of this run left.
+
+    Whoever holds the run's lock on this target is alone with this name.
+    """
+    prefix = f"pghaul-{run}-{zlib.crc32(target.encode()):08x}-"
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=prefix)
 
 
 def _skipped(fate: preflight.Fate) -> Iterable[Unsupported]:

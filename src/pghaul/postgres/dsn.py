@@ -146,8 +146,8 @@ def child_environment(endpoint: Endpoint, *, application_name: str) -> Iterator[
     if endpoint.password is None:
         yield env
         return
-    with tempfile.TemporaryDirectory(prefix=application_name.replace("/", "-") + "-") as folder:  # made 0700
-        passfile = Path(folder) / "pgpass"
+    with tempfile.TemporaryDirectory(prefix="pghaul-", dir=folder) as private:  # made 0700
+        passfile = Path(private) / "pgpass"
         handle = os.open(passfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
             out.write(passfile_line(endpoint.password))

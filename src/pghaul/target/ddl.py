@@ -76,7 +76,7 @@ def dump_schema(
     args += [f"--snapshot={snapshot}"] if snapshot else []
     file.touch(mode=0o600)
     args += [f"--file={file}", f"--dbname={database(endpoint)}"]
-    with calling(endpoint, application_name) as environ:
+    with calling(endpoint, application_name, file.parent) as environ:
         run_program(args, environ=environ, secret=endpoint.password, alive=alive, stall_timeout=stall_timeout)
 
 

@@ -62,8 +62,8 @@ class Restore:
 def restore(job: Restore, section: str, wanted: toc.Wanted) -> None:
     """One transaction with the wanted entries of a section."""
     program: list[str | Path] = [job.programs.pg_restore, f"--section={section}"]
-    private = tempfile.TemporaryDirectory(prefix=job.application_name.replace("/", "-") + "-")
-    with calling(job.target, job.application_name) as environ, private as folder:
+    private = tempfile.TemporaryDirectory(dir=job.file.parent)
+    with calling(job.target, job.application_name, job.file.parent) as environ, private as folder:
         listing = run_program([*program, "--list", job.file], environ=environ)
         entries = toc.choose(toc.parse(listing), wanted)
         if not entries:
@@ -114,9 +114,9 @@ def watch(session: Session, application_name: str) -> Callable[[], bool]:
 
 
 @contextmanager
-def calling(endpoint: Endpoint, application_name: str) -> Iterator[dict[str, str]]:
+def calling(endpoint: Endpoint, application_name: str, folder: Path) -> Iterator[dict[str, str]]:
     """The child's environment; a failure is the server's where the server cannot be reached either."""
-    with child_environment(endpoint, application_name=application_name) as environ:
+    with child_environment(endpoint, application_name=application_name, folder=folder) as environ:
         try:
             options = f"{environ.get('PGOPTIONS', '')} {OPTIONS}".strip()
             yield {**environ, "PGAPPNAME": application_name, "PGOPTIONS": options}
