@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from tests.components import need
 from tests.conftest import running_server
+from tests.pooler import running_pooler
 
 from pghaul.model.errors import (
     AccessError,
@@ -256,38 +253,8 @@ def test_terminate_ends_sessions_of_this_name_only(pg16: Cluster) -> None:
 
 @pytest.fixture
 def pgbouncer(pg16: Cluster, tmp_path: Path) -> Iterator[int]:
-    program = need("pgbouncer")
-    port = free_port()
-    folder = tmp_path / "bouncer"
-    folder.mkdir()
-    (folder / "users").write_text('"postgres" ""\n')
-    config = folder / "bouncer.ini"
-    config.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={pg16.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
-        f"auth_type=trust\nauth_file={folder}/users\npool_mode=transaction\nunix_socket_dir=\n"
-    )
-    as_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if as_root:  # pgbouncer refuses to run as root
-        for parent in (tmp_path, *tmp_path.parents):
-            if parent != Path("/") and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-        for path in (folder, *folder.iterdir()):
-            shutil.chown(path, "nobody")
-    process = subprocess.Popen(
-        [program, "-q", str(config)],
-        user="nobody" if as_root else None,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
+    with running_pooler(pg16, tmp_path / "bouncer") as port:
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_a_pooler_is_refused_by_both_drivers(pgbouncer: int) -> None:
