@@ -380,6 +380,21 @@ def test_a_lost_session_of_the_leader_is_one_new_attempt_and_nothing_twice(db_pa
     assert_no_session_is_left(db_pair.source, db_pair.target)
 
 
+NAMESAKE = "CREATE SCHEMA plant; CREATE TABLE plant.chunk_marker (id int{key})"
+
+
+@pytest.mark.template(
+    source=NAMESAKE.format(key="") + "; INSERT INTO plant.chunk_marker VALUES (1), (1)",
+    target=NAMESAKE.format(key=" UNIQUE"),
+)
+def test_a_namesake_of_the_ledger_s_table_is_not_taken_for_it(db_pair: DatabasePair, state: str) -> None:
+    """Its duplicate rows are an error of a row, and no sign that the chunk is done."""
+    with pytest.raises(RowError) as caught:
+        move(db_pair, "plant.chunk_marker", retries=0, give_up_after=0.001)
+    assert caught.value.sqlstate == "23505"
+    assert value(db_pair.target, "SELECT count(*) FROM plant.chunk_marker") == 0
+
+
 def test_a_session_that_may_not_be_ended_leaves_the_caller_s_transaction_whole(pg16: Cluster) -> None:
     """Of a superuser's session only the superuser may say so, even to a member of its role."""
     execute(pg16.url(), "CREATE ROLE deputy LOGIN", "GRANT postgres TO deputy")

@@ -31,7 +31,7 @@ async def perform(job: Job, hands: Hands) -> JobResult:
     try:
         result = await _IN_TRANSACTION[job.kind](job, hands)
     except asyncpg.UniqueViolationError as exc:
-        if exc.table_name != job.marker.removeprefix("pghaul."):
+        if f"{exc.schema_name}.{exc.table_name}" != job.marker:
             raise
         await hands.waiting(transaction.rollback())
         return await _adopt(job, hands)
