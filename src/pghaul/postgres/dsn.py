@@ -136,7 +136,9 @@ def asyncpg_params(endpoint: Endpoint, *, application_name: str) -> dict[str, An
 
 
 @contextmanager
-def child_environment(endpoint: Endpoint, *, application_name: str) -> Iterator[dict[str, str]]:
+def child_environment(
+    endpoint: Endpoint, *, application_name: str, folder: Path | None = None
+) -> Iterator[dict[str, str]]:
     """The environment for pg_dump, pg_restore and psql; the password lies in a temporary 0600 file."""
     names = _environment_names()
     ours = {v.upper() for v in names.values()} | {"PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE"}
