@@ -96,9 +96,7 @@ def contents(
             session.execute(setting)
         session.commit()
         names = [as_name(t) for t in tables]
-        return {
-            n: _content(session, n, (columns or {}).get(n), encoding) for n in names if exists(session, n)
-        }
+        return {n: _content(session, n, (columns or {}).get(n), encoding) for n in names if exists(session, n)}
 
 
 def _stored_columns(session: psycopg.Connection, table: Name) -> tuple[str, ...]:
@@ -112,9 +110,7 @@ def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-def _content(
-    session: psycopg.Connection, table: Name, columns: Sequence[str] | None, encoding: str | None
-) -> Content:
+def _content(session: psycopg.Connection, table: Name, columns: Sequence[str] | None, encoding: str | None) -> Content:
     root = session.execute(IS_ROOT, (table.schema, table.name)).fetchone()
     names = tuple(columns) if columns is not None else _stored_columns(session, table)
     # A partitioned root has rows through its leaves only; an inheritance parent has its own.

@@ -34,9 +34,7 @@ def template(cluster: Cluster, script: str) -> str:
         known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
         if known:
             return name
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
-        )
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name)))
     with psycopg.connect(cluster.url(name), autocommit=True) as builder:
         builder.execute(script.encode())
     return name

@@ -36,9 +36,7 @@ def test_equal_multisets_are_equal_whatever_their_order(db_pair: DatabasePair) -
         ('DROP TABLE s."Ü t"', 18, 0),
     ],
 )
-def test_lost_and_doubled_rows_are_counted(
-    db_pair: DatabasePair, change: str, lost: int, doubled: int
-) -> None:
+def test_lost_and_doubled_rows_are_counted(db_pair: DatabasePair, change: str, lost: int, doubled: int) -> None:
     with psycopg.connect(db_pair.target, autocommit=True) as target:
         target.execute(change.encode())
     found = content_difference(db_pair.source, db_pair.target, [NAME])

@@ -7,7 +7,7 @@ from tests.compare import assert_same_content
 from tests.databases import DatabasePair
 from tests.moving import assert_done, move, rows, run_sql
 
-from pghaul.model.errors import AccessError, ShapeChangedError, TargetNotEmptyError
+from pghaul.model.errors import AccessError, NotSupportedError, ShapeChangedError, TargetNotEmptyError
 from pghaul.model.event import EventKind
 from pghaul.model.plan import OnExisting
 from pghaul.model.run import RunState
@@ -136,11 +136,17 @@ def test_triggers_and_rules_of_the_target_stay_quiet(
 ALWAYS = TRIGGERS["each"] + "; ALTER TABLE public.t ENABLE ALWAYS TRIGGER x"
 
 
-@pytest.mark.template(source=PLAIN, target=NOISY + ALWAYS)
-def test_a_trigger_that_cannot_be_silenced_and_changes_a_value_is_not_passed_over(
-    db_pair: DatabasePair, state: str
-) -> None:
-    assert move(db_pair, "t", on_existing=OnExisting.TRUNCATE).run.state is RunState.DIFFERENT
+REPLICA_TOO = TRIGGERS["after"].replace("TRIGGER x", "TRIGGER y") + "; " + TRIGGERS["replica"]
+
+
+@pytest.mark.parametrize("db_pair", [("pg16", "pg18")], indirect=True)
+@pytest.mark.parametrize("mode", ["ALWAYS", "REPLICA"])
+@pytest.mark.template(source=PLAIN, target=NOISY)
+def test_a_trigger_that_cannot_be_silenced_is_refused_by_name(db_pair: DatabasePair, state: str, mode: str) -> None:
+    run_sql(db_pair.target, ALWAYS if mode == "ALWAYS" else REPLICA_TOO)
+    with pytest.raises(NotSupportedError, match=rf"trigger x of the target's public\.t is ENABLE {mode}"):
+        move(db_pair, "t", on_existing=OnExisting.TRUNCATE)
+    assert rows(db_pair.target, "SELECT to_regnamespace('pghaul'), v FROM public.t") == [(None, "old")]
 
 
 @pytest.mark.template(source=PLAIN, target=NOISY + TRIGGERS["each"])

@@ -234,7 +234,7 @@ def test_a_second_run_on_a_table_is_refused_while_the_first_works(db_pair: Datab
 def test_a_dead_leader_s_table_is_taken_over_and_its_worker_rolls_back(db_pair: DatabasePair, state: str) -> None:
     """The old worker stands in the middle of its chunk; its rows never become visible."""
     with _ledger(db_pair.target, OLD) as (ledger, _):
-        assert ledger.open([BIG], "x") == 1
+        assert ledger.open([BIG], "x", "me") == 1
     with psycopg.connect(db_pair.target, application_name=f"pghaul/{OLD}/1/worker") as worker:
         _begin_chunk(worker, OLD)
         worker.execute("INSERT INTO big VALUES (-1, 'of the old run')")
@@ -262,7 +262,7 @@ def _begin_chunk(worker: psycopg.Connection, run: str) -> None:
 @pytest.mark.template(source=SCHEMA + ROWS, target=SCHEMA)
 def test_a_transaction_of_an_old_epoch_can_only_roll_back(db_pair: DatabasePair, state: str) -> None:
     with _ledger(db_pair.target, OLD) as (ledger, _):
-        ledger.open([BIG], "x")
+        ledger.open([BIG], "x", "me")
         with psycopg.connect(db_pair.source) as leader, _worker(db_pair) as worker:
             leader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             found = leader.execute("SELECT pg_export_snapshot()").fetchone()
@@ -270,7 +270,7 @@ def test_a_transaction_of_an_old_epoch_can_only_roll_back(db_pair: DatabasePair,
             job = replace(_job(OLD, epoch=1), snapshot=found[0])
             assert worker.run(job).receipt.rows == 3000
             execute(db_pair.target, "TRUNCATE big", "DELETE FROM pghaul.chunk_marker")
-            assert ledger.open([BIG], "x") == 2
+            assert ledger.open([BIG], "x", "me") == 2
             before = state_of(db_pair.target)
             with pytest.raises(StaleRunError, match="epoch 2"):
                 worker.run(job)
@@ -282,11 +282,11 @@ def test_a_transaction_of_an_old_epoch_can_only_roll_back(db_pair: DatabasePair,
 def test_a_new_epoch_waits_for_a_chunk_that_is_about_to_commit(db_pair: DatabasePair) -> None:
     """A worker that could not be ended commits with its marker before the epoch rises, or not at all."""
     with _ledger(db_pair.target, OLD) as (ledger, session), psycopg.connect(db_pair.target) as worker:
-        ledger.open([BIG], "x")
+        ledger.open([BIG], "x", "me")
         _begin_chunk(worker, OLD)
         worker.execute("UPDATE pghaul.chunk_marker SET finished_at = now()")
         epochs: list[int] = []
-        thread = threading.Thread(target=lambda: epochs.append(ledger.open([BIG], "x")))
+        thread = threading.Thread(target=lambda: epochs.append(ledger.open([BIG], "x", "me")))
         thread.start()
         waiting = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = {session.pid}"
         assert wait_until(lambda: value(db_pair.target, waiting) == 1, 10)
@@ -301,7 +301,7 @@ def test_a_new_epoch_waits_for_a_chunk_that_is_about_to_commit(db_pair: Database
 def test_a_table_that_another_run_has_taken_is_not_given_back_to_the_first(db_pair: DatabasePair, state: str) -> None:
     run_id = move_until_stopped(db_pair)
     with _ledger(db_pair.target, NEW) as (ledger, _):
-        ledger.open([BIG], "x")
+        ledger.open([BIG], "x", "me")
     before = state_of(db_pair.target)[2]
     with pytest.raises(StaleRunError, match=NEW):
         resume(run_id)
@@ -314,7 +314,7 @@ def test_a_table_that_another_run_has_taken_is_not_given_back_to_the_first(db_pa
 def test_ownership_is_held_until_the_chunk_s_transaction_ends(db_pair: DatabasePair) -> None:
     """Both rows: a takeover deletes the claim, a resume updates the run; each has to wait."""
     with _ledger(db_pair.target, OLD) as (ledger, _):
-        ledger.open([BIG], "x")
+        ledger.open([BIG], "x", "me")
         asyncio.run(_hold_and_try(db_pair.target))
 
 

@@ -46,6 +46,7 @@ class Order:
     """What is asked: the same for every attempt of a run."""
 
     run: str
+    leader: str  # this process, in the ledger
     plan: Plan
     source: Endpoint
     target: Endpoint
@@ -56,18 +57,22 @@ class Order:
 class Attempt:
     """Built anew for each epoch; `manifest` is None only before a run has been planned."""
 
-    def __init__(self, order: Order, manifest: Manifest | None, report: Reporter) -> None:
+    def __init__(self, order: Order, manifest: Manifest | None, report: Reporter, *, led: bool = False) -> None:
         self._order = order
         self._manifest = manifest
         self._report = report
         self._differences: list[str] = []
         self.reached = False  # both servers have answered
+        self.led = led  # the ledger has named this process as the run's leader
 
     def perform(self) -> bool:
         """True when everything is in place and nothing differs. Raises what ended it."""
         order = self._order
         number = self._report.run.epoch + 1
-        with scene.opened(order.run, number, order.plan, order.source, order.target, self._manifest) as stage:
+        leader = order.leader if self.led else None
+        with scene.opened(
+            order.run, number, order.plan, order.source, order.target, self._manifest, leader=leader
+        ) as stage:
             self.reached = True
             tables = self._tables(stage)
             fate = self._plan(stage, tables)
@@ -75,9 +80,10 @@ class Attempt:
             ledger.install()
             epoch = Epoch(
                 run=order.run,
-                number=ledger.open(list(tables), stage.source.server.identity),
+                number=ledger.open(list(tables), stage.source.server.identity, order.leader),
                 snapshot=stage.snapshot.id,
             )
+            self.led = True
             self._report.attempt(epoch.number, stage.snapshot.id)
             with _private_folder(order.run, stage.target.server.identity) as folder:
                 self._move(stage, ledger, epoch, tables, fate, Path(folder) / "schema.dump")
@@ -111,7 +117,7 @@ class Attempt:
         check_may_install(stage.target)
         preflight.may_create(stage.target, fate.missing)
         if fate.missing:
-            find_programs(stage.source.server.version_num)
+            self._programs(stage)
         chunks = _chunks(tables, fate, order.plan.options.split_bytes, stage)
         left = [*not_carried(stage.source, stage.selected), *_skipped(fate)]
         self._manifest = Manifest(
@@ -323,7 +329,7 @@ class Attempt:
         tasks = [t for ld in loadings if (t := compose.final_check(ld, epoch, done.get(ld.name, {}))) is not None]
         dispatcher.run(tasks)
         for loading in loadings:
-            if loading.verify and (loading.appended or not loading.hashable):
+            if loading.verify and not (loading.comparable and (loading.hashable or not loading.split)):
                 why = "rows that were there before" if loading.appended else "types that two servers write differently"
                 self._report.notice("PROOF", str(loading.name), f"compared by count alone: {why}")
         self._differences += sorted({str(n) for n in self._report.take_differing()})

@@ -62,6 +62,11 @@ class Loading:
         return not unhashable(self.columns, float_binary=self.agreement.float_binary)
 
     @property
+    def comparable(self) -> bool:
+        """Is there any way to compare the whole table by content?"""
+        return not self.appended and (self.hashable or self.same_text)
+
+    @property
     def same_text(self) -> bool:
         """Do COPY's bytes agree where the rows do?"""
         return self.format == "binary" or not (self.agreement.float_binary and any(c.holds_float for c in self.columns))
@@ -99,7 +104,7 @@ def _leaf_job(loading: Loading, epoch: Epoch, chunk: Chunk, *, redo: bool) -> Jo
         **_emptying(loading, readiness),
         redo=redo,
         freeze=readiness is not Readiness.KEEP,
-        hash=_whole_hash(loading) if loading.verify and not loading.appended else None,
+        hash=_whole_hash(loading) if loading.verify and loading.comparable else None,
         statements=tuple(steps),
     )
 

@@ -36,6 +36,16 @@ JOIN (SELECT pg_catalog.unnest(%s::text[]) AS s, pg_catalog.unnest(%s::text[]) A
 SCHEMAS = "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY(%s)"
 MAY_CREATE_SCHEMAS = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
 
+LOUD_TRIGGERS = """
+SELECT n.nspname, c.relname, t.tgname, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END
+FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN (SELECT pg_catalog.unnest(%s::text[]) AS s, pg_catalog.unnest(%s::text[]) AS t) AS w
+  ON w.s = n.nspname AND w.t = c.relname
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND t.tgtype & 36 <> 0  -- INSERT or TRUNCATE
+ORDER BY 1, 2, 3
+"""
+
 Ask = Callable[[Name, int | None], OnExisting]
 
 
@@ -206,4 +216,17 @@ def can_silence_triggers(session: Session, tables: Iterable[Table]) -> set[Name]
             advice="use a superuser (or, from PostgreSQL 15, GRANT SET ON PARAMETER session_replication_role), "
             "or drop the triggers for the load",
         )
+    _refuse_unsilenceable(session, noisy)
     return set(noisy)
+
+
+def _refuse_unsilenceable(session: Session, noisy: Sequence[Name]) -> None:
+    """Where ordinary triggers are kept quiet as on a replica, those made for a replica fire."""
+    found = session.rows(LOUD_TRIGGERS, ([n.schema for n in noisy], [n.name for n in noisy]))
+    for schema, table, trigger, mode in found:
+        name = Name(schema, table)
+        raise NotSupportedError(
+            f"the trigger {trigger} of the target's {name} is ENABLE {mode}: a load would fire it",
+            where="target",
+            advice=f"for the load: ALTER TABLE {name} DISABLE TRIGGER {trigger}",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,9 +45,18 @@ class Runner:
         ask: Ask | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._order = Order(run=run.id, plan=plan, source=source, target=target, trust_ledger=trust_ledger, ask=ask)
+        self._order = Order(
+            run=run.id,
+            leader=secrets.token_hex(8),
+            plan=plan,
+            source=source,
+            target=target,
+            trust_ledger=trust_ledger,
+            ask=ask,
+        )
         self._manifest = manifest
         self._reached = False
+        self._led = False
         self._report = Reporter(replace(run, pid=os.getpid()), plan, journal, listener, stop)
         if manifest is not None:
             self._report.begin(manifest)
@@ -70,13 +80,14 @@ class Runner:
     def _attempts(self) -> bool:
         failures = 0
         while True:
-            attempt = Attempt(self._order, self._manifest, self._report)
+            attempt = Attempt(self._order, self._manifest, self._report, led=self._led)
             before = self._report.moved_at
             try:
                 return attempt.perform()
             except TransientError as exc:
                 self._manifest = attempt.manifest
                 self._reached |= attempt.reached
+                self._led = attempt.led
                 failures = 1 if self._report.moved_at > before else failures + 1
                 self._wait(exc, failures)
 

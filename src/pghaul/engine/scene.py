@@ -18,6 +18,7 @@ from pghaul.postgres.session import Session, connect, terminate_sessions
 from pghaul.postgres.settings import settings
 from pghaul.postgres.versions import Capabilities
 from pghaul.sources.postgresql import Snapshot
+from pghaul.target.ledger import check_leader
 
 
 @dataclass(kw_only=True)
@@ -39,9 +40,19 @@ def application_name(run: str, epoch: int, part: str) -> str:
 
 @contextlib.contextmanager
 def opened(
-    run: str, epoch: int, plan: Plan, source: Endpoint, target: Endpoint, manifest: Manifest | None
+    run: str,
+    epoch: int,
+    plan: Plan,
+    source: Endpoint,
+    target: Endpoint,
+    manifest: Manifest | None,
+    *,
+    leader: str | None = None,
 ) -> Iterator[Scene]:
-    """Connect to both, lock, take the snapshot, describe. Everything is let go at the end, whatever happens."""
+    """Connect to both, lock, take the snapshot, describe. Everything is let go at the end, whatever happens.
+
+    With `leader`, only as long as the ledger names it: nobody has resumed the run meanwhile.
+    """
     options = plan.options
     name = application_name(run, epoch, "leader")
     with contextlib.ExitStack() as stack:
@@ -52,6 +63,8 @@ def opened(
         }
         here = stack.enter_context(connect(source, application_name=name, role="source", **timeouts))
         there = stack.enter_context(connect(target, application_name=name, role="target", **timeouts))
+        if leader is not None:
+            check_leader(there, run, leader)
         # What an earlier attempt left behind a dead path keeps its locks, on the ledger too, until it is ended.
         for session in (here, there):
             terminate_sessions(session, f"pghaul/{run}/")

@@ -47,7 +47,7 @@ class Ledger:
             self._session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (sql.INSTALL_LOCK,))
             self._session.execute(sql.INSTALL)
 
-    def open(self, relations: Sequence[Name], source_identity: str) -> int:
+    def open(self, relations: Sequence[Name], source_identity: str, leader: str) -> int:
         """Own the run and its tables; return the epoch under which chunks may be written.
 
         Old sessions of the run have been ended; raising the epoch waits for chunks that are about to commit.
@@ -63,9 +63,9 @@ class Ledger:
             self._session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (sql.CLAIM_LOCK,))
             if known:
                 self._still_ours(names)
-                return int(self._session.value(sql.RAISE_EPOCH, (self._run,)))
+                return int(self._session.value(sql.RAISE_EPOCH, (leader, self._run)))
             self._take(names)
-            self._session.execute(sql.INSERT_RUN, (self._run, source_identity))
+            self._session.execute(sql.INSERT_RUN, (self._run, leader, source_identity))
             return 1
 
     def _still_ours(self, names: list[str]) -> None:
@@ -150,6 +150,16 @@ class Ledger:
             self._session.execute(sql.FINISH_RUN, (state, self._run, epoch))
             if release:
                 self._session.execute(sql.RELEASE_CLAIMS, (self._run,))
+
+
+def check_leader(session: Session, run: str, leader: str) -> None:
+    """Before a later attempt ends the sessions of its run: are they still its own?
+
+    Raises StaleRunError when another process has resumed the run; two leaders would else end each other for ever.
+    """
+    found = session.rows(sql.LEADER, (run,)) if session.value(sql.IS_INSTALLED) else []
+    if found and found[0][0] != leader:
+        raise StaleRunError(f"run {run} has been resumed by another process", advice=f"see: pghaul status {run}")
 
 
 def check_may_install(session: Session) -> None:

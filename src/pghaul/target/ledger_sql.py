@@ -13,8 +13,8 @@ CLAIM_LOCK = 0x70676861756C01
 INSTALL = """
 CREATE SCHEMA IF NOT EXISTS pghaul;
 CREATE TABLE IF NOT EXISTS pghaul.run (
-    run_id text PRIMARY KEY, epoch int NOT NULL, state text NOT NULL, source_identity text NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT pg_catalog.now(), finished_at timestamptz);
+    run_id text PRIMARY KEY, epoch int NOT NULL, leader text NOT NULL, state text NOT NULL,
+    source_identity text NOT NULL, started_at timestamptz NOT NULL DEFAULT pg_catalog.now(), finished_at timestamptz);
 CREATE TABLE IF NOT EXISTS pghaul.claim (relation text PRIMARY KEY, run_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS pghaul.run_table (
     run_id text, relation text, disposition text NOT NULL, PRIMARY KEY (run_id, relation));
@@ -93,10 +93,12 @@ HELD_RUN_LOCK = (
 )
 
 SELECT_RUN = "SELECT epoch, state, source_identity FROM pghaul.run WHERE run_id = %s"
-INSERT_RUN = "INSERT INTO pghaul.run (run_id, epoch, state, source_identity) VALUES (%s, 1, 'running', %s)"
+INSERT_RUN = "INSERT INTO pghaul.run (run_id, epoch, leader, state, source_identity) VALUES (%s, 1, %s, 'running', %s)"
 RAISE_EPOCH = (
-    "UPDATE pghaul.run SET epoch = epoch + 1, state = 'running', finished_at = NULL WHERE run_id = %s RETURNING epoch"
+    "UPDATE pghaul.run SET epoch = epoch + 1, leader = %s, state = 'running', finished_at = NULL "
+    "WHERE run_id = %s RETURNING epoch"
 )
+LEADER = "SELECT leader FROM pghaul.run WHERE run_id = %s"
 FINISH_RUN = (
     "UPDATE pghaul.run SET state = %s, finished_at = pg_catalog.clock_timestamp() WHERE run_id = %s AND epoch = %s"
 )
