@@ -42,9 +42,15 @@ class FakePool:
     """Answers each job by what its script says next, by default with success."""
 
     size: int
+
+    @property
+    def slots(self) -> int:
+        """One per worker here."""
+        return self.size
+
     script: dict[str, list[object]] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)
+    used: list[int] = field(default_factory=list)
     rebuilt: int = 0
 
     def __post_init__(self) -> None:
@@ -56,7 +62,7 @@ class FakePool:
         if answer == "refused":
             raise DEATH
         self.submitted.append(job.chunk)
-        self.slots.append(job.slot)
+        self.used.append(job.slot)
         future: Future[JobResult] = Future()
         if isinstance(answer, BaseException):
             future.set_exception(answer)
@@ -136,7 +142,7 @@ def test_never_more_jobs_fly_than_there_are_slots_and_each_has_its_own() -> None
     with pytest.raises(StoppedError):
         run(pool, *(task(c) for c in "abc"), heard=Heard(look=look))
     assert pool.submitted == ["a", "b"]
-    assert sorted(pool.slots) == [0, 1]
+    assert sorted(pool.used) == [0, 1]
 
 
 def test_a_passing_fault_is_tried_again_until_the_retries_are_used_up() -> None:
@@ -203,7 +209,7 @@ def test_bytes_in_flight_are_told_and_forgotten_when_the_job_ends() -> None:
 
     def look(in_flight: int) -> None:
         told.append(in_flight)
-        pool.control.take(pool.slots[0])
+        pool.control.take(pool.used[0])
         pool.control.set_bytes(77)
         if len(told) == 4:
             raise StoppedError("seen")
@@ -211,7 +217,7 @@ def test_bytes_in_flight_are_told_and_forgotten_when_the_job_ends() -> None:
     with pytest.raises(StoppedError):
         run(pool, task("a", 2), task("b", 1), heard=Heard(look=look))
     assert told[-1] == 77
-    assert pool.control.bytes(pool.slots[1]) == 0
+    assert pool.control.bytes(pool.used[1]) == 0
 
 
 def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Text or binary, and in which encoding: decided here alone, from what both catalogues say.
 
 Binary COPY carries no types, so it is only right where a type's binary form is the same on both servers. Text
-is always right, but costs the servers more: for narrow rows of int8 and varchar binary is at least as fast
-and cheaper for both. So AUTO takes binary wherever it is safe.
+is always right. Which is faster depends on the columns: integers and text are written as text in fewer bytes and no
+more time (30 leaves of int8, int8, varchar, boolean: 57 bytes a row against 84, the whole run 3 % faster), while
+times, floats and numerics are costly to write and to parse. So AUTO takes binary where it is safe and pays.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ PORTABLE = frozenset(
 )
 # Built-in types whose text holds floats.
 FLOATING = frozenset({"float4", "float8", "point", "lseg", "box", "path", "polygon", "circle", "line"})
+# Output functions of the binary form of types that text carries at no more cost.
+AS_CHEAP_IN_TEXT = frozenset(
+    f"pg_catalog.{name}"
+    for name in """
+    boolsend int2send int4send int8send textsend varcharsend bpcharsend namesend charsend json_send enum_send
+    """.split()  # noqa: SIM905
+)
 INTERVAL_SEND = "pg_catalog.interval_send"
 ENCODING_NUMBER = "SELECT pg_catalog.pg_char_to_encoding(%s)"
 
@@ -110,7 +118,8 @@ def choose_format(
     encoding: str | None,
 ) -> Literal["text", "binary"]:
     """The format of COPY for this pair; NotSupportedError names what forbids an explicit `binary`."""
-    if option is Format.TEXT:
+    pays = any(c.send_function not in AS_CHEAP_IN_TEXT for c in source.copied_columns)
+    if option is Format.TEXT or (option is Format.AUTO and not pays):
         return "text"
     obstacles = [
         *_server_obstacles(source_server, target_server, encoding),
