@@ -42,12 +42,6 @@ class FakePool:
     """Answers each job by what its script says next, by default with success."""
 
     size: int
-
-    @property
-    def slots(self) -> int:
-        """One per worker here."""
-        return self.size
-
     script: dict[str, list[object]] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     used: list[int] = field(default_factory=list)

@@ -38,8 +38,7 @@ class Task:
 class _Flight:
     task: Task
     slot: int
-    ticks: int
-    begun: bool = False  # a worker has taken it: until then it lies in the executor's queue
+    ticks: int = 0
     seen: float = field(default_factory=time.monotonic)
 
 
@@ -98,7 +97,7 @@ class Dispatcher:
         while self._later and self._later[0][0] <= now:
             _, order, task = heapq.heappop(self._later)
             heapq.heappush(self._ready, (-task.size, order, task))
-        free = set(range(self._pool.slots)) - {f.slot for f in self._flying.values()}
+        free = set(range(self._pool.size)) - {f.slot for f in self._flying.values()}
         while free and self._ready:
             task = heapq.heappop(self._ready)[2]
             self._launch(task, free.pop())
@@ -112,7 +111,7 @@ class Dispatcher:
         except BrokenProcessPool:
             self._lost_worker()
             future = self._pool.submit(replace(task.job, slot=slot))
-        self._flying[future] = _Flight(task=task, slot=slot, ticks=self._pool.control.ticks(slot))
+        self._flying[future] = _Flight(task=task, slot=slot)
         self._hooks.started(task)
 
     def _collect(self, done: Iterable[Future[JobResult]]) -> None:
@@ -160,7 +159,6 @@ class Dispatcher:
         for flight in self._flying.values():
             ticks = self._pool.control.ticks(flight.slot)
             if ticks != flight.ticks:
-                flight.ticks, flight.seen, flight.begun = ticks, now, True
-        silent = [f for f in self._flying.values() if now - f.seen > self._frozen]
-        if any(f.begun for f in silent) or (silent and len(silent) == len(self._flying)):
+                flight.ticks, flight.seen = ticks, now
+        if any(now - f.seen > self._frozen for f in self._flying.values()):
             self._lost_worker()

@@ -15,17 +15,16 @@ from pghaul.engine.job import Job, JobResult
 
 
 class WorkerPool:
-    """`size` processes; one slot more, so that a worker that is done finds the next job lying there."""
+    """`size` processes, and as many slots."""
 
     def __init__(self, size: int, config: worker.WorkerConfig) -> None:
         self.size = size
-        self.slots = size + 1
         self._config = config
         self._start()
 
     def _start(self) -> None:
         # Anew with every pool: a worker of the old one may still write into the old memory.
-        self.control = Control(self.slots)
+        self.control = Control(self.size)
         self._others = {p.pid for p in multiprocessing.active_children()}
         self._executor = ProcessPoolExecutor(
             self.size,
