@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
+
+# Imports allocate a lot and leave no garbage: looking for it 300 times while they run costs a tenth of the start.
+gc.set_threshold(50_000, 20, 50)
 
 
 def main() -> None:
@@ -12,7 +17,18 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from pghaul.cli.app import run  # noqa: PLC0415
 
-    sys.exit(run())
+    _leave(run())
+
+
+def _leave(code: int) -> None:
+    """End the process, but spare it the taking apart of a thousand modules (0.1 s, a third of a short command)."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # whoever read it has gone
+            code = code or 1
+    os._exit(code)
 
 
 if __name__ == "__main__":
