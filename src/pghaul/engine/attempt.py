@@ -281,6 +281,7 @@ class Attempt:
             tasks += compose.load_tasks(loading, epoch, done.get(loading.name, {}), redo=again, restart=again)
         dispatcher.run(tasks)
         self._verify(dispatcher, ledger, epoch, loadings)
+        pool.wind_down()
 
     def _dispatcher(self, pool: WorkerPool, stage: scene.Scene, ledger: Ledger) -> Dispatcher:
         def leaders() -> None:

@@ -47,6 +47,10 @@ class WorkerPool:
         self._kill()
         self._start()
 
+    def wind_down(self) -> None:
+        """No more jobs will come: the processes end while the runner goes on."""
+        self._executor.shutdown(wait=False)
+
     def close(self, grace: float) -> None:
         """Ask, wait up to `grace` seconds, then kill."""
         self.control.stop()
