@@ -90,4 +90,3 @@ class JobResult:
     receipt: Receipt
     adopted: bool = False  # an earlier epoch, or a twin, had committed it already
     agrees: bool = True
-    rss: int = 0  # peak resident bytes of the worker, 0 where unknown

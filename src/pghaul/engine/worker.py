@@ -12,11 +12,9 @@ import multiprocessing.connection
 import os
 import re
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
@@ -187,13 +185,3 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True, name="parent-watch").start()
-
-
-def peak_rss() -> int:
-    """Peak resident bytes of this process; 0 where the platform does not say (Windows)."""
-    try:
-        import resource  # noqa: PLC0415
-    except ImportError:
-        return 0
-    peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) * (1 if sys.platform == "darwin" else 1024)

@@ -14,12 +14,9 @@ from pghaul.postgres.session import Session
 
 # Oids of the catalogues themselves: the same in every version, and what `pg_restore --list` prints first.
 PG_TYPE = 1247
-PG_PROC = 1255
 PG_CLASS = 1259
 PG_ATTRDEF = 2604
 PG_CONSTRAINT = 2606
-PG_NAMESPACE = 2615
-PG_EXTENSION = 3079
 PARTS = (PG_ATTRDEF, PG_CONSTRAINT, 2602, 2603)  # of other objects (the last two: pg_amop, pg_amproc)
 
 # Downwards: what an object refers to; not from a sequence to the table that owns it. Upwards, and only along
