@@ -12,7 +12,7 @@ import typer.main
 
 from pghaul.cli.app import app
 from pghaul.model.event import EventKind
-from pghaul.model.plan import Format, Locks, OnExisting, Options, Plan, Selection, Verify
+from pghaul.model.plan import Format, Layout, Locks, OnExisting, Options, Period, Plan, Selection, Unit, Verify
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
@@ -68,17 +68,17 @@ def test_the_readme_names_every_command() -> None:
     assert {c for c in _commands() if f"pghaul {c}" not in readme} == set()
 
 
-@pytest.mark.parametrize("model", [Plan, Selection, Options])
-def test_every_plan_key_is_documented(model: type[Plan | Selection | Options]) -> None:
+@pytest.mark.parametrize("model", [Plan, Selection, Period, Options])
+def test_every_plan_key_is_documented(model: type[Plan | Selection | Period | Options]) -> None:
     assert {k for k in model.model_fields if f"| `{k}` |" not in PLAN} == set()
 
 
 def test_no_plan_key_is_documented_that_is_not_there() -> None:
-    known = {k for model in (Plan, Selection, Options) for k in model.model_fields}
+    known = {k for model in (Plan, Selection, Period, Options) for k in model.model_fields}
     assert set(re.findall(r"^\| `(\w+)` \|", PLAN, re.MULTILINE)) - known == set()
 
 
-@pytest.mark.parametrize("choices", [OnExisting, Verify, Format, Locks])
+@pytest.mark.parametrize("choices", [OnExisting, Verify, Format, Locks, Layout, Unit])
 def test_every_choice_of_a_plan_key_is_documented(choices: type[StrEnum]) -> None:
     assert {c.value for c in choices if f'`"{c.value}"`' not in PLAN} == set()
 

@@ -99,9 +99,13 @@ def test_a_key_like_no_other_is_answered_with_the_known_ones(plan_path: Path) ->
 def test_what_is_missing_is_named_and_an_example_given(plan_path: Path) -> None:
     error = refused(plan_path, 'source = "postgresql://a/b"\n')
     assert "'target' is missing" in error.message
-    assert "'tables' is missing" in error.message
     assert error.advice is not None
     assert "[[tables]]" in error.advice
+
+
+def test_a_plan_that_selects_nothing_is_refused(plan_path: Path) -> None:
+    error = refused(plan_path, 'source = "postgresql://a/b"\ntarget = "postgresql://a/c"\n')
+    assert error.message == "nothing is selected: it takes [[tables]], or whole = true"
 
 
 def test_a_wrong_value_is_named_with_its_line(plan_path: Path) -> None:

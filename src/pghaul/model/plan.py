@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class OnExisting(StrEnum):
@@ -32,15 +32,48 @@ class Locks(StrEnum):
     CHUNK = "chunk"  # taken per chunk, and the relation's filenode compared
 
 
+class Layout(StrEnum):
+    SAME = "same"  # as on the source
+    DECLARATIVE = "declarative"  # an inheritance tree becomes declarative partitions
+    DAY = "day"  # a flat table becomes partitions by range of its key …
+    MONTH = "month"
+    LIST = "list"  # … or one for each value
+
+
+class Unit(StrEnum):
+    """What an integer that stands for a moment counts."""
+
+    AUTO = "auto"  # found by the magnitude of the bounds, and shown
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+
+
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Selection(Model):
-    """`name` is `schema.table` with shell wildcards in either part; without a dot it means public."""
+    """`name` is `schema.table` with shell wildcards in either part, or `/regex/`; without a dot it means public."""
 
     name: Annotated[str, Field(min_length=1)]
     on_existing: OnExisting | None = None  # overrides the plan's
+    where: str | None = None  # an SQL condition on the source's rows
+    columns: Annotated[list[str], Field(min_length=1)] | None = None  # these only
+    into: str | None = None  # schema.table, or schema.* to keep the names
+    layout: Layout = Layout.SAME
+    key: str | None = None  # the column that partitions, or that a period is about
+    larger_than: Annotated[int, Field(ge=0)] | None = None  # bytes of the heap
+    smaller_than: Annotated[int, Field(ge=0)] | None = None
+
+
+class Period(Model):
+    """A span of time of the source's rows: `since` belongs to it, `until` does not."""
+
+    since: str | None = None  # an ISO date or timestamp, local to `timezone` unless it names its own
+    until: str | None = None
+    timezone: str = "UTC"  # an IANA name
+    unit: Unit = Unit.AUTO
 
 
 class Options(Model):
@@ -63,5 +96,15 @@ class Options(Model):
 class Plan(Model):
     source: str
     target: str
-    tables: Annotated[list[Selection], Field(min_length=1)]
+    tables: list[Selection] = []
+    exclude: list[str] = []  # patterns as in a selection
+    whole: bool = False  # all tables, and everything else that the database holds
+    period: Period | None = None
     options: Options = Options()
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> Plan:
+        """Nothing selected is a forgotten line, never a wish."""
+        if not self.tables and not self.whole:
+            raise ValueError("nothing is selected: it takes [[tables]], or whole = true")
+        return self

@@ -14,13 +14,13 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from pghaul.model.errors import PlanError
-from pghaul.model.plan import Options, Plan, Selection
+from pghaul.model.plan import Options, Period, Plan, Selection
 from pghaul.postgres.dsn import resolve
 from pghaul.service.endpoint_url import storable_url
 
 HEADER = "A plan of pghaul. Run it with: pghaul run {name}"
-PLACES: dict[str, type[BaseModel]] = {"": Plan, "options": Options, "tables": Selection}
-WRITTEN_AS = {"options": "[options]", "tables": "[[tables]]"}
+PLACES: dict[str, type[BaseModel]] = {"": Plan, "options": Options, "tables": Selection, "period": Period}
+WRITTEN_AS = {"options": "[options]", "tables": "[[tables]]", "period": "[period]"}
 EXAMPLE = 'source = "postgresql://user@host/database", target = "…", and [[tables]] name = "public.payment"'
 
 
@@ -45,13 +45,18 @@ def write_plan(plan: Plan, path: Path) -> None:
     document.add(tomlkit.comment(HEADER.format(name=path.name)))
     document.add("source", tomlkit.item(without_password(plan.source)))
     document.add("target", tomlkit.item(without_password(plan.target)))
-    options = plan.options.model_dump(mode="json", exclude_defaults=True)
-    if options:
-        document.add("options", tomlkit.item(options))
+    for key, value in (("exclude", plan.exclude), ("whole", plan.whole)):
+        if value:
+            document.add(key, tomlkit.item(value))
+    for key, part in (("period", plan.period), ("options", plan.options)):
+        said = part.model_dump(mode="json", exclude_defaults=True) if part else {}
+        if said:
+            document.add(key, tomlkit.item(said))
     tables = tomlkit.aot()
     for selection in plan.tables:
-        tables.append(tomlkit.item(selection.model_dump(mode="json", exclude_none=True)))
-    document.add("tables", tables)
+        tables.append(tomlkit.item(selection.model_dump(mode="json", exclude_defaults=True)))
+    if plan.tables:
+        document.add("tables", tables)
     _write_private(path, tomlkit.dumps(document))
 
 
@@ -96,6 +101,8 @@ def _problem(error: dict[str, Any], text: str) -> str:
         return f"{_line(text, key)}unknown key {key!r}{_meant(loc, key)}"
     if error["type"] == "missing":
         return f"{key!r} is missing"
+    if not key:  # about the whole of it
+        return _lowered(str(error["msg"]).removeprefix("Value error, "))
     return f"{_line(text, key)}{key!r}: {_lowered(str(error['msg']))}"
 
 
