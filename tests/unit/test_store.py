@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,9 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan, Selection
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.run import Run, RunState, Wish
+from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Column, Index, Name, RelationKind, Table, Unsupported
+from pghaul.store import metrics
 from pghaul.store.models import Base
 from pghaul.store.repository import Store
 from pghaul.store.session import HEAD, VERSION_TABLE
@@ -159,6 +161,54 @@ def test_a_wish_reaches_another_process_s_store(recorded: Store, store_url: str)
     assert recorded.wish(RUN) is Wish.STOP
 
 
+def sample_of(number: int) -> Sample:
+    at = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=number)
+    return Sample(at=at, rows=number, bytes=2**40 + number, in_flight=number, chunks_done=number)
+
+
+def test_progress_and_samples_are_read_back(recorded: Store) -> None:
+    assert (recorded.progress(RUN), recorded.samples(RUN)) == ({}, [])
+    recorded.save_progress(replace(run_of(), rows=5), {"rows": 5, "workers": [{"table": "점"}]}, sample_of(1))
+    recorded.save_progress(replace(run_of(), rows=6), {"rows": 6}, None)
+    assert (recorded.progress(RUN), recorded.run(RUN).rows) == ({"rows": 6}, 6)
+    assert recorded.samples(RUN) == [sample_of(1)]
+
+
+def test_many_samples_are_thinned_out_evenly_and_the_ends_stay(recorded: Store) -> None:
+    most = metrics.MOST_SAMPLES
+    for number in range(most + 1):
+        recorded.save_progress(run_of(), {}, sample_of(number))
+    kept = [s.rows for s in recorded.samples(RUN)]
+    assert kept == list(range(0, most + 1, 2))
+
+
+def test_past_rates_are_those_of_the_latest_run_that_finished_the_table(recorded: Store) -> None:
+    big = Name("public", "big")
+    recorded.save_chunk(RUN, ODD, "leaf", ChunkState.DONE, receipt=receipt_of(ODD, "leaf"))
+    for key in ("ctid:0-10", "ctid:10-"):
+        assert big not in recorded.past_rates("a", "c", [big])
+        recorded.save_chunk(RUN, big, key, ChunkState.DONE, receipt=receipt_of(big, key))
+    later = replace(run_of("ffffffffffff"), started=datetime(2026, 2, 2, tzinfo=UTC))
+    recorded.create_run(later, PLAN, manifest())
+    slow = replace(receipt_of(ODD, "leaf"), seconds=9.0)
+    recorded.save_chunk(later.id, ODD, "leaf", ChunkState.DONE, receipt=slow)
+    recorded.save_chunk(later.id, big, "ctid:0-10", ChunkState.DONE, receipt=slow)  # the other range is not done
+    assert recorded.past_rates("a", "c", [ODD, big, Name("public", "never")]) == {
+        ODD: PastRate(rows=5, bytes=2**41, seconds=9.0),
+        big: PastRate(rows=10, bytes=2**42, seconds=1.0),
+    }
+    assert recorded.past_rates("a", "elsewhere", [ODD, big]) == {}
+
+
+def test_events_that_came_since_can_be_asked_for(recorded: Store) -> None:
+    first, second = (Event(kind=EventKind.NOTICE, run=RUN, message=m) for m in ("one", "two"))
+    recorded.save_event(first)
+    seen, last = recorded.events_after(RUN, 0)
+    recorded.save_event(second)
+    assert (seen, recorded.events_after(RUN, last)[0]) == ([first], [second])
+    assert recorded.events_after(RUN, recorded.events_after(RUN, last)[1])[0] == []
+
+
 def test_nothing_can_be_wished_of_a_run_that_is_not_there(store: Store) -> None:
     assert store.wish(RUN) is Wish.NONE
     for ask in (lambda: store.set_wish(RUN, Wish.STOP), lambda: store.save_run(run_of()), lambda: store.run(RUN)):
@@ -166,10 +216,11 @@ def test_nothing_can_be_wished_of_a_run_that_is_not_there(store: Store) -> None:
             ask()
 
 
-def test_a_run_whose_process_died_is_shown_as_stopped(recorded: Store) -> None:
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.PAUSED])
+def test_a_run_whose_process_died_is_shown_as_stopped(recorded: Store, state: RunState) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        recorded.save_run(run_of(pid=child.pid))
-        assert recorded.run(RUN).state is RunState.RUNNING
+        recorded.save_run(replace(run_of(pid=child.pid, state=state), note="asked"))
+        assert recorded.run(RUN).state is state
         assert recorded.lives_elsewhere(RUN)
         child.kill()
         child.wait()

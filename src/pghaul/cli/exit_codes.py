@@ -13,6 +13,7 @@ STOPPED = 130  # as shells say of Ctrl-C
 
 _OF_STATE = {
     RunState.RUNNING: DONE,
+    RunState.PAUSED: DONE,
     RunState.DONE: DONE,
     RunState.FAILED: FAILED,
     RunState.STOPPED: STOPPED,

@@ -28,6 +28,7 @@ LISTED = 50  # retries, notes and what is not carried: at most so many lines of 
 STYLE = {
     RunState.DONE: "green",
     RunState.RUNNING: "cyan",
+    RunState.PAUSED: "magenta",
     RunState.STOPPED: "yellow",
     RunState.FAILED: "red",
     RunState.DIFFERENT: "red",
@@ -161,6 +162,7 @@ def status(console: Console, run: Run, counts: dict[ChunkState, int]) -> None:
         "attempts": str(run.epoch),
         "chunks": chunks,
         "moved": f"{count(run.rows)} rows, {amount(run.bytes)}",
+        "paused": run.note or "",
         "error": run.error or "",
     }
     for name, value in facts.items():

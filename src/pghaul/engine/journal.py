@@ -5,7 +5,8 @@ The ledger on the target decides what is done; a journal is its mirror, for peop
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from pghaul.model.chunk import ChunkState
 from pghaul.model.event import Event
@@ -13,6 +14,7 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, Wish
+from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name
 
 
@@ -29,6 +31,14 @@ class Journal(Protocol):
 
     def save_run(self, run: Run) -> None:
         """State, epoch, totals, error and pid; called at intervals, not per chunk."""
+        ...
+
+    def save_progress(self, run: Run, progress: dict[str, Any], sample: Sample | None) -> None:
+        """As `save_run`, for who watches from another process; at most once a second."""
+        ...
+
+    def past_rates(self, source: str, target: str, tables: Iterable[Name]) -> dict[Name, PastRate]:
+        """What these tables took when they were last moved between these databases."""
         ...
 
     def save_chunk(

@@ -9,16 +9,21 @@ from enum import Enum
 
 class RunState(Enum):
     RUNNING = "running"
+    PAUSED = "paused"  # its process lives and waits: by wish, for its hours, or for a server under load
     STOPPED = "stopped"  # by wish, by signal, or its process died
     FAILED = "failed"  # a terminal error; can be resumed once the cause is mended
     DONE = "done"
     DIFFERENT = "different"  # done, but verification found differences or something was set aside
 
 
+LIVING = frozenset({RunState.RUNNING, RunState.PAUSED})  # some process works on it, or should
+
+
 class Wish(Enum):
     """What somebody asked of a run, from any process; kept in the store."""
 
     NONE = "none"
+    PAUSE = "pause"
     STOP = "stop"
 
 
@@ -38,3 +43,4 @@ class Run:
     bytes_estimated: int = 0
     error: str | None = None
     pid: int = 0
+    note: str | None = None  # why it is paused

@@ -69,6 +69,8 @@ class RunRow(Base):
     source_identity: Mapped[str]
     target_identity: Mapped[str]
     not_carried: Mapped[str]  # JSON
+    note: Mapped[str | None]  # why it is paused
+    progress: Mapped[dict[str, Any] | None]  # the data of its last PROGRESS event, for who watches from elsewhere
 
 
 class TableRow(Base):
@@ -110,3 +112,16 @@ class EventRow(Base):
     chunk: Mapped[str | None]
     message: Mapped[str]
     data: Mapped[dict[str, Any]]
+
+
+class SampleRow(Base):
+    __tablename__ = "pghaul_sample"
+    __table_args__ = (Index("pghaul_sample_run_id_idx", "run_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("pghaul_run.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    rows: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    in_flight: Mapped[int] = mapped_column(BigInteger)
+    chunks_done: Mapped[int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,10 @@ from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.receipt import Receipt
-from pghaul.model.run import Run, RunState, Wish
+from pghaul.model.run import LIVING, Run, RunState, Wish
+from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Table, Unsupported
-from pghaul.store import process
+from pghaul.store import metrics, process
 from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
 from pghaul.store.session import open_store, translating
 
@@ -116,7 +117,31 @@ class Store:
         """Whether another process of this machine works on the run; of other machines nobody can tell."""
         with self._scope() as session:
             row = _required(session.get(RunRow, run_id), run_id)
-            return RunState(row.state) is RunState.RUNNING and process.is_here(row.pid, row.process)
+            return RunState(row.state) in LIVING and process.is_here(row.pid, row.process)
+
+    def save_progress(self, run: Run, progress: dict[str, Any], sample: Sample | None) -> None:
+        """As `save_run`, with what a PROGRESS event says now, and a sample where one is due."""
+        with self._scope() as session:
+            values = _run_values(run) | {"progress": progress}
+            done = session.execute(update(RunRow).where(RunRow.id == run.id).values(values))
+            _changed(done, run.id)
+            if sample is not None:
+                metrics.add_sample(session, run.id, sample)
+
+    def progress(self, run_id: str) -> dict[str, Any]:
+        """The data of the run's last PROGRESS event that was saved; empty before the first."""
+        with self._scope() as session:
+            return session.scalar(select(RunRow.progress).where(RunRow.id == run_id)) or {}
+
+    def samples(self, run_id: str) -> list[Sample]:
+        """How far the run was at some hundred moments."""
+        with self._scope() as session:
+            return metrics.samples(session, run_id)
+
+    def past_rates(self, source: str, target: str, tables: Iterable[Name]) -> dict[Name, PastRate]:
+        """What these tables took when they were last moved whole; `source`, `target` as in Run."""
+        with self._scope() as session:
+            return metrics.past_rates(session, source, target, tables)
 
     # --- chunks ---
 
@@ -190,9 +215,14 @@ class Store:
 
     def events(self, run_id: str) -> list[Event]:
         """In the order in which they happened."""
+        return self.events_after(run_id, 0)[0]
+
+    def events_after(self, run_id: str, last: int) -> tuple[list[Event], int]:
+        """Those that came after the one with this number, and the number of the last."""
+        query = select(EventRow).where(EventRow.run_id == run_id, EventRow.id > last).order_by(EventRow.id)
         with self._scope() as session:
-            rows = session.scalars(select(EventRow).where(EventRow.run_id == run_id).order_by(EventRow.id))
-            return [_event(row) for row in rows]
+            rows = session.scalars(query).all()
+            return [_event(row) for row in rows], rows[-1].id if rows else last
 
     def wish(self, run_id: str) -> Wish:
         """NONE where the run is unknown: planning has not recorded it yet."""
@@ -235,6 +265,7 @@ def _run_values(run: Run) -> dict[str, Any]:
         "bytes": run.bytes,
         "bytes_estimated": run.bytes_estimated,
         "error": run.error,
+        "note": run.note,
         "pid": pid,
         "process": process.token(pid),
     }
@@ -254,7 +285,7 @@ def _plan_values(plan: Plan, manifest: Manifest) -> dict[str, Any]:
 def _run(row: RunRow) -> Run:
     """As recorded, except that a run whose process is gone does not run."""
     state, error = RunState(row.state), row.error
-    if state is RunState.RUNNING and process.is_gone(row.pid, row.process):
+    if state in LIVING and process.is_gone(row.pid, row.process):
         state, error = RunState.STOPPED, DIED
     return Run(
         id=row.id,
@@ -271,6 +302,7 @@ def _run(row: RunRow) -> Run:
         bytes_estimated=row.bytes_estimated,
         error=error,
         pid=row.pid,
+        note=row.note if state is RunState.PAUSED else None,
     )
 
 
