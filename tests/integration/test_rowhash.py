@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 from tests.databases import DatabasePair, clone, drop, template
 
+from pghaul.engine.statements import rows_query
+from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.placement import Placement
 from pghaul.model.table import Name, Table
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.dsn import resolve
@@ -150,10 +153,13 @@ def test_sixteen_hundred_columns_are_hashed(session: Session, extended: bool, ki
 def test_the_ranges_of_a_heap_add_up_to_the_whole(session: Session) -> None:
     name = Name("public", "t")
     found = table(session, name)
-    ask: Callable[..., list[tuple[int, str]]] = lambda first, end: session.rows(  # noqa: E731
-        row_hash_sql(found.columns, name, extended=True, float_binary=False, first_page=first, end_page=end)
-    )
-    parts = [ask(0, 3)[0], ask(3, 10)[0], ask(10, None)[0]]
+
+    def part(first: int, end: int | None) -> tuple[int, str]:
+        pages = Chunk(table=name, kind=ChunkKind.CTID, first_page=first, end_page=end)
+        query = rows_query(Placement.same(name), found.columns, pages)
+        return session.rows(row_hash_sql(found.columns, name, extended=True, float_binary=False, query=query))[0]
+
+    parts = [part(0, 3), part(3, 10), part(10, None)]
     assert all(count for count, _ in parts)
     assert (sum(c for c, _ in parts), str(sum(int(h) for _, h in parts))) == hashed(session, name)
 

@@ -88,7 +88,9 @@ def record(state_url: str) -> Callable[[RunState], None]:
         chunk = Chunk(table=LEAF, kind=ChunkKind.LEAF)
         lost = Unsupported(kind="TRIGGER", name="on_insert", why="not carried yet")
         store.create_run(
-            run_of(state), plan, Manifest(tables=(), chunks=(chunk,), identities=("a", "b"), not_carried=(lost,))
+            run_of(state),
+            plan,
+            Manifest(tables=(), placements=(), chunks=(chunk,), identities=("a", "b"), not_carried=(lost,)),
         )
         receipt = Receipt(table=LEAF, chunk="leaf", rows=4_320_000, bytes=1, seconds=2, epoch=1, proof=Proof.STREAM)
         store.save_chunk(RUN, LEAF, "leaf", ChunkState.DONE, receipt=receipt)

@@ -154,8 +154,6 @@ def test_composites_with_floats_cannot_be_hashed_across_the_change_of_float_text
 
 def test_names_are_quoted_in_the_hash_statement() -> None:
     odd = replace(NUMBER, name='a"; DROP TABLE t; --')
-    text = row_hash_sql([odd], Name("s", 'x"y'), extended=False, float_binary=False, first_page=3, end_page=9)
+    text = row_hash_sql([odd], Name("s", 'x"y'), extended=False, float_binary=False)
     assert '"a""; DROP TABLE t; --"' in text
     assert 'FROM ONLY "s"."x""y" AS r' in text
-    assert "'(3,0)'" in text
-    assert "'(9,0)'" in text

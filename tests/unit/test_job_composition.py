@@ -10,6 +10,7 @@ from pghaul.engine.compose import READY, Epoch, Loading, chunks_by_table, final_
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import JobKind, Readiness
 from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.placement import Placement
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.table import Column, Index, Name, RelationKind, Table
 from pghaul.postgres.rowhash import Agreement
@@ -44,6 +45,7 @@ PARALLEL = [READY, *(r.key for r in RANGES), "index:t_pkey", "index:by_twice", "
 
 def loading(*chunks: Chunk, disposition: str = "created", **changes: object) -> Loading:
     words: dict[str, object] = {
+        "placement": Placement.same(T),
         "source": TABLE,
         "target": replace(TABLE, indexes=()),
         "chunks": chunks or (LEAF,),
@@ -57,7 +59,8 @@ def loading(*chunks: Chunk, disposition: str = "created", **changes: object) -> 
         "replica_role": False,
         "lock_per_chunk": False,
     }
-    return Loading(**(words | changes))  # type: ignore[arg-type]
+    words |= changes
+    return Loading(**({"origins": (words["source"],)} | words))  # type: ignore[arg-type]
 
 
 def receipt(chunk: str, source_hash: str = "") -> Receipt:
@@ -142,8 +145,8 @@ def test_a_lock_per_chunk_carries_the_file_to_compare_with() -> None:
     for chunks in ((LEAF,), RANGES):
         found = tasks_of(loading(*chunks, source=replace(TABLE, filenode=16_999), lock_per_chunk=True))
         copies = [t.job for t in found if t.job.kind is JobKind.COPY]
-        assert {j.filenode for j in copies} == {16_999}
-        assert all("ACCESS SHARE" in j.lock_source and "pg_relation_filenode" in j.filenode_sql for j in copies)
+        assert {number for j in copies for _, number in j.filenodes} == {16_999}
+        assert all("ACCESS SHARE" in j.lock_source and "pg_relation_filenode" in j.filenodes[0][0] for j in copies)
 
 
 # --- ranges --------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
 from pghaul.model.errors import AccessError, NotFoundError, NotSupportedError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
+from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import Plan, Selection
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.run import Run, RunState, Wish
@@ -54,6 +55,14 @@ def table(name: Name, oid: int = 1) -> Table:
 def manifest() -> Manifest:
     return Manifest(
         tables=(table(ODD), table(Name("public", "big"))),
+        placements=(
+            Placement.same(Name("public", "big")),
+            Placement(
+                target=Name("archive", "odd"),
+                origins=(Origin(table=ODD, where="id > 7"), Origin(table=Name("public", "root"))),
+                columns=("id",),
+            ),
+        ),
         chunks=(
             Chunk(table=Name("public", "big"), kind=ChunkKind.CTID, first_page=0, end_page=10, bytes=2**40),
             Chunk(table=Name("public", "big"), kind=ChunkKind.CTID, first_page=10, rows=7),
@@ -240,6 +249,7 @@ def test_a_run_of_ten_thousand_leaves_is_written_and_read_whole(store: Store) ->
     names = [Name("public", f"leaf_{i}") for i in range(10_000)]
     many = Manifest(
         tables=tuple(table(name, i) for i, name in enumerate(names)),
+        placements=tuple(Placement.same(name) for name in names),
         chunks=tuple(Chunk(table=name, kind=ChunkKind.LEAF) for name in names),
         identities=("one", "two"),
     )

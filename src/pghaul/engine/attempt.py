@@ -12,19 +12,21 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pghaul.engine import compose, preflight, scene
+from pghaul.engine import compose, mapping, preflight, scene
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
+from pghaul.engine.mapping import Mapped
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.report import Reporter
 from pghaul.model.chunk import Chunk
 from pghaul.model.errors import PghaulError, ProgramError, StoppedError
 from pghaul.model.manifest import Manifest
+from pghaul.model.placement import Placement
 from pghaul.model.plan import Locks, Plan, Verify
 from pghaul.model.profile import Endpoint
 from pghaul.model.receipt import Receipt
@@ -75,18 +77,19 @@ class Attempt:
         ) as stage:
             self.reached = True
             tables = self._tables(stage)
-            fate = self._plan(stage, tables)
+            mapped = self._mapped(stage, tables)
+            fate = self._plan(stage, tables, mapped)
             ledger = Ledger(stage.target, order.run)
             ledger.install()
             epoch = Epoch(
                 run=order.run,
-                number=ledger.open(list(tables), stage.source.server.identity, order.leader),
+                number=ledger.open(list(mapped.shapes), stage.source.server.identity, order.leader),
                 snapshot=stage.snapshot.id,
             )
             self.led = True
             self._report.attempt(epoch.number, stage.snapshot.id)
             with _private_folder(order.run, stage.target.server.identity) as folder:
-                self._move(stage, ledger, epoch, tables, fate, Path(folder) / "schema.dump")
+                self._move(stage, ledger, epoch, mapped, fate, Path(folder) / "schema.dump")
             stage.snapshot.check()
             ledger.finish("different" if self._differences else "done", epoch.number, release=True)
         return not self._differences
@@ -105,29 +108,44 @@ class Attempt:
             self._report.warn(f"{name} is gone from the source since the run began; the target's copy is left as it is")
         return scene.with_planned_columns(self._manifest, stage.tables)
 
-    def _plan(self, stage: scene.Scene, tables: dict[Name, Table]) -> preflight.Fate | None:
+    def _mapped(self, stage: scene.Scene, tables: dict[Name, Table]) -> Mapped:
+        if self._manifest is not None:
+            return mapping.shape(self._manifest.placements, tables)
+        placements = mapping.place(self._order.plan, tables, stage.conditions)
+        mapping.check_conditions(stage.source, placements)
+        return mapping.shape(placements, tables)
+
+    def _plan(self, stage: scene.Scene, tables: dict[Name, Table], mapped: Mapped) -> preflight.Fate | None:
         """For a new run: every look that can fail, then the record of the run. Nothing is changed on the target."""
         if self._manifest is not None:
             return None
         order = self._order
         check_encoding(stage.source.server, stage.target, order.plan.options.source_encoding)
-        there = describe(stage.target, list(tables))
-        fate = preflight.decide(order.plan, tables, there, stage.target, order.ask)
+        there = describe(stage.target, list(mapped.shapes))
+        fate = self._decide(stage, mapped, mapped.shapes, there)
         preflight.can_silence_triggers(stage.target, [t for n, t in there.items() if fate.dispositions[n] != "skip"])
         check_may_install(stage.target)
         preflight.may_create(stage.target, fate.missing)
         if fate.missing:
             self._programs(stage)
-        chunks = _chunks(tables, fate, order.plan.options.split_bytes, stage)
+        chunks = _chunks(mapped.placements, tables, fate, order.plan.options.split_bytes, stage)
         left = [*not_carried(stage.source, stage.selected), *_skipped(fate)]
         self._manifest = Manifest(
             tables=tuple(tables.values()),
+            placements=mapped.placements,
             chunks=tuple(chunks),
             identities=(stage.source.server.identity, stage.target.server.identity),
             not_carried=tuple(left),
         )
         self._report.planned(self._manifest)
         return fate
+
+    def _decide(
+        self, stage: scene.Scene, mapped: Mapped, shapes: Mapping[Name, Table], there: Mapping[Name, Table]
+    ) -> preflight.Fate:
+        plan = self._order.plan
+        choices = {n: mapping.on_existing(plan, stage.tables, mapped.source_of(n)) for n in shapes}
+        return preflight.decide(plan, shapes, there, stage.target, self._order.ask, choices.__getitem__)
 
     @property
     def manifest(self) -> Manifest | None:
@@ -141,17 +159,17 @@ class Attempt:
         stage: scene.Scene,
         ledger: Ledger,
         epoch: Epoch,
-        tables: dict[Name, Table],
+        mapped: Mapped,
         fate: preflight.Fate | None,
         dump: Path,
     ) -> None:
-        dispositions = self._dispositions(stage, ledger, tables, fate)
+        dispositions = self._dispositions(stage, ledger, mapped, fate)
         pool = WorkerPool(
             self._order.plan.options.workers, scene.worker_config(epoch.run, epoch.number, self._order.plan, stage)
         )
         try:
             pool.warm_up()
-            self._move_with(pool, stage, ledger, epoch, tables, dispositions, dump)
+            self._move_with(pool, stage, ledger, epoch, mapped, dispositions, dump)
         finally:
             pool.close(GRACE)
 
@@ -161,32 +179,31 @@ class Attempt:
         stage: scene.Scene,
         ledger: Ledger,
         epoch: Epoch,
-        tables: dict[Name, Table],
+        mapped: Mapped,
         dispositions: dict[Name, str],
         dump: Path,
     ) -> None:
-        created = [t for n, t in tables.items() if dispositions[n] == "created"]
+        created = [t for n, t in mapped.shapes.items() if dispositions[n] == "created"]
         if created:
             self._dump(stage, epoch, created, dump)
             self._report.schema("create", self._restore(ddl.create_tables, stage, epoch, created, dump))
-        loadings = self._loadings(stage, tables, dispositions)
+        loadings = self._loadings(stage, mapped, dispositions)
         self._load(pool, stage, ledger, epoch, loadings)
         self._finish(stage, ledger, epoch, created, dump)
-        filled = [n for n in tables if dispositions[n] != "skip"]
+        filled = [n for n in mapped.shapes if dispositions[n] != "skip"]
         self._report.schema("sequences", sequences.carry(stage.source, stage.target, filled))
 
     def _dispositions(
-        self, stage: scene.Scene, ledger: Ledger, tables: dict[Name, Table], fate: preflight.Fate | None
+        self, stage: scene.Scene, ledger: Ledger, mapped: Mapped, fate: preflight.Fate | None
     ) -> dict[Name, str]:
         known = ledger.dispositions()
-        new = {n: t for n, t in tables.items() if str(n) not in known}
+        new = {n: t for n, t in mapped.shapes.items() if str(n) not in known}
         if new:
             if fate is None:  # the run was recorded, and its process died before the ledger knew its tables
-                there = describe(stage.target, list(new))
-                fate = preflight.decide(self._order.plan, new, there, stage.target, self._order.ask)
+                fate = self._decide(stage, mapped, new, describe(stage.target, list(new)))
             ledger.record_dispositions({n: fate.dispositions[n] for n in new})
             known = ledger.dispositions()
-        return {n: known[str(n)] for n in tables}
+        return {n: known[str(n)] for n in mapped.shapes}
 
     def _dump(self, stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path) -> None:
         name = scene.application_name(epoch.run, epoch.number, "dump")
@@ -237,22 +254,26 @@ class Attempt:
         )
         return tries(call) or []
 
-    def _loadings(self, stage: scene.Scene, tables: dict[Name, Table], dispositions: dict[Name, str]) -> list[Loading]:
+    def _loadings(self, stage: scene.Scene, mapped: Mapped, dispositions: dict[Name, str]) -> list[Loading]:
         manifest, options = self._manifest, self._order.plan.options
         if manifest is None:
             raise RuntimeError("an attempt loads only what has been planned")
-        there = describe(stage.target, list(tables))
+        there = describe(stage.target, list(mapped.shapes))
         noisy = preflight.can_silence_triggers(stage.target, [t for n, t in there.items() if dispositions[n] != "skip"])
         here, far = stage.source.server, stage.target.server
         encoding = options.source_encoding
         chunks = compose.chunks_by_table(manifest.chunks)
+        filled = {p.target: p for p in mapped.placements if p.target in chunks and dispositions[p.target] != "skip"}
+        shaped = {n: replace(mapped.shapes[n], name=p.source) for n, p in filled.items()}
         return [
             Loading(
-                source=tables[n],
+                placement=placement,
+                source=shaped[n],
+                origins=tuple(stage.tables[o.table] for o in placement.origins),
                 target=there[n],
                 chunks=chunks[n],
                 disposition=dispositions[n],
-                format=choose_format(options.format, tables[n], there[n], here, far, encoding),
+                format=choose_format(options.format, shaped[n], there[n], here, far, encoding),
                 encodings=copy_encoding(here, far, encoding),
                 verify=options.verify is Verify.CHECKSUM,
                 build_indexes=options.indexes and dispositions[n] == "created",
@@ -261,8 +282,7 @@ class Attempt:
                 replica_role=n in noisy,
                 lock_per_chunk=options.locks is Locks.CHUNK,
             )
-            for n in tables
-            if n in chunks and dispositions[n] != "skip"
+            for n, placement in filled.items()
         ]
 
     def _load(
@@ -365,15 +385,21 @@ class Attempt:
                 self._report.warn(f"a foreign key of {undo.relation} is back, but rows break it: {exc.message}")
 
 
-def _chunks(tables: Mapping[Name, Table], fate: preflight.Fate, split_bytes: int, stage: scene.Scene) -> list[Chunk]:
+def _chunks(
+    placements: Iterable[Placement],
+    tables: Mapping[Name, Table],
+    fate: preflight.Fate,
+    split_bytes: int,
+    stage: scene.Scene,
+) -> list[Chunk]:
     """Ranges are one snapshot's own; what is appended to cannot be emptied to begin again, so it stays whole."""
     can = stage.source.server.capabilities
-    kept = {n: t for n, t in tables.items() if fate.dispositions[n] != "skip"}
-    whole = [t for n, t in kept.items() if fate.dispositions[n] == "append"]
-    cut = [t for n, t in kept.items() if fate.dispositions[n] != "append"]
+    kept = [p for p in placements if fate.dispositions[p.target] != "skip"]
+    whole = [p for p in kept if fate.dispositions[p.target] == "append"]
+    cut = [p for p in kept if fate.dispositions[p.target] != "append"]
     return [
-        *plan_chunks(cut, split_bytes=split_bytes, capabilities=can),
-        *plan_chunks(whole, split_bytes=sys.maxsize, capabilities=can),
+        *plan_chunks(cut, tables, split_bytes=split_bytes, capabilities=can),
+        *plan_chunks(whole, tables, split_bytes=sys.maxsize, capabilities=can),
     ]
 
 

@@ -10,6 +10,7 @@ from pghaul.engine import hashing, statements
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import CopySide, HashPlan, Job, JobKind, Readiness, Statement
 from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.placement import Placement
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Column, Name, Table
 from pghaul.postgres.rowhash import Agreement, row_hash_sql, unhashable
@@ -21,9 +22,14 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """Everything decided about one table before its jobs are made."""
+    """Everything decided about one target relation before its jobs are made.
 
+    `source` is the relation whose columns it takes, with those that are copied; `origins` are all that fill it.
+    """
+
+    placement: Placement
     source: Table
+    origins: tuple[Table, ...]
     target: Table
     chunks: tuple[Chunk, ...]
     disposition: str  # created | empty | truncate | append | skip
@@ -38,7 +44,7 @@ class Loading:
 
     @property
     def name(self) -> Name:
-        """The same on both sides."""
+        """The target's: it keys the ledger, the chunks and the events."""
         return self.target.name
 
     @property
@@ -203,16 +209,15 @@ def _whole_hash(loading: Loading) -> HashPlan:
 
 def _rows_sql(loading: Loading, side: Table, chunk: Chunk | None = None) -> str:
     agreed = loading.agreement
-    first, end = (chunk.first_page, chunk.end_page) if chunk and chunk.kind is ChunkKind.CTID else (0, None)
+    here = side is loading.source
     return row_hash_sql(
         loading.columns,
         side.name,
         extended=agreed.extended,
         float_binary=agreed.float_binary,
-        first_page=first,
-        end_page=end,
-        recode=agreed.source_recode if side is loading.source else agreed.target_recode,
+        recode=agreed.source_recode if here else agreed.target_recode,
         changes=type_changes(loading.columns, loading.target.columns),
+        query=statements.rows_query(loading.placement, loading.columns, chunk) if here else None,
     )
 
 
@@ -237,7 +242,7 @@ def _sides(loading: Loading, chunk: Chunk) -> dict[str, Any]:
         columns=columns,
         format=loading.format,
         encoding=loading.encodings[0],
-        query=statements.range_query(chunk, loading.columns),
+        query=statements.rows_query(loading.placement, loading.columns, chunk),
     )
     target = replace(
         source,
@@ -251,9 +256,8 @@ def _sides(loading: Loading, chunk: Chunk) -> dict[str, Any]:
     return {
         "source": source,
         "target": target,
-        "lock_source": statements.lock_source(loading.source.name),
-        "filenode_sql": statements.filenode(loading.source.name),
-        "filenode": loading.source.filenode,
+        "lock_source": statements.lock_source([t.name for t in loading.origins]),
+        "filenodes": tuple((statements.filenode(t.name), t.filenode) for t in loading.origins),
     }
 
 

@@ -73,8 +73,7 @@ class Job:
     target: CopySide | None = None
     lock_target: str = ""
     lock_source: str = ""  # with locks = chunk
-    filenode_sql: str = ""
-    filenode: int = 0
+    filenodes: tuple[tuple[str, int], ...] = ()  # queries of the source's files, and what each was under the snapshot
     is_empty_sql: str = ""
     truncate_sql: str = ""
     readiness: Readiness = Readiness.KEEP

@@ -107,8 +107,9 @@ async def _lock_source(job: Job, hands: Hands) -> None:
     if not job.lock_source or hands.source is None:
         return
     await hands.waiting(hands.source.execute(job.lock_source))
-    filenode = await hands.waiting(hands.source.fetchval(job.filenode_sql))
-    if filenode != job.filenode:
+    for query, planned in job.filenodes:
+        if await hands.waiting(hands.source.fetchval(query)) == planned:
+            continue
         raise ShapeChangedError(
             f"{job.relation} was truncated or rewritten on the source after the snapshot was taken",
             advice="resume the run: it takes a new snapshot",

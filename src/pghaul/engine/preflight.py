@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from psycopg import sql
 
@@ -58,9 +57,17 @@ class Fate:
 
 
 def decide(
-    plan: Plan, source: Mapping[Name, Table], target: Mapping[Name, Table], session: Session, ask: Ask | None
+    plan: Plan,
+    source: Mapping[Name, Table],
+    target: Mapping[Name, Table],
+    session: Session,
+    ask: Ask | None,
+    choice: Callable[[Name], OnExisting],
 ) -> Fate:
-    """Every table's disposition. Raises TargetNotEmptyError, NotFoundError, AccessError, NotSupportedError."""
+    """Every table's disposition. Raises TargetNotEmptyError, NotFoundError, AccessError, NotSupportedError.
+
+    `source` are the shapes that the target's relations should have, by their names there.
+    """
     missing = tuple(t for n, t in source.items() if n not in target)
     if missing and not plan.options.create:
         raise NotFoundError(
@@ -75,8 +82,7 @@ def decide(
     filled = rows_present(session, [n for n in present if target[n].kind is RelationKind.TABLE])
     found = {t.name: "created" for t in missing}
     for name in present:
-        choice = _choice(name, plan, source)
-        found[name] = _disposition(name, choice, target[name], filled=name in filled, ask=ask)
+        found[name] = _disposition(name, choice(name), target[name], filled=name in filled, ask=ask)
     _may_write(session, {n: d for n, d in found.items() if d not in {"created", "skip"}})
     return Fate(dispositions=found, missing=missing)
 
@@ -97,28 +103,6 @@ def _disposition(name: Name, choice: OnExisting, table: Table, *, filled: bool, 
             advice="choose what to do with them: --on-existing truncate | append | skip",
         )
     return choice.value
-
-
-def _choice(name: Name, plan: Plan, source: Mapping[Name, Table]) -> OnExisting:
-    """What the selection says that brought the table: its own name first, then patterns, then those of its parents."""
-    said = [s for s in plan.tables if s.on_existing is not None]
-    at: Name | None = name
-    while at is not None and said:
-        for fits in (_is_named, _is_matched):
-            for selection in said:
-                if selection.on_existing is not None and fits(selection.name, at):
-                    return selection.on_existing
-        at = source[at].parent if at in source else None
-    return plan.options.on_existing
-
-
-def _is_named(pattern: str, name: Name) -> bool:
-    return str(name) == (pattern if "." in pattern else f"public.{pattern}")
-
-
-def _is_matched(pattern: str, name: Name) -> bool:
-    schema, _, relation = (pattern if "." in pattern else f"public.{pattern}").partition(".")
-    return fnmatchcase(name.schema, schema) and fnmatchcase(name.name, relation)
 
 
 def check_shape(source: Table, target: Table) -> None:

@@ -30,6 +30,7 @@ class Scene:
     snapshot: Snapshot
     selected: tuple[Name, ...]
     tables: Mapping[Name, Table]
+    conditions: Mapping[Name, str | None]  # what a period leaves of a relation's own rows; None: none of them
     gone: tuple[Name, ...]
 
 
@@ -75,7 +76,9 @@ def opened(
         snapshot = Snapshot.acquire(here, names, locks=options.locks)
         stack.callback(snapshot.release)
         tables = {n: t for n, t in describe(here, names).items() if t.kind is not RelationKind.FOREIGN}
-        yield Scene(source=here, target=there, snapshot=snapshot, selected=tuple(names), tables=tables, gone=gone)
+        yield Scene(
+            source=here, target=there, snapshot=snapshot, selected=tuple(names), tables=tables, conditions={}, gone=gone
+        )
 
 
 def _names(session: Session, plan: Plan, manifest: Manifest | None) -> list[Name]:

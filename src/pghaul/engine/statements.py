@@ -9,6 +9,7 @@ from psycopg import sql
 
 from pghaul.engine.job import Statement
 from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.placement import Origin, Placement
 from pghaul.model.table import Column, Index, Name
 
 DEFERRABLE = re.compile(r"( DEFERRABLE.*)$")
@@ -42,9 +43,10 @@ def lock_target(name: Name) -> str:
     return _on("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", name)
 
 
-def lock_source(name: Name) -> str:
+def lock_source(names: Sequence[Name]) -> str:
     """Keeps TRUNCATE, rewrites and DROP away while we read."""
-    return _on("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", name)
+    tables = sql.SQL(", ").join(sql.SQL("ONLY ") + identifier(n) for n in names)
+    return sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(tables).as_string(None)
 
 
 def truncate(name: Name) -> str:
@@ -67,23 +69,37 @@ def filenode(name: Name) -> str:
     return FILENODE.format(sql.Literal(name.schema), sql.Literal(name.name)).as_string(None)
 
 
-def range_query(chunk: Chunk, columns: Sequence[Column]) -> str | None:
-    """The SELECT of a page range; None for a leaf, which COPY reads by itself.
+def rows_query(placement: Placement, columns: Sequence[Column], chunk: Chunk | None = None) -> str | None:
+    """The SELECT of what fills a leaf, or a page range of it; None where COPY may read the table itself.
 
     A range of ctid is a TID range scan from PostgreSQL 14: it reads its own pages and no others.
     """
-    if chunk.kind is ChunkKind.LEAF:
+    pages = _pages(chunk) if chunk is not None and chunk.kind is ChunkKind.CTID else []
+    whole = len(placement.origins) == 1 and not placement.origins[0].where  # COPY takes a list of columns
+    if whole and not pages:
         return None
-    parts = [
-        sql.SQL("SELECT {} FROM ONLY {} WHERE ctid >= {}::pg_catalog.tid").format(
-            sql.SQL(", ").join(sql.Identifier(c.name) for c in columns),
-            identifier(chunk.table),
-            sql.Literal(f"({chunk.first_page},0)"),
-        )
-    ]
+    names = sql.SQL(", ").join(sql.Identifier(c.name) for c in columns)
+    selects = [_select(names, origin, pages) for origin in placement.origins]
+    return sql.SQL("\nUNION ALL ").join(selects).as_string(None)
+
+
+def _select(names: sql.Composable, origin: Origin, pages: Sequence[sql.Composable]) -> sql.Composable:
+    # A line of its own: a condition may end with a comment.
+    conditions = [*pages, *([sql.SQL("(\n{}\n)").format(sql.SQL(origin.where))] if origin.where else [])]
+    where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
+    return sql.SQL("SELECT {} FROM ONLY {}").format(names, identifier(origin.table)) + where
+
+
+def _pages(chunk: Chunk) -> list[sql.Composable]:
+    found: list[sql.Composable] = [sql.SQL("ctid >= {}::pg_catalog.tid").format(sql.Literal(f"({chunk.first_page},0)"))]
     if chunk.end_page is not None:
-        parts.append(sql.SQL("AND ctid < {}::pg_catalog.tid").format(sql.Literal(f"({chunk.end_page},0)")))
-    return sql.SQL(" ").join(parts).as_string(None)
+        found.append(sql.SQL("ctid < {}::pg_catalog.tid").format(sql.Literal(f"({chunk.end_page},0)")))
+    return found
+
+
+def probe(origin: Origin) -> str:
+    """Reads nothing: the server says whether it understands the condition."""
+    return (_select(sql.SQL("1"), origin, []) + sql.SQL(" LIMIT 0")).as_string(None)
 
 
 def in_one_transaction(table: Name, indexes: Sequence[Index]) -> tuple[Statement, ...]:

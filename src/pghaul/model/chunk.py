@@ -23,7 +23,10 @@ class ChunkState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """`first_page` inclusive, `end_page` exclusive; end_page None reads to the end of the heap as it will be."""
+    """`table` is the target's: what is filled. Its placement says from where.
+
+    `first_page` inclusive, `end_page` exclusive; end_page None reads to the end of the heap as it will be.
+    """
 
     table: Name
     kind: ChunkKind

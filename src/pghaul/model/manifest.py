@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pghaul.model.chunk import Chunk
+from pghaul.model.placement import Placement
 from pghaul.model.table import Table, Unsupported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`identities` are `Server.identity` of source and target when the run began."""
+    """`tables` are the source's, `identities` are `Server.identity` of source and target when the run began."""
 
     tables: tuple[Table, ...]
+    placements: tuple[Placement, ...]
     chunks: tuple[Chunk, ...]
     identities: tuple[str, str]
     not_carried: tuple[Unsupported, ...] = ()

@@ -45,9 +45,7 @@ FAST = {
 # More columns than this are hashed through one ROW(): expressions of a thousand terms are slow to plan.
 MOST_FAST_COLUMNS = 100
 
-STATEMENT = SQL(
-    "SELECT pg_catalog.count(*)::int8, coalesce(pg_catalog.sum({hash}), 0)::text FROM ONLY {table} AS r{range}"
-)
+STATEMENT = SQL("SELECT pg_catalog.count(*)::int8, coalesce(pg_catalog.sum({hash}), 0)::text FROM {rows} AS r")
 EXTENDED = SQL('pg_catalog.hashtextextended({row}::text COLLATE "C", {seed})')
 MIX = SQL("pg_catalog.hashint4extended(0, {seed})")
 MD5 = SQL("('x0' || pg_catalog.left(pg_catalog.md5({bytes}), 15))::pg_catalog.bit(64)::int8")
@@ -93,30 +91,19 @@ def row_hash_sql(
     *,
     extended: bool,
     float_binary: bool,
-    first_page: int = 0,
-    end_page: int | None = None,
     recode: str | None = None,
     changes: Mapping[str, str | None] | None = None,
+    query: str | None = None,
 ) -> str:
     """One statement: the number of rows, and the sum of their hashes as text (it outgrows int8).
 
-    `changes` are the pair's type_changes(), the same for both sides.
+    `query`, a composed SELECT of the columns, takes the place of the table where only some of its rows are meant, or
+    others too. `changes` are the pair's type_changes(), the same for both sides.
     """
     values = [_hashed(c, float_binary, changes or {}) for c in columns if not c.generated]
     whole = _extended_hash(values) if extended else _md5_hash(values, recode)
-    statement = STATEMENT.format(
-        hash=whole, table=Identifier(table.schema, table.name), range=_page_range(first_page, end_page)
-    )
-    return statement.as_string(None)
-
-
-def _page_range(first: int, end: int | None) -> Composable:
-    bounds = []
-    if first > 0:
-        bounds.append(SQL("r.ctid >= {}::pg_catalog.tid").format(Literal(f"({first},0)")))
-    if end is not None:
-        bounds.append(SQL("r.ctid < {}::pg_catalog.tid").format(Literal(f"({end},0)")))
-    return SQL(" WHERE ") + SQL(" AND ").join(bounds) if bounds else SQL("")
+    rows = SQL("({})").format(SQL(query)) if query else SQL("ONLY {}").format(Identifier(table.schema, table.name))
+    return STATEMENT.format(hash=whole, rows=rows).as_string(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

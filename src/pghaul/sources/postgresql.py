@@ -6,7 +6,7 @@ taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Identifier
 
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.errors import AccessError, NotFoundError, NotSupportedError, PghaulError, SnapshotLostError
+from pghaul.model.placement import Placement
 from pghaul.model.plan import Locks
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
 from pghaul.sources._postgresql_sql import LOCK, WANTED, left_behind_sql
@@ -138,27 +139,36 @@ def _lock(session: Session, tables: Sequence[Name]) -> None:
         session.execute(LOCK.format(SQL(", ").join([SQL("ONLY ") + Identifier(t.schema, t.name) for t in batch])))
 
 
-def plan_chunks(tables: Iterable[Table], *, split_bytes: int, capabilities: Capabilities) -> list[Chunk]:
-    """The chunks of these tables, largest first; relations without rows of their own give none."""
+def plan_chunks(
+    placements: Iterable[Placement], tables: Mapping[Name, Table], *, split_bytes: int, capabilities: Capabilities
+) -> list[Chunk]:
+    """The chunks of these placements, largest first. Page ranges are of one relation: several are read as a whole."""
     chunks: list[Chunk] = []
-    for table in tables:
-        if table.kind is RelationKind.TABLE:
-            split = capabilities.tid_range_scan and table.bytes > split_bytes and table.pages > 1
-            chunks += _ranges(table, split_bytes) if split else [_leaf(table)]
+    for placement in placements:
+        origins = [tables[o.table] for o in placement.origins]
+        first = origins[0]
+        split = capabilities.tid_range_scan and first.bytes > split_bytes and first.pages > 1 and len(origins) == 1
+        chunks += _ranges(placement.target, first, split_bytes) if split else [_leaf(placement.target, origins)]
     return sorted(chunks, key=lambda c: (-c.bytes, c.table, c.first_page))
 
 
-def _leaf(table: Table) -> Chunk:
-    return Chunk(table=table.name, kind=ChunkKind.LEAF, bytes=table.bytes, rows=table.rows)
+def _leaf(target: Name, origins: Sequence[Table]) -> Chunk:
+    rows = [t.rows for t in origins]
+    return Chunk(
+        table=target,
+        kind=ChunkKind.LEAF,
+        bytes=sum(t.bytes for t in origins),
+        rows=None if None in rows else sum(r or 0 for r in rows),
+    )
 
 
-def _ranges(table: Table, split_bytes: int) -> Iterator[Chunk]:
+def _ranges(target: Name, table: Table, split_bytes: int) -> Iterator[Chunk]:
     """Equal page ranges; the last is open-ended, for the heap grows between plan and snapshot."""
     count = min(-(-table.bytes // split_bytes), table.pages)
     edges = [table.pages * i // count for i in range(count + 1)]
     for first, end in pairwise(edges):
         yield Chunk(
-            table=table.name,
+            table=target,
             kind=ChunkKind.CTID,
             first_page=first,
             end_page=end if end < table.pages else None,

@@ -71,6 +71,7 @@ class RunRow(Base):
     not_carried: Mapped[str]  # JSON
     note: Mapped[str | None]  # why it is paused
     progress: Mapped[dict[str, Any] | None]  # the data of its last PROGRESS event, for who watches from elsewhere
+    placements: Mapped[str | None]  # JSON; an older run has none: every table came from itself
 
 
 class TableRow(Base):

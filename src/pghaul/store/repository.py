@@ -22,7 +22,7 @@ from pghaul.model.receipt import Receipt
 from pghaul.model.run import LIVING, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Table, Unsupported
-from pghaul.store import metrics, process
+from pghaul.store import _placements, metrics, process
 from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
 from pghaul.store.session import open_store, translating
 
@@ -90,6 +90,7 @@ class Store:
             chunks = tuple(_chunk(r) for r in session.execute(_chunks_of(run_id)))
         manifest = Manifest(
             tables=tables,
+            placements=_placements.load(row.placements, tables),
             chunks=chunks,
             identities=(row.source_identity, row.target_identity),
             not_carried=NOT_CARRIED.validate_json(row.not_carried),
@@ -279,6 +280,7 @@ def _plan_values(plan: Plan, manifest: Manifest) -> dict[str, Any]:
         "source_identity": source,
         "target_identity": target,
         "not_carried": NOT_CARRIED.dump_json(manifest.not_carried).decode(),
+        "placements": _placements.dump(manifest.placements),
     }
 
 
