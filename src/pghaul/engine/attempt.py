@@ -112,7 +112,7 @@ class Attempt:
         if self._manifest is not None:
             return mapping.shape(self._manifest.placements, tables)
         placements = mapping.place(self._order.plan, tables, stage.conditions)
-        mapping.check_conditions(stage.source, placements)
+        mapping.check_conditions(stage.source, self._order.plan, tables)
         return mapping.shape(placements, tables)
 
     def _plan(self, stage: scene.Scene, tables: dict[Name, Table], mapped: Mapped) -> preflight.Fate | None:

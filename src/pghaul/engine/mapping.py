@@ -74,22 +74,21 @@ def _shaped(placement: Placement, table: Table) -> Table:
     return replace(table, name=placement.target, columns=kept)
 
 
-def check_conditions(session: Session, placements: Iterable[Placement]) -> None:
+def check_conditions(session: Session, plan: Plan, tables: Mapping[Name, Table]) -> None:
     """Let the source plan every condition once, before anything is written. PlanError names table and complaint."""
-    for placement in placements:
-        for origin in placement.origins:
-            if not origin.where:
-                continue
-            try:
-                session.execute("SAVEPOINT pghaul_probe")
-                session.execute(statements.probe(origin))
-                session.execute("RELEASE SAVEPOINT pghaul_probe")
-            except PghaulError as exc:
-                raise PlanError(
-                    f"the condition on {origin.table} cannot be used: {exc.message}",
-                    where="where",
-                    advice="it is SQL on the source's columns; names outside pg_catalog need their schema",
-                ) from exc
+    for name, table in tables.items():
+        condition = said(plan, tables, name, "where") if table.kind is RelationKind.TABLE else None
+        if condition is None:
+            continue
+        try:
+            for statement in statements.probes(name, condition):
+                session.execute(statement)
+        except PghaulError as exc:
+            raise PlanError(
+                f"the condition on {name} cannot be used: {exc.message}",
+                where="where",
+                advice="it is SQL on the source's columns; names outside pg_catalog need their schema",
+            ) from exc
 
 
 def said(plan: Plan, tables: Mapping[Name, Table], name: Name, attribute: str) -> Any:

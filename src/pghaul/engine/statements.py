@@ -97,9 +97,13 @@ def _pages(chunk: Chunk) -> list[sql.Composable]:
     return found
 
 
-def probe(origin: Origin) -> str:
-    """Reads nothing: the server says whether it understands the condition."""
-    return (_select(sql.SQL("1"), origin, []) + sql.SQL(" LIMIT 0")).as_string(None)
+def probes(table: Name, condition: str) -> tuple[str, ...]:
+    """Read nothing: the server says whether it understands the condition.
+
+    Bare and in parentheses: what closes one that it has not opened would escape from those that we put around it.
+    """
+    forms = ("SELECT 1 FROM ONLY {} WHERE\n{}\nLIMIT 0", "SELECT 1 FROM ONLY {} WHERE (\n{}\n) LIMIT 0")
+    return tuple(sql.SQL(f).format(identifier(table), sql.SQL(condition)).as_string(None) for f in forms)
 
 
 def in_one_transaction(table: Name, indexes: Sequence[Index]) -> tuple[Statement, ...]:
