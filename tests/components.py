@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pghaul.service.embedded import bundled_programs, system_programs
+from tests import servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("PGHAUL_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
@@ -30,11 +31,12 @@ with warnings.catch_warnings():
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """`find` says where it is, None when it is missing; `package` is Debian's name, if it has one."""
+    """`find` says where it is, None when it is missing; `package` is Debian's name, if it has one; `fetch` gets it."""
 
     name: str
     find: Callable[[], str | None]
     package: str | None = None
+    fetch: Callable[[], object] | None = None
 
 
 def server_folder(version: int) -> Path | None:
@@ -55,6 +57,10 @@ def _server(version: int) -> Callable[[], str | None]:
     return lambda: server_version(version)
 
 
+def _kept(version: int) -> Callable[[], str | None]:
+    return lambda: str(found) if (found := servers.kept(version)) else None
+
+
 def _program(name: str) -> Callable[[], str | None]:
     # Debian keeps daemons in sbin, which is not on everybody's PATH.
     return lambda: shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
@@ -63,6 +69,7 @@ def _program(name: str) -> Callable[[], str | None]:
 COMPONENTS = {
     c.name: c
     for c in (
+        Component(name="PostgreSQL 12", find=_kept(12), fetch=lambda: servers.fetch(12)),
         Component(name="PostgreSQL 15", find=_server(15), package="postgresql-15"),
         Component(name="PostgreSQL 16", find=_server(16)),
         Component(name="PostgreSQL 18", find=_server(18)),
@@ -102,8 +109,18 @@ def _install(packages: list[str]) -> None:
     subprocess.run(["apt-get", "install", "-qy", "--no-install-recommends", *packages], env=quiet, check=False)
 
 
+def _fetch() -> None:
+    for component in COMPONENTS.values():
+        if component.fetch is not None and component.find() is None:
+            try:
+                component.fetch()
+            except servers.ServerMissingError as exc:
+                sys.stdout.write(f"{component.name}: {exc}\n")
+
+
 def main() -> int:
     """Print the list; install what can be; 1 when something required is missing still."""
+    _fetch()
     _install([c.package for c in COMPONENTS.values() if c.package and c.find() is None])
     lacking = 0
     for component in COMPONENTS.values():

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from pghaul.service.embedded import Cluster
+from tests import servers
 from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, database_pair
 
@@ -45,6 +46,14 @@ def running_server(version: int, **settings: str) -> Iterator[Cluster]:
     finally:
         cluster.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def pg12() -> Iterator[Cluster]:
+    """From npm, as those of `make matrix`."""
+    need("PostgreSQL 12")
+    with servers.running(12, **SETTINGS) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

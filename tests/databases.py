@@ -52,7 +52,10 @@ def clone(cluster: Cluster, origin: str, kind: str) -> str:
 def drop(cluster: Cluster, name: str) -> None:
     """End its sessions and drop it."""
     with psycopg.connect(cluster.url(), autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        force = sql.SQL("WITH (FORCE)" if admin.info.server_version >= 130000 else "")
+        if admin.info.server_version < 130000:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} {}").format(sql.Identifier(name), force))
 
 
 @contextmanager

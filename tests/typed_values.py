@@ -7,8 +7,12 @@ NULL throughout.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
+from typing import TypeAlias
+
+# group: column: (type, values)
+Values: TypeAlias = Mapping[str, Mapping[str, tuple[str, Sequence[str]]]]
 
 ALL_BYTES = "\\x" + bytes(range(256)).hex()
 LONG = "0123456789abcdef" * 8192  # 128 KiB: in TOAST, and larger than one buffer when not compressed
@@ -16,8 +20,7 @@ EXTREMES = ["NaN", "Infinity", "-Infinity", "0", "-0"]
 AGES = ["4713-01-01 BC", "0001-12-31 BC", "infinity", "-infinity", "1970-01-01"]
 TEXTS = ["", " ", "\\", "\\N", "\\.", "\t", "a\r\nb\n", '"', "'", "NULL", "{}", "한글", "🐘", "\x7f", "\x01"]
 
-# group: column: (type, values)
-VALUES: dict[str, dict[str, tuple[str, Sequence[str]]]] = {
+VALUES: Values = {
     "numbers": {
         "i2": ("int2", ["-32768", "0", "32767"]),
         "i4": ("int4", ["-2147483648", "0", "2147483647"]),
@@ -159,10 +162,27 @@ CREATE TYPE public.mood AS ENUM ('sad', 'so so', '기쁨');
 CREATE DOMAIN public.score AS int4 CHECK (VALUE < 10);
 CREATE TYPE public.pair AS (n int4, t text);
 CREATE TYPE public.nest AS (p public.pair, f float8, a public.pair[]);
-CREATE TYPE public.floats AS RANGE (subtype = float8, multirange_type_name = public.floatm);
 CREATE TYPE public.words AS RANGE (subtype = text, collation = "C");
-CREATE DOMAIN public.strict AS public.pair CHECK ((VALUE).n > 0);
 """
+# The same, from the version on that knows them.
+OWN_TYPES_SINCE = {
+    11: "CREATE DOMAIN public.strict AS public.pair CHECK ((VALUE).n > 0);",
+    14: "CREATE TYPE public.floats AS RANGE (subtype = float8, multirange_type_name = public.floatm);",
+}
+OWN_TYPES_UNTIL = {14: "CREATE TYPE public.floats AS RANGE (subtype = float8);"}
+
+# The first version with a type, and with a value of one.
+TYPES_SINCE = {
+    "public.strict": 11, "jsonpath": 12, "regcollation": 13, "xid8": 13, "pg_snapshot": 13, "public.floatm": 14,
+    "int4multirange": 14, "int8multirange": 14, "nummultirange": 14, "datemultirange": 14, "tsmultirange": 14,
+    "tstzmultirange": 14, "numeric(5,-2)": 15,
+}  # fmt: skip
+ARRAYS_SINCE = {"public.score": 11}  # of a domain
+VALUES_SINCE = {
+    ("numeric", "Infinity"): 14, ("numeric", "-Infinity"): 14, ("numrange", "(-Infinity,1.5]"): 14,
+    ("interval", "2562047788:00:54.775807"): 15,
+}  # fmt: skip
+NEWEST = 18
 
 # Types of which nobody can write a value: their input functions refuse, so no tool can carry them.
 UNWRITABLE = {
@@ -180,7 +200,7 @@ def _typed(value: str | None, type_name: str) -> str:
     return f"{literal(value)}::{type_name}"
 
 
-def _insert(table: str, columns: dict[str, tuple[str, Sequence[str]]]) -> str:
+def _insert(table: str, columns: Mapping[str, tuple[str, Sequence[str]]]) -> str:
     rows = [*zip_longest(*(values for _, values in columns.values())), (None,) * len(columns)]
     types = [type_name for type_name, _ in columns.values()]
     lines = [
@@ -195,43 +215,65 @@ def _table(table: str, columns: Iterable[tuple[str, str]]) -> str:
     return f"CREATE TABLE public.{table} (id int4 PRIMARY KEY, {described});"
 
 
-def _group(table: str) -> Iterator[str]:
-    columns = VALUES[table]
+def known(version: int) -> Values:
+    """The values that a server of this version can hold."""
+    return {
+        group: {
+            column: (kind, [v for v in values if VALUES_SINCE.get((kind, v), 0) <= version])
+            for column, (kind, values) in columns.items()
+            if TYPES_SINCE.get(kind, 0) <= version
+        }
+        for group, columns in VALUES.items()
+    }
+
+
+def _group(table: str, columns: Mapping[str, tuple[str, Sequence[str]]], version: int) -> Iterator[str]:
     yield _table(table, ((c, t) for c, (t, _) in columns.items()))
     yield _insert(table, columns)
 
 
-def _arrays_of(table: str) -> Iterator[str]:
+def _arrays_of(table: str, columns: Mapping[str, tuple[str, Sequence[str]]], version: int) -> Iterator[str]:
     """All values of a type in one array, with a NULL; there are no arrays of arrays."""
-    columns = VALUES[table]
-    yield _table(f"{table}_arrays", ((c, f"{t}[]") for c, (t, _) in columns.items()))
-    full = [f"ARRAY[{', '.join([*map(literal, v), 'NULL'])}]::{t}[]" for t, v in columns.values()]
-    none = ["NULL"] * len(columns)
-    empty = [f"'{{}}'::{t}[]" for t, _ in columns.values()]
+    able = {c: (t, v) for c, (t, v) in columns.items() if ARRAYS_SINCE.get(t, 0) <= version}
+    yield _table(f"{table}_arrays", ((c, f"{t}[]") for c, (t, _) in able.items()))
+    full = [f"ARRAY[{', '.join([*map(literal, v), 'NULL'])}]::{t}[]" for t, v in able.values()]
+    none = ["NULL"] * len(able)
+    empty = [f"'{{}}'::{t}[]" for t, _ in able.values()]
     for i, row in enumerate((full, empty, none)):
         yield f"INSERT INTO public.{table}_arrays VALUES ({i}, {', '.join(row)});"
 
 
-def _domains_over(table: str) -> Iterator[str]:
-    columns = {c: (f"public.{table}_{c}", v) for c, (_, v) in VALUES[table].items()}
-    for column, (type_name, _) in VALUES[table].items():
+def _domains_over(table: str, columns: Mapping[str, tuple[str, Sequence[str]]], version: int) -> Iterator[str]:
+    """Not over composites before there could be any."""
+    able = {c: (t, v) for c, (t, v) in columns.items() if version >= 11 or t not in {"public.pair", "public.nest"}}
+    for column, (type_name, _) in able.items():
         yield f"CREATE DOMAIN public.{table}_{column} AS {type_name};"
-    yield _table(f"{table}_domains", ((c, t) for c, (t, _) in columns.items()))
-    yield _insert(f"{table}_domains", columns)
+    named = {c: (f"public.{table}_{c}", v) for c, (_, v) in able.items()}
+    yield _table(f"{table}_domains", ((c, t) for c, (t, _) in named.items()))
+    yield _insert(f"{table}_domains", named)
 
 
-def _composite_of(table: str) -> Iterator[str]:
+def _composite_of(table: str, columns: Mapping[str, tuple[str, Sequence[str]]], version: int) -> Iterator[str]:
     """Whole rows of the group's table as single values."""
-    columns = ", ".join(f"{c} {t}" for c, (t, _) in VALUES[table].items())
-    names = ", ".join(VALUES[table])
-    yield f"CREATE TYPE public.{table}_row AS ({columns});"
+    described = ", ".join(f"{c} {t}" for c, (t, _) in columns.items())
+    names = ", ".join(columns)
+    yield f"CREATE TYPE public.{table}_row AS ({described});"
     yield f"CREATE TABLE public.{table}_composite (id int4, r public.{table}_row, rs public.{table}_row[]);"
     row = f"ROW({names})::public.{table}_row"
     yield f"INSERT INTO public.{table}_composite SELECT id, {row}, ARRAY[{row}, NULL] FROM public.{table};"
     yield f"INSERT INTO public.{table}_composite VALUES (-1, NULL, NULL);"
 
 
+def script(version: int) -> str:
+    """SQL that makes and fills them all on a server of this version or a later one."""
+    own = [OWN_TYPES, *(line for since, line in OWN_TYPES_SINCE.items() if version >= since)]
+    own += [line for until, line in OWN_TYPES_UNTIL.items() if version < until]
+    values = known(version)
+    lines = [line for table, end in MADE for line in MAKERS[end](table, values[table], version)]
+    return "\n".join([*own, *lines])
+
+
 MAKERS = {"": _group, "_arrays": _arrays_of, "_domains": _domains_over, "_composite": _composite_of}
 MADE = [(table, end) for end in MAKERS for table in VALUES if (table, end) != ("dimensions", "_arrays")]
-SCRIPT = OWN_TYPES + "\n".join(line for table, end in MADE for line in MAKERS[end](table))
+SCRIPT = script(NEWEST)
 TABLES = [f"public.{table}{end}" for table, end in MADE]
