@@ -186,7 +186,7 @@ def _table(
         has_children=has_children,
         pages=size // block,
         bytes=size,
-        rows=_rows(reltuples, relpages, size // block, reltuples_unknown),
+        rows=estimate(reltuples, relpages, size // block, reltuples_unknown),
         unlogged=unlogged,
         filenode=filenode,
         row_security=row_security,
@@ -195,7 +195,7 @@ def _table(
     )
 
 
-def _rows(reltuples: float, relpages: int, pages: int, reltuples_unknown: bool) -> int | None:
+def estimate(reltuples: float, relpages: int, pages: int, reltuples_unknown: bool) -> int | None:
     """The planner's own estimate: the density of the last ANALYZE times today's pages."""
     if pages == 0:
         return 0
