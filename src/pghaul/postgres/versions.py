@@ -24,19 +24,24 @@ SINCE: dict[str, int] = {
     "parallel_query": 90600,
     "declarative_partitions": 100000,
     "identity": 100000,
+    "sequence_types": 100000,  # CREATE SEQUENCE … AS integer
     "extended_statistics": 100000,
     "snapshot_on_standby": 100000,  # pg_export_snapshot() during recovery
     "hash_extended": 110000,
     "parallel_index": 110000,  # CREATE INDEX with parallel workers
     "partitioned_indexes": 110000,
+    "execute_function": 110000,  # EXECUTE FUNCTION in CREATE TRIGGER; before, it says PROCEDURE
     "generated_columns": 120000,
     "exact_float_text": 120000,  # the shortest text that reads back as the same float
     "tid_range_scan": 140000,
+    "multiranges": 140000,
     "reltuples_unknown": 140000,  # -1 for never analysed; before, 0 may mean either
     "idle_session_timeout": 140000,
     "parameter_privileges": 150000,  # GRANT SET ON PARAMETER
     "transaction_timeout": 170000,
     "infinite_intervals": 170000,  # what was the longest interval before
+    "not_null_constraints": 180000,  # NOT NULL as a constraint with a name, NOT VALID and NO INHERIT
+    "not_valid_on_partitioned": 180000,  # foreign keys NOT VALID on partitioned tables, validated with their shares
 }
 
 
@@ -56,19 +61,24 @@ class Capabilities:
     parallel_query: bool
     declarative_partitions: bool
     identity: bool
+    sequence_types: bool
     extended_statistics: bool
     snapshot_on_standby: bool
     hash_extended: bool
     parallel_index: bool
     partitioned_indexes: bool
+    execute_function: bool
     generated_columns: bool
     exact_float_text: bool
     tid_range_scan: bool
+    multiranges: bool
     reltuples_unknown: bool
     idle_session_timeout: bool
     parameter_privileges: bool
     transaction_timeout: bool
     infinite_intervals: bool
+    not_null_constraints: bool
+    not_valid_on_partitioned: bool
 
 
 def capabilities(version_num: int, *, environ: Mapping[str, str] = os.environ) -> Capabilities:

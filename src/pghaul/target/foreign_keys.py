@@ -14,10 +14,6 @@ from psycopg import sql
 from pghaul.model.table import ForeignKey, Name
 from pghaul.postgres.session import Session
 
-# Before, a partitioned table could not have a key that is NOT VALID; and of one that refers to a partitioned table
-# VALIDATE left the partitions' shares unvalidated (seen on 15).
-NOT_VALID_ON_PARTITIONED = 180000
-
 # A partition's foreign key belongs to its root's and falls with it alone, so the tables' roots are asked too.
 # coninhcount = 0: only what stands for itself; a partition's share has 1 (conparentid says so from 11 on only).
 FIND_SQL = """
@@ -61,7 +57,9 @@ def find(session: Session, tables: Sequence[Name]) -> list[ForeignKey]:
     """Those of the tables, and those that refer to them, from whatever table."""
     names = [t.name for t in tables]
     where = ([t.schema for t in tables], names, names)
-    partitioned_plain = session.server.version_num < NOT_VALID_ON_PARTITIONED
+    # Before, a partitioned table could not have a key that is NOT VALID; and of one that refers to a partitioned table
+    # VALIDATE left the partitions' shares unvalidated (seen on 15).
+    partitioned_plain = not session.server.capabilities.not_valid_on_partitioned
     found = []
     for schema, table, name, ref_schema, ref_table, definition, partitioned in session.rows(FIND_SQL, where):
         unchecked = definition.endswith((" NOT VALID", " NOT ENFORCED"))

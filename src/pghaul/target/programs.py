@@ -1,9 +1,10 @@
 """Finding and running pg_dump and pg_restore: the only place that starts a program of PostgreSQL's.
 
-Which version may meet which server is decided here. pg_dump must not be older than the source. pg_restore writes
-SETs of its own time before anything else (transaction_timeout since 17, …) and an older target refuses them,
-which ends a single transaction; so among several installations the newest one that the target accepts is taken.
-Where there is none (an 18 source and a 15 target), `Programs.accepted_by` says so and ddl.py takes another way.
+Which version may meet which server is decided here. pg_dump must not be older than the source. What it writes is for
+servers of its own version or later: SETs of its own time before anything else (transaction_timeout since 17, …),
+NOT NULL as a constraint (since 18) …; an older target refuses them, which ends a single transaction. So among several
+installations the newest one that is not newer than the target is taken. Where there is none (an 18 source and a 15
+target), `Programs.accepted_by` says so and restore.py takes another way.
 """
 
 from __future__ import annotations
@@ -34,14 +35,7 @@ INSTALLED = (
     "/Applications/Postgres.app/Contents/Versions/*/bin",
     "C:/Program Files/PostgreSQL/*/bin",
 )
-# The server version from which on a SET that pg_restore always writes is known.
-SETTINGS_SINCE = (
-    90500,
-    90600,
-    170000,
-)  # row_security, idle_in_transaction_session_timeout, transaction_timeout
-ACCESS_METHODS_SINCE = 120000  # default_table_access_method …
-NO_ACCESS_METHOD_SINCE = 150000  # … and the switch that leaves it out
+NO_ACCESS_METHOD_SINCE = 150000  # the switch that leaves a table's access method out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +47,8 @@ class Programs:
     version: int
 
     def accepted_by(self, target_version_num: int) -> bool:
-        """Whether this pg_restore writes no SET that the target refuses."""
-        needed = [v for v in SETTINGS_SINCE if self.version >= v]
-        if ACCESS_METHODS_SINCE <= self.version < NO_ACCESS_METHOD_SINCE:
-            needed.append(ACCESS_METHODS_SINCE)
-        return all(target_version_num >= v for v in needed)
+        """Whether a target of this version reads all that this pg_restore writes."""
+        return _major(self.version) <= _major(target_version_num)
 
     @property
     def access_method_switch(self) -> list[str]:

@@ -1,8 +1,8 @@
 """Running pg_dump and pg_restore against a server: environment, blame, and one transaction per section.
 
-A pg_restore newer than the target writes SETs that an old server refuses. Where no installed one fits
+A pg_restore newer than the target writes what an old server refuses. Where no installed one fits
 (programs.find_programs prefers one that does), pg_restore only turns the chosen entries into statements, and
-these run here, without its preamble, over our own session.
+these run here, without its preamble and in the target's own words (older.py), over our own session.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pghaul.model.profile import Endpoint
 from pghaul.postgres.dsn import child_environment
 from pghaul.postgres.session import Session, connect
 from pghaul.target import toc
+from pghaul.target.older import rewrite
 from pghaul.target.programs import STALL_TIMEOUT, Programs, run_program
 
 EVERYTHING_BUT_OWNERS = ("--no-owner", "--no-acl", "--no-tablespaces", "--no-security-labels")
@@ -97,7 +98,7 @@ def _run_script(session: Session, script: str) -> None:
     with session.transaction():
         for setting in SCRIPT_SETTINGS:
             session.execute(setting)
-        session.execute(statements)
+        session.execute(rewrite(statements, session.server.capabilities))
 
 
 def watch(session: Session, application_name: str) -> Callable[[], bool]:
