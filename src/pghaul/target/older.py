@@ -16,7 +16,8 @@ from pghaul.postgres.versions import Capabilities
 
 # Strings, quoted names, dollar-quoted bodies and comments: nothing in them is ours to touch.
 QUOTED = re.compile(
-    r"""E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<tag>\$(?:[A-Za-z_]\w*)?\$).*?(?P=tag)|--[^\n]*""", re.DOTALL
+    r"""E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<tag>\$(?:[A-Za-z_]\w*)?\$).*?(?P=tag)|--[^\n]*""",
+    re.DOTALL,
 )
 FILLER = "\0"
 NAME = r'(?:[\w$]+|"\0*")'
