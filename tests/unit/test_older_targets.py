@@ -81,5 +81,6 @@ def test_a_sequence_has_no_type_before_10() -> None:
 
 def test_what_is_quoted_is_masked_at_its_own_length() -> None:
     script = """a "b""c" 'd''e' E'f\\'g' $x$ h $y$ 'i' $x$ -- j 'k\nl"""
-    assert len(masked(script)) == len(script)
-    assert [word.strip("\0") for word in masked(script).split()] == ["a", '"\0\0\0\0"', "", "", "", "", "l"]
+    mask = masked(script).mask
+    assert len(mask) == len(script)
+    assert [word.strip("\0") for word in mask.split()] == ["a", '"\0\0\0\0"', "", "", "", "", "l"]

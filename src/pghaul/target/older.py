@@ -15,10 +15,8 @@ from typing import TypeAlias
 from pghaul.postgres.versions import Capabilities
 
 # Strings, quoted names, dollar-quoted bodies and comments: nothing in them is ours to touch.
-QUOTED = re.compile(
-    r"""E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<tag>\$(?:[A-Za-z_]\w*)?\$).*?(?P=tag)|--[^\n]*""",
-    re.DOTALL,
-)
+STRING = r"E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'"
+QUOTED = re.compile(STRING + r'|"(?:[^"]|"")*"|(?P<tag>\$(?:[A-Za-z_]\w*)?\$).*?(?P=tag)|--[^\n]*', re.DOTALL)
 FILLER = "\0"
 NAME = r'(?:[\w$]+|"\0*")'
 
@@ -44,7 +42,18 @@ class Edit:
     text: str
 
 
-Rule: TypeAlias = Callable[[str, str], Iterator[Edit]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """The text, and `mask`: as long, with nothing left of what is quoted but the quotes of names."""
+
+    text: str
+    mask: str
+
+    def __getitem__(self, span: tuple[int, int]) -> str:
+        return self.text[slice(*span)]
+
+
+Rule: TypeAlias = Callable[[Script], Iterator[Edit]]
 
 
 def rewrite(script: str, can: Capabilities) -> str:
@@ -60,9 +69,9 @@ def rewrite(script: str, can: Capabilities) -> str:
     return script
 
 
-def masked(script: str) -> str:
-    """As long as the script, with nothing left of what is quoted but the quotes of names."""
-    return QUOTED.sub(_blank, script)
+def masked(text: str) -> Script:
+    """The text beside its mask."""
+    return Script(text=text, mask=QUOTED.sub(_blank, text))
 
 
 def _blank(found: re.Match[str]) -> str:
@@ -72,40 +81,40 @@ def _blank(found: re.Match[str]) -> str:
 
 def _edited(script: str, rule: Rule) -> str:
     out, at = [], 0
-    for edit in rule(script, masked(script)):
+    for edit in rule(masked(script)):
         out += [script[at : edit.start], edit.text]
         at = edit.end
     return "".join([*out, script[at:]])
 
 
 def _without(pattern: re.Pattern[str]) -> Rule:
-    def leave_out(script: str, mask: str) -> Iterator[Edit]:
-        for found in pattern.finditer(mask):
+    def leave_out(script: Script) -> Iterator[Edit]:
+        for found in pattern.finditer(script.mask):
             yield Edit(start=found.start(), end=found.end(), text="")
 
     return leave_out
 
 
-def _plain_triggers(script: str, mask: str) -> Iterator[Edit]:
+def _plain_triggers(script: Script) -> Iterator[Edit]:
     """EXECUTE PROCEDURE meant a function all the same."""
-    for trigger in TRIGGER.finditer(mask):
-        for word in TRIGGER_FUNCTION.finditer(mask, *trigger.span()):
+    for trigger in TRIGGER.finditer(script.mask):
+        for word in TRIGGER_FUNCTION.finditer(script.mask, *trigger.span()):
             yield Edit(start=word.start(), end=word.end(), text="PROCEDURE")
 
 
-def _plain_not_nulls(script: str, mask: str) -> Iterator[Edit]:
+def _plain_not_nulls(script: Script) -> Iterator[Edit]:
     """NOT NULL as a constraint of its own, which 18 writes for inherited columns, becomes the column's property."""
-    for table in TABLE.finditer(mask):
-        name = script[slice(*table.span("table"))]
+    for table in TABLE.finditer(script.mask):
         kept, columns = [], []
-        for start, end in _items(mask, *table.span("body")):
-            found = NOT_NULL.fullmatch(mask, start, end)
+        for span in _items(script.mask, *table.span("body")):
+            found = NOT_NULL.fullmatch(script.mask, *span)
             if found:
-                columns.append(script[slice(*found.span("column"))])
+                columns.append(script[found.span("column")])
             else:
-                kept.append(_edited(script[start:end], _without(NOT_NULL_NO_INHERIT)))
+                kept.append(_edited(script[span], _without(NOT_NULL_NO_INHERIT)))
         body = "".join(f"\n    {item}," for item in kept).rstrip(",") + "\n"
         yield Edit(start=table.start("body"), end=table.end("body"), text=body)
+        name = script[table.span("table")]
         after = "".join(f"\nALTER TABLE ONLY {name} ALTER COLUMN {c} SET NOT NULL;" for c in columns)
         yield Edit(start=table.end(), end=table.end(), text=after)
 
