@@ -80,7 +80,7 @@ def run(  # noqa: PLR0917 -- Typer maps parameters to options
 
     def start(view: View, console: Console, stop: Stop) -> Run:
         ask = _asking(view, console) if asks else None
-        return service.run(plan, run_id=name, listener=view, ask=ask, stop=stop)
+        return service.run(plan, run_id=name, fresh=run_id is None, listener=view, ask=ask, stop=stop)
 
     return _execute(start, service, name, as_json=as_json, verbose=verbose)
 

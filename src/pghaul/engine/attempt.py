@@ -6,6 +6,7 @@ the next attempt finds what the ledger says is done, compares it with its own sn
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -54,6 +55,7 @@ class Order:
     target: Endpoint
     trust_ledger: bool
     ask: preflight.Ask | None
+    pool: WorkerPool | None = None  # spawned ahead, for the first attempt that comes so far
 
 
 class Attempt:
@@ -64,21 +66,25 @@ class Attempt:
         self._manifest = manifest
         self._report = report
         self._differences: list[str] = []
+        self._number = report.run.epoch + 1
+        self._folder: str | None = None
+        self._early: tuple[Path, Callable[[], None]] | None = None
         self.reached = False  # both servers have answered
         self.led = led  # the ledger has named this process as the run's leader
 
     def perform(self) -> bool:
         """True when everything is in place and nothing differs. Raises what ended it."""
         order = self._order
-        number = self._report.run.epoch + 1
+        number = self._number
         leader = order.leader if self.led else None
-        with scene.opened(
-            order.run, number, order.plan, order.source, order.target, self._manifest, leader=leader
-        ) as stage:
+        with contextlib.ExitStack() as held:
+            stage = held.enter_context(
+                scene.opened(order.run, number, order.plan, order.source, order.target, self._manifest, leader=leader)
+            )
             self.reached = True
             tables = self._tables(stage)
             mapped = self._mapped(stage, tables)
-            fate = self._plan(stage, tables, mapped)
+            fate = self._plan(stage, tables, mapped, held)
             ledger = Ledger(stage.target, order.run)
             ledger.install()
             epoch = Epoch(
@@ -88,8 +94,9 @@ class Attempt:
             )
             self.led = True
             self._report.attempt(epoch.number, stage.snapshot.id)
-            with _private_folder(order.run, stage.target.server.identity) as folder:
-                self._move(stage, ledger, epoch, mapped, fate, Path(folder) / "schema.dump")
+            if self._folder is None:
+                self._folder = held.enter_context(_private_folder(order.run, stage.target.server.identity))
+            self._move(stage, ledger, epoch, mapped, fate, Path(self._folder) / "schema.dump")
             stage.snapshot.check()
             ledger.finish("different" if self._differences else "done", epoch.number, release=True)
         return not self._differences
@@ -115,7 +122,9 @@ class Attempt:
         mapping.check_conditions(stage.source, self._order.plan, tables)
         return mapping.shape(placements, tables)
 
-    def _plan(self, stage: scene.Scene, tables: dict[Name, Table], mapped: Mapped) -> preflight.Fate | None:
+    def _plan(
+        self, stage: scene.Scene, tables: dict[Name, Table], mapped: Mapped, held: contextlib.ExitStack
+    ) -> preflight.Fate | None:
         """For a new run: every look that can fail, then the record of the run. Nothing is changed on the target."""
         if self._manifest is not None:
             return None
@@ -127,7 +136,7 @@ class Attempt:
         check_may_install(stage.target)
         preflight.may_create(stage.target, fate.missing)
         if fate.missing:
-            self._programs(stage)
+            self._begin_dump(stage, fate.missing, held)
         chunks = _chunks(mapped.placements, tables, fate, order.plan.options.split_bytes, stage)
         left = [*not_carried(stage.source, stage.selected), *_skipped(fate)]
         self._manifest = Manifest(
@@ -164,10 +173,10 @@ class Attempt:
         dump: Path,
     ) -> None:
         dispositions = self._dispositions(stage, ledger, mapped, fate)
-        pool = WorkerPool(
-            self._order.plan.options.workers, scene.worker_config(epoch.run, epoch.number, self._order.plan, stage)
-        )
+        plan = self._order.plan
+        pool, self._order.pool = self._order.pool or WorkerPool(plan.options.workers), None
         try:
+            pool.configure(scene.worker_config(epoch.run, epoch.number, plan, stage))
             pool.warm_up()
             self._move_with(pool, stage, ledger, epoch, mapped, dispositions, dump)
         finally:
@@ -185,7 +194,7 @@ class Attempt:
     ) -> None:
         created = [t for n, t in mapped.shapes.items() if dispositions[n] == "created"]
         if created:
-            self._dump(stage, epoch, created, dump)
+            dump = self._dump(stage, created, dump)
             self._report.schema("create", self._restore(ddl.create_tables, stage, epoch, created, dump))
         loadings = self._loadings(stage, mapped, dispositions)
         self._load(pool, stage, ledger, epoch, loadings)
@@ -205,22 +214,43 @@ class Attempt:
             known = ledger.dispositions()
         return {n: known[str(n)] for n in mapped.shapes}
 
-    def _dump(self, stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path) -> None:
-        name = scene.application_name(epoch.run, epoch.number, "dump")
+    def _begin_dump(self, stage: scene.Scene, created: Sequence[Table], held: contextlib.ExitStack) -> None:
+        """pg_dump works while we plan on and open the store. No lock is held yet: the folder is this call's own."""
+        prefix = _folder_name(self._order.run, stage.target.server.identity)
+        self._folder = held.enter_context(tempfile.TemporaryDirectory(prefix=prefix))
+        file = Path(self._folder) / "early.dump"
+        self._early = file, held.enter_context(self._dumping(stage, created, file))
+
+    def _dump(self, stage: scene.Scene, created: Sequence[Table], file: Path) -> Path:
+        """The archive of what is to be created."""
         self._report.schema("dump", [])
+        if self._early is not None:
+            early, finished = self._early
+            with contextlib.suppress(ProgramError):  # then once more, patiently
+                finished()
+                return early
+        self._patiently(lambda: self._dump_now(stage, created, file))
+        return file
+
+    def _dump_now(self, stage: scene.Scene, created: Sequence[Table], file: Path) -> None:
+        with self._dumping(stage, created, file) as finished:
+            finished()
+
+    def _dumping(
+        self, stage: scene.Scene, created: Sequence[Table], file: Path
+    ) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        name = scene.application_name(self._order.run, self._number, "dump")
         schemas = ddl.needed_schemas(stage.source, stage.target, created)
-        self._patiently(
-            lambda: ddl.dump_schema(
-                self._programs(stage),
-                stage.source.endpoint,
-                snapshot=epoch.snapshot,
-                schemas=schemas,
-                without=ddl.unreadable(stage.source, schemas),
-                file=dump,
-                application_name=name,
-                alive=watch(stage.source, name),
-                stall_timeout=self._order.plan.options.stall_timeout,
-            )
+        return ddl.dumping(
+            self._programs(stage),
+            stage.source.endpoint,
+            snapshot=stage.snapshot.id,
+            schemas=schemas,
+            without=ddl.unreadable(stage.source, schemas),
+            file=file,
+            application_name=name,
+            alive=watch(stage.source, name),
+            stall_timeout=self._order.plan.options.stall_timeout,
         )
 
     def _restore(
@@ -408,10 +438,14 @@ def _private_folder(run: str, target: str) -> tempfile.TemporaryDirectory[str]:
 
     Whoever holds the run's lock on this target is alone with this name.
     """
-    prefix = f"pghaul-{run}-{zlib.crc32(target.encode()):08x}-"
+    prefix = _folder_name(run, target)
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         shutil.rmtree(folder, ignore_errors=True)
     return tempfile.TemporaryDirectory(prefix=prefix)
+
+
+def _folder_name(run: str, target: str) -> str:
+    return f"pghaul-{run}-{zlib.crc32(target.encode()):08x}-"
 
 
 def _skipped(fate: preflight.Fate) -> Iterable[Unsupported]:

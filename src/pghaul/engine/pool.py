@@ -1,6 +1,7 @@
 """The executor: spawned processes on one machine, rebuilt whenever one of them dies.
 
-Spawn everywhere, so that no platform differs and no worker inherits the runner's connections.
+Spawn everywhere, so that no platform differs and no worker inherits the runner's connections. Processes may be spawned
+before it is known whom they will work for: they start and import meanwhile, and wait for their configuration.
 """
 
 from __future__ import annotations
@@ -8,39 +9,58 @@ from __future__ import annotations
 import multiprocessing
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TYPE_CHECKING
 
-from pghaul.engine import worker
 from pghaul.engine.control import Control
-from pghaul.engine.job import Job, JobResult
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+    from pghaul.engine.job import Job, JobResult
+    from pghaul.engine.worker import WorkerConfig
 
 
 class WorkerPool:
-    """`size` processes, and as many slots."""
+    """`size` processes, and as many slots. `config` may come later, by configure(), but before the first job."""
 
-    def __init__(self, size: int, config: worker.WorkerConfig) -> None:
+    def __init__(self, size: int, config: WorkerConfig | None = None) -> None:
         self.size = size
         self._config = config
+        self._closed = False
         self._start()
 
     def _start(self) -> None:
         # Anew with every pool: a worker of the old one may still write into the old memory.
         self.control = Control(self.size)
+        context = multiprocessing.get_context("spawn")
+        self._configs: SimpleQueue[WorkerConfig] = context.SimpleQueue()
         self._others = {p.pid for p in multiprocessing.active_children()}
         self._executor = ProcessPoolExecutor(
             self.size,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=worker.start,
-            initargs=(self._config, self.control),
+            mp_context=context,
+            initializer=_start,
+            initargs=(self._configs, self.control),
         )
+        self._tell()
+
+    def configure(self, config: WorkerConfig) -> None:
+        """Whom the processes work for, once that is known."""
+        self._config = config
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._config is not None:
+            for _ in range(self.size):
+                self._configs.put(self._config)
 
     def warm_up(self) -> None:
         """Spawn all processes now, while the runner has other work: the executor would wait for the first job."""
         for _ in range(self.size):
-            self._executor.submit(worker.nothing)
+            self._executor.submit(_nothing)
 
     def submit(self, job: Job) -> Future[JobResult]:
         """Raises BrokenProcessPool when a worker has died."""
-        return self._executor.submit(worker.work, job)
+        return self._executor.submit(_work, job)
 
     def rebuild(self) -> None:
         """After BrokenProcessPool: no process of the old pool goes on."""
@@ -52,7 +72,12 @@ class WorkerPool:
         self._executor.shutdown(wait=False)
 
     def close(self, grace: float) -> None:
-        """Ask, wait up to `grace` seconds, then kill."""
+        """Ask, wait up to `grace` seconds, then kill. Nothing happens the second time."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._config is None:  # they wait for it, and for nothing else
+            grace = 0.0
         self.control.stop()
         deadline = time.monotonic() + grace
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -64,6 +89,27 @@ class WorkerPool:
         for process in self._processes():
             process.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._configs.close()
 
     def _processes(self) -> list[multiprocessing.process.BaseProcess]:
         return [p for p in multiprocessing.active_children() if p.pid not in self._others]
+
+
+# What the processes run. They import the worker and its driver themselves: a runner that only spawns them does not wait
+# for that.
+
+
+def _start(configs: SimpleQueue[WorkerConfig], control: Control) -> None:
+    from pghaul.engine import worker  # noqa: PLC0415
+
+    worker.start(configs, control)
+
+
+def _work(job: Job) -> JobResult:
+    from pghaul.engine import worker  # noqa: PLC0415
+
+    return worker.work(job)
+
+
+def _nothing() -> None:
+    """A job that only makes the pool spawn its processes."""

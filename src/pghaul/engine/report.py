@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from pghaul.engine.compose import total_bytes
@@ -30,11 +31,13 @@ SAVE_EVERY = 2.0
 class Reporter:
     """One per run, over all its attempts. The only one who writes the journal."""
 
-    def __init__(self, run: Run, plan: Plan, journal: Journal, listener: Listener, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, run: Run, plan: Plan, journal: Callable[[], Journal], listener: Listener, stop: Callable[[], bool]
+    ) -> None:
         self.run = run
         self.moved_at = time.monotonic()  # when a run last got further: a retry budget is counted from here
         self._plan = plan
-        self._journal = journal
+        self._open_journal = journal
         self._listener = listener
         self._stop = stop
         self._chunks: dict[tuple[Name, str], Chunk] = {}
@@ -44,6 +47,11 @@ class Reporter:
         self._last: dict[str, float] = {}
         self._rechecking = False
         self._recorded = False
+
+    @cached_property
+    def _journal(self) -> Journal:
+        """Opened when there is something to record; by then pg_dump is at work, and we have the time."""
+        return self._open_journal()
 
     # --- the run --------------------------------------------------------------------------------------------------
 

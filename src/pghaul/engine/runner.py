@@ -12,6 +12,7 @@ from dataclasses import replace
 from pghaul.engine.attempt import Attempt, Order
 from pghaul.engine.dispatch import delay
 from pghaul.engine.journal import Journal
+from pghaul.engine.pool import WorkerPool
 from pghaul.engine.preflight import Ask
 from pghaul.engine.report import Reporter
 from pghaul.engine.scene import application_name
@@ -38,12 +39,13 @@ class Runner:
         plan: Plan,
         source: Endpoint,
         target: Endpoint,
-        journal: Journal,
+        journal: Callable[[], Journal],
         listener: Listener,
         manifest: Manifest | None = None,
         trust_ledger: bool = False,
         ask: Ask | None = None,
         stop: Callable[[], bool] = lambda: False,
+        pool: WorkerPool | None = None,
     ) -> None:
         self._order = Order(
             run=run.id,
@@ -53,6 +55,7 @@ class Runner:
             target=target,
             trust_ledger=trust_ledger,
             ask=ask,
+            pool=pool,
         )
         self._manifest = manifest
         self._reached = False
@@ -60,7 +63,7 @@ class Runner:
         self._report = Reporter(replace(run, pid=os.getpid()), plan, journal, listener, stop)
         if manifest is not None:
             self._report.begin(manifest)
-            journal.set_wish(run.id, Wish.NONE)
+            journal().set_wish(run.id, Wish.NONE)
 
     def execute(self) -> Run:
         """Return the run as it ended (DONE or DIFFERENT); raise PghaulError after saving it as STOPPED or FAILED."""

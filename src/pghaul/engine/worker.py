@@ -15,6 +15,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import asyncpg
 
@@ -155,13 +156,19 @@ async def _close(connection: asyncpg.Connection | None) -> None:
 _worker: Worker | None = None
 
 
-def start(config: WorkerConfig, control: Control) -> None:
+class Configs(Protocol):
+    """Where a process gets its configuration: it may be spawned before there is one."""
+
+    def get(self) -> WorkerConfig: ...
+
+
+def start(configs: Configs, control: Control) -> None:
     """The pool's initialiser."""
     global _worker  # noqa: PLW0603
     # Ctrl-C reaches the whole process group; the runner alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
-    _worker = Worker(config, control)
+    _worker = Worker(configs.get(), control)
 
 
 def work(job: Job) -> JobResult:
@@ -169,10 +176,6 @@ def work(job: Job) -> JobResult:
     if _worker is None:
         raise RuntimeError("the worker was not started by its initialiser")
     return _worker.run(job)
-
-
-def nothing() -> None:
-    """A job that only makes the pool spawn its processes."""
 
 
 def _end_with_parent() -> None:

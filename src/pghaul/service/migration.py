@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,10 +22,12 @@ from pghaul.model.table import Name, Unsupported
 from pghaul.postgres.dsn import resolve
 from pghaul.service.endpoint_url import storable_url
 from pghaul.service.settings import load
-from pghaul.store.repository import ChunkRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from pghaul.engine.pool import WorkerPool
+    from pghaul.store.repository import ChunkRecord, Store
 
 Ask = Callable[[Name, int | None], OnExisting]
 Stop = Callable[[], bool]
@@ -65,6 +68,8 @@ class MigrationService:
 
     @cached_property
     def _store(self) -> Store:
+        from pghaul.store.repository import Store  # noqa: PLC0415 -- 0.15 s, which a run spends while pg_dump works
+
         return Store(self._settings.state_url)
 
     # --- move ---
@@ -75,14 +80,17 @@ class MigrationService:
         *,
         listener: Listener,
         run_id: str | None = None,
+        fresh: bool = False,
         source_password: str | None = None,
         target_password: str | None = None,
         ask: Ask | None = None,
         stop: Stop = _never,
     ) -> Run:
-        """Execute a plan from its beginning; returns when it is done, raises what ended it."""
-        from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
+        """Execute a plan from its beginning; returns when it is done, raises what ended it.
 
+        `fresh`: nobody can have used the run_id before, as new_run_id() has just made it.
+        """
+        fresh = fresh or not run_id
         run_id = _checked(run_id) if run_id else new_run_id()
         source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
         kept = plan.model_copy(update={"source": storable_url(source), "target": storable_url(target)})
@@ -94,17 +102,22 @@ class MigrationService:
             started=datetime.now(UTC),
             pid=os.getpid(),
         )
-        self._refuse_known(run_id)
-        return Runner(
-            run=run,
-            plan=kept,
-            source=source,
-            target=target,
-            journal=self._store,
-            listener=listener,
-            ask=ask,
-            stop=stop,
-        ).execute()
+        if not fresh:
+            self._refuse_known(run_id)
+        with _spawning(plan.options.workers) as pool:
+            from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
+
+            return Runner(
+                run=run,
+                plan=kept,
+                source=source,
+                target=target,
+                journal=lambda: self._store,
+                listener=listener,
+                ask=ask,
+                stop=stop,
+                pool=pool,
+            ).execute()
 
     def resume(
         self,
@@ -122,8 +135,6 @@ class MigrationService:
 
         `source`, `target` say how to reach the same databases now; that they are the same, the runner checks.
         """
-        from pghaul.engine.runner import Runner  # noqa: PLC0415
-
         run, plan, manifest = self._store.load_run(run_id or self.latest_unfinished().id)
         if run.state in FINISHED:
             return run
@@ -131,17 +142,21 @@ class MigrationService:
         urls = (source or plan.source, target or plan.target)
         reached = self._endpoints(*urls, source_password, target_password)
         self._store.set_wish(run.id, Wish.NONE)
-        return Runner(
-            run=replace(run, state=RunState.RUNNING, error=None, finished=None, pid=os.getpid()),
-            plan=plan,
-            source=reached[0],
-            target=reached[1],
-            journal=self._store,
-            listener=listener,
-            manifest=manifest,
-            trust_ledger=trust_ledger,
-            stop=stop,
-        ).execute()
+        with _spawning(plan.options.workers) as pool:
+            from pghaul.engine.runner import Runner  # noqa: PLC0415
+
+            return Runner(
+                run=replace(run, state=RunState.RUNNING, error=None, finished=None, pid=os.getpid()),
+                plan=plan,
+                source=reached[0],
+                target=reached[1],
+                journal=lambda: self._store,
+                listener=listener,
+                manifest=manifest,
+                trust_ledger=trust_ledger,
+                stop=stop,
+                pool=pool,
+            ).execute()
 
     def request_stop(self, run_id: str) -> Run:
         """Ask a running run, in whatever process, to stop between two buffers."""
@@ -215,6 +230,19 @@ class MigrationService:
                 f"run {run.id} still runs, in process {run.pid}",
                 advice=f"stop it first: pghaul stop {run.id}; if it hangs, end process {run.pid}",
             )
+
+
+@contextmanager
+def _spawning(workers: int) -> Iterator[WorkerPool]:
+    """Processes that start and import while we import too, connect and plan."""
+    from pghaul.engine.pool import WorkerPool  # noqa: PLC0415
+
+    pool = WorkerPool(workers)
+    try:
+        pool.warm_up()
+        yield pool
+    finally:
+        pool.close(0.0)
 
 
 def _checked(run_id: str) -> str:

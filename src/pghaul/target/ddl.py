@@ -9,7 +9,9 @@ name, so that resume may call them again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from psycopg import sql
 
@@ -18,7 +20,7 @@ from pghaul.model.table import Name, Table
 from pghaul.postgres.session import Session
 from pghaul.target import closure, post_data, toc
 from pghaul.target.closure import PARTS, PG_ATTRDEF, PG_CLASS, PG_TYPE, Thing
-from pghaul.target.programs import STALL_TIMEOUT, Programs, run_program
+from pghaul.target.programs import STALL_TIMEOUT, Programs, Running
 from pghaul.target.restore import EVERYTHING_BUT_OWNERS, Restore, calling, database, restore
 
 PARTITIONS_SQL = """
@@ -47,7 +49,8 @@ UNTOLD = ("i", "I", "c", "A")  # indexes are not built yet, composites and array
 INSTALLED_SQL = "SELECT e.extname::text FROM pg_catalog.pg_extension AS e"
 
 
-def dump_schema(
+@contextmanager
+def dumping(
     programs: Programs,
     endpoint: Endpoint,
     *,
@@ -58,10 +61,11 @@ def dump_schema(
     application_name: str,
     alive: Callable[[], bool] | None = None,
     stall_timeout: float = STALL_TIMEOUT,
-) -> None:
+) -> Iterator[Callable[[], None]]:
     """pg_dump -Fc --schema-only of these schemas (needed_schemas() names them) to `file`, for our eyes only.
 
-    `without` are the tables that the role may not read: see unreadable().
+    It works while the caller does something else; what is yielded waits for its end. `without` are the tables that
+    the role may not read: see unreadable().
     """
     args: list[str | Path] = [
         programs.pg_dump,
@@ -76,8 +80,21 @@ def dump_schema(
     args += [f"--snapshot={snapshot}"] if snapshot else []
     file.touch(mode=0o600)
     args += [f"--file={file}", f"--dbname={database(endpoint)}"]
-    with calling(endpoint, application_name, file.parent) as environ:
-        run_program(args, environ=environ, secret=endpoint.password, alive=alive, stall_timeout=stall_timeout)
+    with (
+        calling(endpoint, application_name, file.parent) as environ,
+        Running(args, environ, endpoint.password) as program,
+    ):
+
+        def wait() -> None:
+            program.wait(alive, stall_timeout)
+
+        yield wait
+
+
+def dump_schema(programs: Programs, endpoint: Endpoint, **words: Any) -> None:
+    """The same, to its end."""
+    with dumping(programs, endpoint, **words) as finished:
+        finished()
 
 
 def exact_pattern(identifier: str) -> str:

@@ -127,6 +127,47 @@ def parse_version(said: str) -> int | None:
     return first * 10000 + (second if first >= 10 else second * 100 + third)
 
 
+class Running:
+    """A program of PostgreSQL's at work; leaving the context ends it, whatever it is doing."""
+
+    def __init__(self, args: Sequence[str | Path], environ: Mapping[str, str], secret: str | None = None) -> None:
+        self._args = args
+        self._secret = secret
+        # Pipes would fill up and block it.
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self._child = subprocess.Popen(  # noqa: S603
+                [str(a) for a in args], stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, env=dict(environ)
+            )
+        except BaseException:
+            self._close()
+            raise
+
+    def wait(self, alive: Callable[[], bool] | None = None, stall_timeout: float = STALL_TIMEOUT) -> str:
+        """To its end; what it wrote to stdout (UTF-8; other bytes as surrogates).
+
+        Raises ProgramError with the last lines of stderr (never with `secret` in them), StalledError when `alive`
+        says that the server does nothing for it. Whatever `alive` raises ends the program too.
+        """
+        _wait(self._child, alive, stall_timeout)
+        if self._child.returncode != 0:
+            raise ProgramError(_last_words(self._args, self._child.returncode, _read(self._err), self._secret))
+        return _read(self._out)
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.wait()
+        self._close()
+
+    def _close(self) -> None:
+        self._out.close()
+        self._err.close()
+
+
 def run_program(
     args: Sequence[str | Path],
     *,
@@ -135,24 +176,9 @@ def run_program(
     alive: Callable[[], bool] | None = None,
     stall_timeout: float = STALL_TIMEOUT,
 ) -> str:
-    """Run to the end and return what it wrote to stdout (UTF-8; other bytes as surrogates).
-
-    Raises ProgramError with the last lines of stderr (never with `secret` in them), StalledError when `alive`
-    says that the server does nothing for it. Whatever `alive` raises ends the program too.
-    """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # pipes would fill up and block it
-        child = subprocess.Popen(  # noqa: S603
-            [str(a) for a in args], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=dict(environ)
-        )
-        try:
-            _wait(child, alive, stall_timeout)
-        finally:
-            if child.poll() is None:
-                child.kill()
-            child.wait()
-        if child.returncode != 0:
-            raise ProgramError(_last_words(args, child.returncode, _read(err), secret))
-        return _read(out)
+    """Run to the end and return what it wrote to stdout: see Running.wait()."""
+    with Running(args, environ, secret) as program:
+        return program.wait(alive, stall_timeout)
 
 
 def _wait(child: subprocess.Popen[bytes], alive: Callable[[], bool] | None, stall_timeout: float) -> None:
