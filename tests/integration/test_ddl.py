@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.databases import DatabasePair
 
-from pghaul.model.errors import ProgramError
+from pghaul.model.errors import NotFoundError, ProgramError
 from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name, RelationKind, Table
 from pghaul.postgres.dsn import resolve
@@ -264,7 +264,7 @@ def test_an_extension_that_the_target_offers_is_created(carrier: Carrier) -> Non
 def test_a_type_of_an_extension_that_the_target_lacks_is_an_error_that_names_it(carrier: Carrier) -> None:
     tables = carrier.tables()
     file = carrier.dump(tables)
-    with pytest.raises(ProgramError, match="vector"):
+    with pytest.raises(NotFoundError, match="vector"):
         carrier.create(file, tables)
     assert carrier.target.rows(TABLES_SQL) == []
 
