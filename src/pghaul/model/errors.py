@@ -20,6 +20,8 @@
         ├── EndpointChangedError    source or target is not the database the run began with
         ├── ShapeChangedError       the table is not what it was when it was planned
         ├── CountMismatchError      rows read and rows written differ
+        ├── NoSpaceError            the target's disk is too small for it
+        ├── NotQuietError           somebody still writes to the source: no cutover
         └── ProgramError            pg_dump or pg_restore failed
 
 An error travels from worker to runner by pickle, so its arguments are all it has.
@@ -135,6 +137,14 @@ class ShapeChangedError(TerminalError):
 
 class CountMismatchError(TerminalError):
     title = "Rows read and rows written differ"
+
+
+class NoSpaceError(TerminalError):
+    title = "The disk is too small"
+
+
+class NotQuietError(TerminalError):
+    title = "The source is not quiet"
 
 
 class ProgramError(TerminalError):

@@ -1,0 +1,207 @@
+"""Parameters of both servers that hurt a load, or forbid it; and what their versions cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pghaul.model.chunk import Chunk
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.plan import Locks, Plan
+from pghaul.postgres.session import Session
+
+# `pg_settings` gives numbers in its own unit; current_setting() would give "1GB".
+SETTINGS = """
+SELECT s.name::text, s.setting::text,
+       CASE s.unit WHEN 'kB' THEN 1024 WHEN '8kB' THEN 8192 WHEN 'MB' THEN 1048576 WHEN '16MB' THEN 16777216
+                   WHEN 'B' THEN 1 END
+  FROM pg_catalog.pg_settings AS s WHERE s.name = ANY (%s)
+"""
+NAMES = [
+    "fsync",
+    "full_page_writes",
+    "wal_level",
+    "archive_mode",
+    "max_wal_size",
+    "max_connections",
+    "superuser_reserved_connections",
+    "maintenance_work_mem",
+    "hot_standby_feedback",
+]
+CONNECTIONS = """
+SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()
+          AND datname IS NOT NULL)::int4,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()
+          AND datname = d.datname)::int4,
+       d.datconnlimit,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()
+          AND usename = r.rolname)::int4,
+       r.rolconnlimit, r.rolsuper
+  FROM pg_catalog.pg_database AS d, pg_catalog.pg_roles AS r
+ WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user
+"""
+LEADERS = 2  # the run's own session, and pg_dump or pg_restore
+LOCKS_PER_TABLE = 4  # of one that is created: itself, its TOAST table and index, its sequence or key
+MUCH_WAL = 2  # times max_wal_size: then checkpoints follow each other
+SMALL_MEMORY = 64 << 20  # of maintenance_work_mem, where much is indexed
+MUCH = 1 << 30
+
+ON_TARGET = {
+    "fsync": "fsync is off: a crash of this server may damage the whole database, and take rows that were reported safe",
+    "full_page_writes": "full_page_writes is off: a crash of the machine may damage pages",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much the run asks of the servers."""
+
+    plan: Plan
+    read: int  # relations to be locked on the source
+    created: int  # relations to be created on the target
+    chunks: Sequence[Chunk]
+
+    @property
+    def bytes(self) -> int:
+        """Estimated, of the heaps."""
+        return sum(c.bytes for c in self.chunks)
+
+
+def findings(source: Session, target: Session, load: Load) -> Iterator[Finding]:
+    """Everything about the two servers themselves."""
+    yield from _source(source, load)
+    yield from _target(target, load)
+    yield from _versions(source, target, load)
+    for side, session in (("source", source), ("target", target)):
+        yield from _connections(side, session, load)
+
+
+def read(session: Session) -> dict[str, str | int]:
+    """Named settings; sizes in bytes."""
+    rows = session.rows(SETTINGS, (NAMES,))
+    return {name: int(value) * unit if unit else value for name, value, unit in rows}
+
+
+def _source(session: Session, load: Load) -> Iterator[Finding]:
+    server = session.server
+    if server.in_recovery and not server.capabilities.snapshot_on_standby:
+        yield Finding(
+            kind=Kind.SERVER,
+            object="source",
+            what=f"a standby of PostgreSQL {server.version} cannot export a snapshot",
+            where=server.database,
+            advice="read from the primary, or promote a copy of the standby",
+        )
+    elif server.in_recovery and read(session).get("hot_standby_feedback") == "off":
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.SETTING,
+            object="source",
+            what="the source is a standby without hot_standby_feedback: its recovery may cancel our reading",
+            advice="hot_standby_feedback = on, or max_standby_streaming_delay = -1, for the time of the run",
+        )
+    safe = server.max_locks // 2
+    if load.plan.options.locks is Locks.RUN and load.read > safe:
+        yield Finding(
+            kind=Kind.LOCKS,
+            object="source",
+            what=f"{load.read} tables need as many locks, and this server has room for about {safe} of them",
+            where=server.database,
+            advice="use --locks chunk, or raise max_locks_per_transaction on the source",
+        )
+
+
+def _target(session: Session, load: Load) -> Iterator[Finding]:
+    server, known = session.server, read(session)
+    if server.in_recovery:
+        yield Finding(
+            kind=Kind.SERVER,
+            object="target",
+            what="the target is a standby: nothing can be written to it",
+            where=server.database,
+            advice="name the primary server",
+        )
+    for name, what in ON_TARGET.items():
+        if known.get(name) == "off":
+            yield _setting("target", what, f"{name} = on, before anybody relies on what is loaded", Severity.WARNING)
+    locks = load.created * LOCKS_PER_TABLE
+    if locks > server.max_locks // 2:
+        yield _setting(
+            "target",
+            f"{load.created} tables are created in one transaction, with about {locks} locks, "
+            f"and this server has room for {server.max_locks}",
+            "raise max_locks_per_transaction on the target",
+            Severity.WARNING,
+        )
+    yield from _write_ahead(known, load)
+
+
+def _write_ahead(known: Mapping[str, str | int], load: Load) -> Iterator[Finding]:
+    size = known.get("max_wal_size")
+    if isinstance(size, int) and load.bytes > MUCH_WAL * size:
+        yield _setting(
+            "target",
+            f"max_wal_size is {size >> 20} MB, and some {load.bytes >> 20} MB are loaded: checkpoints will follow "
+            "each other",
+            "raise max_wal_size (and checkpoint_timeout) for the time of the run",
+        )
+    memory = known.get("maintenance_work_mem")
+    if isinstance(memory, int) and memory < SMALL_MEMORY and load.bytes > MUCH and load.plan.options.indexes:
+        yield _setting(
+            "target",
+            f"maintenance_work_mem is {memory >> 20} MB: indexes of big tables are built slowly",
+            "raise maintenance_work_mem for the time of the run",
+        )
+    if known.get("archive_mode") in {"on", "always"} and load.bytes > MUCH:
+        yield _setting("target", "WAL is archived: the archive takes what is loaded, too", "watch the archive's disk")
+
+
+def _versions(source: Session, target: Session, load: Load) -> Iterator[Finding]:
+    here, there = source.server, target.server
+    old, new = here.capabilities, there.capabilities
+    if here.version_num // 10000 > there.version_num // 10000:
+        yield _version(
+            f"the target (PostgreSQL {there.version}) is older than the source ({here.version}): "
+            "what it does not know cannot be created there",
+            "move to a server that is not older, where that is possible",
+            Severity.WARNING,
+        )
+    large = [c for c in load.chunks if c.bytes > load.plan.options.split_bytes]
+    if large and not old.tid_range_scan:
+        yield _version(
+            f"PostgreSQL {here.version} has no scans of page ranges: each of {len(large)} big tables is read by one "
+            "worker alone",
+        )
+    if old.exact_float_text != new.exact_float_text:
+        yield _version("the two write floats differently: such columns are hashed from their binary form")
+    if old.infinite_intervals != new.infinite_intervals:
+        yield _version("only one of the two knows infinite intervals: tables with intervals travel as text")
+
+
+def _connections(side: str, session: Session, load: Load) -> Iterator[Finding]:
+    """Ours on each server: the workers, the leader, and one of PostgreSQL's programs."""
+    needed = load.plan.options.workers + LEADERS
+    known = read(session)
+    everybody, here, here_limit, ours, our_limit, superuser = session.rows(CONNECTIONS)[0]
+    reserved = 0 if superuser else int(known.get("superuser_reserved_connections", 0))
+    room = {"max_connections": int(known.get("max_connections", needed)) - reserved - everybody}
+    if here_limit >= 0 and not superuser:
+        room["the database's CONNECTION LIMIT"] = here_limit - here
+    if our_limit >= 0 and not superuser:
+        room["the role's CONNECTION LIMIT"] = our_limit - ours
+    limit, free = min(room.items(), key=lambda item: item[1])
+    if free < needed:
+        yield _setting(
+            side,
+            f"{needed} more connections are needed on the {side}, and {limit} leaves {max(0, free)}",
+            f"raise {limit}, end sessions that nobody uses, or take fewer workers",
+            Severity.WARNING,
+        )
+
+
+def _setting(side: str, what: str, advice: str, severity: Severity = Severity.NOTE) -> Finding:
+    return Finding(severity=severity, kind=Kind.SETTING, object=side, what=what, advice=advice, where=side)
+
+
+def _version(what: str, advice: str | None = None, severity: Severity = Severity.NOTE) -> Finding:
+    return Finding(severity=severity, kind=Kind.VERSION, object="versions", what=what, advice=advice)

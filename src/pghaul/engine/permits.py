@@ -1,0 +1,125 @@
+"""What our roles may do: on the target's tables and schemas, and to its triggers. All that is lacking, not the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pghaul.model.finding import Finding, Kind, refuse
+from pghaul.model.table import Name, Table
+from pghaul.postgres.session import Session
+
+PRIVILEGES = """
+SELECT n.nspname, c.relname,
+       pg_catalog.has_table_privilege(c.oid, 'INSERT'), pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
+       pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN (SELECT pg_catalog.unnest(%s::text[]) AS s, pg_catalog.unnest(%s::text[]) AS t) AS w
+  ON w.s = n.nspname AND w.t = c.relname
+ORDER BY 1, 2
+"""
+SCHEMAS = """
+SELECT nspname::text, pg_catalog.has_schema_privilege(oid, 'CREATE')
+FROM pg_catalog.pg_namespace WHERE nspname = ANY(%s) ORDER BY 1
+"""
+MAY_CREATE_SCHEMAS = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
+
+LOUD_TRIGGERS = """
+SELECT n.nspname, c.relname, t.tgname, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END
+FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN (SELECT pg_catalog.unnest(%s::text[]) AS s, pg_catalog.unnest(%s::text[]) AS t) AS w
+  ON w.s = n.nspname AND w.t = c.relname
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND t.tgtype & 36 <> 0  -- INSERT or TRUNCATE
+ORDER BY 1, 2, 3
+"""
+
+
+def may_write(session: Session, dispositions: Mapping[Name, str]) -> Iterator[Finding]:
+    """What the role lacks on tables that are there, one finding for each table."""
+    names = list(dispositions)
+    rows = session.rows(PRIVILEGES, ([n.schema for n in names], [n.name for n in names]))
+    for schema, table, insert, truncate, select, usage in rows:
+        name = Name(schema, table)
+        needed = {"INSERT": insert, "SELECT": select, "USAGE on its schema": usage}
+        if dispositions[name] != "append":
+            needed["TRUNCATE"] = truncate
+        lacking = [p for p, has in needed.items() if not has]
+        if lacking:
+            granted = ", ".join(p for p in lacking if " " not in p) or "USAGE"
+            yield Finding(
+                kind=Kind.PRIVILEGE,
+                object=str(name),
+                what=f"role {session.server.user} lacks {', '.join(lacking)} on the target's {name}",
+                where=session.server.database,
+                advice=f"GRANT {granted} … TO {session.server.user}",
+            )
+
+
+def unreadable(session: Session, names: Sequence[Name]) -> set[Name]:
+    """Of these relations those that we may not look into: nobody knows whether they hold rows."""
+    rows = session.rows(PRIVILEGES, ([n.schema for n in names], [n.name for n in names]))
+    return {Name(row[0], row[1]) for row in rows if not (row[4] and row[5])}
+
+
+def may_create(session: Session, missing: Sequence[Table]) -> Iterator[Finding]:
+    """Schemas in which the role may not create, and schemas that are missing and that it may not create."""
+    user, database = session.server.user, session.server.database
+    schemas = sorted({t.name.schema for t in missing})
+    there = dict(session.rows(SCHEMAS, (schemas,)))
+    absent = [s for s in schemas if s not in there]
+    if absent and not session.value(MAY_CREATE_SCHEMAS):
+        for schema in absent:
+            yield Finding(
+                kind=Kind.PRIVILEGE,
+                object=schema,
+                what=f"role {user} may not create the schema {schema}",
+                where=database,
+                advice=f"GRANT CREATE ON DATABASE {database} TO {user}",
+            )
+    for schema in (s for s, may in there.items() if not may):
+        yield Finding(
+            kind=Kind.PRIVILEGE,
+            object=schema,
+            what=f"role {user} may not create tables in schema {schema}",
+            where=database,
+            advice=f"GRANT CREATE ON SCHEMA {schema} TO {user}",
+        )
+
+
+def noisy(tables: Iterable[Table]) -> set[Name]:
+    """Tables whose triggers would fire."""
+    return {t.name for t in tables if t.row_triggers}
+
+
+def can_silence_triggers(session: Session, tables: Iterable[Table]) -> set[Name]:
+    """Tables whose triggers would fire; raises AccessError, NotSupportedError where they cannot be kept quiet."""
+    found = noisy(tables)
+    refuse(loud_triggers(session, sorted(found)))
+    return found
+
+
+def loud_triggers(session: Session, noisy: Sequence[Name]) -> Iterator[Finding]:
+    """Triggers that cannot be kept quiet: the role may not, or they are made for a replica, as which we load."""
+    if noisy and not session.server.can_replica_role:
+        for name in noisy:
+            yield Finding(
+                kind=Kind.PRIVILEGE,
+                object=str(name),
+                what=f"{name} has triggers that a load would fire, "
+                f"and role {session.server.user} may not switch them off",
+                where="target",
+                advice="use a superuser (or, from PostgreSQL 15, GRANT SET ON PARAMETER session_replication_role), "
+                "or drop the triggers for the load",
+            )
+        return
+    for schema, table, trigger, mode in session.rows(
+        LOUD_TRIGGERS, ([n.schema for n in noisy], [n.name for n in noisy])
+    ):
+        name = Name(schema, table)
+        yield Finding(
+            kind=Kind.TRIGGER,
+            object=f"{name}.{trigger}",
+            what=f"the trigger {trigger} of the target's {name} is ENABLE {mode}: a load would fire it",
+            where="target",
+            advice=f"for the load: ALTER TABLE {name} DISABLE TRIGGER {trigger}",
+        )

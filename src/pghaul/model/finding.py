@@ -1,0 +1,103 @@
+"""What was found before a run: one vocabulary for `plan`, which shows all of it, and `run`, which refuses at errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from pghaul.model import errors
+from pghaul.model.errors import PghaulError
+
+ALSO_SAID = 10  # further errors that a refusal names; `plan` has all
+
+
+class Severity(Enum):
+    ERROR = "error"  # the run would be refused, or would fail
+    WARNING = "warning"  # it goes, and somebody should look first
+    NOTE = "note"  # worth knowing
+
+
+class Kind(StrEnum):
+    """What a finding is about; stable words, for programs."""
+
+    NOTHING_SELECTED = "nothing-selected"  # a pattern, a list of names or a period that matches nothing
+    BOUNDS = "bounds"  # of partitions: gaps, overlaps, none
+    TABLE_MISSING = "table-missing"
+    SHAPE = "shape"  # a column has no place on the target
+    ROWS_PRESENT = "rows-present"
+    VERSION = "version"  # one of the servers cannot do it
+    PRIVILEGE = "privilege"
+    TRIGGER = "trigger"  # one that would fire for our rows
+    ROW_SECURITY = "row-security"
+    LOCKS = "locks"
+    ENCODING = "encoding"
+    COLLATION = "collation"
+    EXTENSION = "extension"
+    PROGRAM = "program"  # pg_dump, pg_restore
+    SPACE = "space"
+    SETTING = "setting"  # of a server, that hurts
+    SERVER = "server"  # a standby, a server that cannot export a snapshot
+    USAGE = "usage"  # words of the plan that cannot be used
+    TAKEN = "taken"  # another run works on it
+
+
+ERRORS: dict[Kind, type[PghaulError]] = {
+    Kind.NOTHING_SELECTED: errors.NotFoundError,
+    Kind.BOUNDS: errors.PlanError,
+    Kind.TABLE_MISSING: errors.NotFoundError,
+    Kind.SHAPE: errors.ShapeChangedError,
+    Kind.ROWS_PRESENT: errors.TargetNotEmptyError,
+    Kind.VERSION: errors.NotSupportedError,
+    Kind.PRIVILEGE: errors.AccessError,
+    Kind.TRIGGER: errors.NotSupportedError,
+    Kind.ROW_SECURITY: errors.AccessError,
+    Kind.LOCKS: errors.NotSupportedError,
+    Kind.ENCODING: errors.NotSupportedError,
+    Kind.COLLATION: errors.NotSupportedError,
+    Kind.EXTENSION: errors.NotSupportedError,
+    Kind.PROGRAM: errors.NotFoundError,
+    Kind.SPACE: errors.NoSpaceError,
+    Kind.SETTING: errors.NotSupportedError,
+    Kind.SERVER: errors.NotSupportedError,
+    Kind.USAGE: errors.PlanError,
+    Kind.TAKEN: errors.TableTakenError,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`object` is a table, a schema, an extension, a server …; `where` is source, target or a database's name."""
+
+    severity: Severity = Severity.ERROR
+    kind: Kind
+    object: str
+    what: str
+    advice: str | None = None
+    where: str | None = None
+    sqlstate: str | None = None
+
+    def error(self) -> PghaulError:
+        """As what `run` raises it."""
+        return ERRORS[self.kind](self.what, where=self.where, advice=self.advice, sqlstate=self.sqlstate)
+
+
+def of_error(exc: PghaulError, object_: str) -> Finding:
+    """What a look has raised, as a finding."""
+    kind = next((k for k, e in ERRORS.items() if type(exc) is e), Kind.SERVER)
+    return Finding(
+        kind=kind, object=object_, what=exc.message, advice=exc.advice, where=exc.where, sqlstate=exc.sqlstate
+    )
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raise the first error, with the others as its notes; nothing happens where there is none."""
+    wrong = [f for f in findings if f.severity is Severity.ERROR]
+    if not wrong:
+        return
+    exc = wrong[0].error()
+    for other in wrong[1 : ALSO_SAID + 1]:
+        exc.add_note(f"also: {other.what}")
+    if len(wrong) > ALSO_SAID + 1:
+        exc.add_note(f"and {len(wrong) - ALSO_SAID - 1} more: pghaul plan shows them all")
+    raise exc
