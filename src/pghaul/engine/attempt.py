@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,26 +17,25 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pghaul.engine import compose, mapping, preflight, scene
+from pghaul.engine import checks, compose, mapping, permits, preflight, scene, survey
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.report import Reporter
-from pghaul.model.chunk import Chunk
 from pghaul.model.errors import PghaulError, ProgramError, StoppedError
+from pghaul.model.finding import refuse
 from pghaul.model.manifest import Manifest
-from pghaul.model.placement import Placement
 from pghaul.model.plan import Locks, Plan, Verify
 from pghaul.model.profile import Endpoint
 from pghaul.model.receipt import Receipt
-from pghaul.model.table import Name, Table, Unsupported
+from pghaul.model.table import Name, Table
 from pghaul.postgres.catalog import describe
-from pghaul.postgres.formats import check_encoding, choose_format, copy_encoding
+from pghaul.postgres.formats import choose_format, copy_encoding
 from pghaul.postgres.rowhash import agree
-from pghaul.sources.postgresql import not_carried, plan_chunks
+from pghaul.sources.postgresql import not_carried
 from pghaul.target import ddl, foreign_keys, sequences
-from pghaul.target.ledger import Ledger, check_may_install
+from pghaul.target.ledger import Ledger
 from pghaul.target.programs import Programs, find_programs
 from pghaul.target.restore import watch
 
@@ -129,20 +127,19 @@ class Attempt:
         if self._manifest is not None:
             return None
         order = self._order
-        check_encoding(stage.source.server, stage.target, order.plan.options.source_encoding)
-        there = describe(stage.target, list(mapped.shapes))
-        fate = self._decide(stage, mapped, mapped.shapes, there)
-        preflight.can_silence_triggers(stage.target, [t for n, t in there.items() if fate.dispositions[n] != "skip"])
-        check_may_install(stage.target)
-        preflight.may_create(stage.target, fate.missing)
+        look = checks.Stage(
+            run=order.run, plan=order.plan, source=stage.source, target=stage.target, tables=tables, mapped=mapped
+        )
+        verdict = checks.examine(look, order.ask)
+        refuse(verdict.findings)
+        fate = verdict.fate
         if fate.missing:
             self._begin_dump(stage, fate.missing, held)
-        chunks = _chunks(mapped.placements, tables, fate, order.plan.options.split_bytes, stage)
-        left = [*not_carried(stage.source, stage.selected), *_skipped(fate)]
+        left = [*not_carried(stage.source, stage.selected), *survey.skipped(fate.dispositions)]
         self._manifest = Manifest(
             tables=tuple(tables.values()),
             placements=mapped.placements,
-            chunks=tuple(chunks),
+            chunks=verdict.chunks,
             identities=(stage.source.server.identity, stage.target.server.identity),
             not_carried=tuple(left),
         )
@@ -289,7 +286,7 @@ class Attempt:
         if manifest is None:
             raise RuntimeError("an attempt loads only what has been planned")
         there = describe(stage.target, list(mapped.shapes))
-        noisy = preflight.can_silence_triggers(stage.target, [t for n, t in there.items() if dispositions[n] != "skip"])
+        noisy = permits.can_silence_triggers(stage.target, [t for n, t in there.items() if dispositions[n] != "skip"])
         here, far = stage.source.server, stage.target.server
         encoding = options.source_encoding
         chunks = compose.chunks_by_table(manifest.chunks)
@@ -415,24 +412,6 @@ class Attempt:
                 self._report.warn(f"a foreign key of {undo.relation} is back, but rows break it: {exc.message}")
 
 
-def _chunks(
-    placements: Iterable[Placement],
-    tables: Mapping[Name, Table],
-    fate: preflight.Fate,
-    split_bytes: int,
-    stage: scene.Scene,
-) -> list[Chunk]:
-    """Ranges are one snapshot's own; what is appended to cannot be emptied to begin again, so it stays whole."""
-    can = stage.source.server.capabilities
-    kept = [p for p in placements if fate.dispositions[p.target] != "skip"]
-    whole = [p for p in kept if fate.dispositions[p.target] == "append"]
-    cut = [p for p in kept if fate.dispositions[p.target] != "append"]
-    return [
-        *plan_chunks(cut, tables, split_bytes=split_bytes, capabilities=can),
-        *plan_chunks(whole, tables, split_bytes=sys.maxsize, capabilities=can),
-    ]
-
-
 def _private_folder(run: str, target: str) -> tempfile.TemporaryDirectory[str]:
     """For the schema dump and pg_dump's password file; first deletes what a killed process of this run left.
 
@@ -446,12 +425,6 @@ def _private_folder(run: str, target: str) -> tempfile.TemporaryDirectory[str]:
 
 def _folder_name(run: str, target: str) -> str:
     return f"pghaul-{run}-{zlib.crc32(target.encode()):08x}-"
-
-
-def _skipped(fate: preflight.Fate) -> Iterable[Unsupported]:
-    for name, disposition in fate.dispositions.items():
-        if disposition == "skip":
-            yield Unsupported(kind="TABLE", name=str(name), why="it has rows on the target: on_existing = skip")
 
 
 def _by_table(receipts: Iterable[Receipt]) -> dict[Name, dict[str, Receipt]]:

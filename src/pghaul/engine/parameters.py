@@ -9,6 +9,7 @@ from pghaul.model.chunk import Chunk
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.plan import Locks, Plan
 from pghaul.postgres.session import Session
+from pghaul.sources.postgresql import lock_findings, snapshot_findings
 
 # `pg_settings` gives numbers in its own unit; current_setting() would give "1GB".
 SETTINGS = """
@@ -47,7 +48,7 @@ SMALL_MEMORY = 64 << 20  # of maintenance_work_mem, where much is indexed
 MUCH = 1 << 30
 
 ON_TARGET = {
-    "fsync": "fsync is off: a crash of this server may damage the whole database, and take rows that were reported safe",
+    "fsync": "fsync is off: a crash of this machine may damage the database, and lose what was reported safe",
     "full_page_writes": "full_page_writes is off: a crash of the machine may damage pages",
 }
 
@@ -69,6 +70,7 @@ class Load:
 
 def findings(source: Session, target: Session, load: Load) -> Iterator[Finding]:
     """Everything about the two servers themselves."""
+    yield from snapshot_findings(source)
     yield from _source(source, load)
     yield from _target(target, load)
     yield from _versions(source, target, load)
@@ -83,31 +85,14 @@ def read(session: Session) -> dict[str, str | int]:
 
 
 def _source(session: Session, load: Load) -> Iterator[Finding]:
-    server = session.server
-    if server.in_recovery and not server.capabilities.snapshot_on_standby:
-        yield Finding(
-            kind=Kind.SERVER,
-            object="source",
-            what=f"a standby of PostgreSQL {server.version} cannot export a snapshot",
-            where=server.database,
-            advice="read from the primary, or promote a copy of the standby",
-        )
-    elif server.in_recovery and read(session).get("hot_standby_feedback") == "off":
-        yield Finding(
-            severity=Severity.WARNING,
-            kind=Kind.SETTING,
-            object="source",
-            what="the source is a standby without hot_standby_feedback: its recovery may cancel our reading",
-            advice="hot_standby_feedback = on, or max_standby_streaming_delay = -1, for the time of the run",
-        )
-    safe = server.max_locks // 2
-    if load.plan.options.locks is Locks.RUN and load.read > safe:
-        yield Finding(
-            kind=Kind.LOCKS,
-            object="source",
-            what=f"{load.read} tables need as many locks, and this server has room for about {safe} of them",
-            where=server.database,
-            advice="use --locks chunk, or raise max_locks_per_transaction on the source",
+    if load.plan.options.locks is Locks.RUN:
+        yield from lock_findings(session, load.read)
+    if session.server.in_recovery and read(session).get("hot_standby_feedback") == "off":
+        yield _setting(
+            "source",
+            "the source is a standby without hot_standby_feedback: its recovery may cancel our reading",
+            "hot_standby_feedback = on, or max_standby_streaming_delay = -1, for the time of the run",
+            Severity.WARNING,
         )
 
 

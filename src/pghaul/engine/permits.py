@@ -1,4 +1,4 @@
-"""What our roles may do: on the target's tables and schemas, and to its triggers. All that is lacking, not the first."""
+"""What our roles may do: on the target's tables and schemas, and to its triggers. All that lacks, not the first."""
 
 from __future__ import annotations
 

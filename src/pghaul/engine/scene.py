@@ -81,6 +81,26 @@ def opened(
         )
 
 
+@contextlib.contextmanager
+def glimpsed(run: str, plan: Plan, source: Endpoint, target: Endpoint) -> Iterator[tuple[Session, Session]]:
+    """Both servers, to look at only: the server itself would refuse a write of ours."""
+    name = application_name(run, 0, "plan")
+    options: Any = {"stall_timeout": plan.options.stall_timeout, "lock_timeout": plan.options.lock_timeout}
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(connect(source, application_name=name, role="source", **options))
+        there = stack.enter_context(connect(target, application_name=name, role="target", **options))
+        there.execute("SET default_transaction_read_only = on")
+        stack.callback(Snapshot.glance(here).release)
+        yield here, there
+
+
+def selection(session: Session, plan: Plan) -> tuple[list[Name], dict[Name, Table], dict[Name, str | None]]:
+    """What a new run would select: names, their tables, and what a period leaves of them."""
+    names = _names(session, plan, None)
+    tables = {n: t for n, t in describe(session, names).items() if t.kind is not RelationKind.FOREIGN}
+    return names, tables, {}
+
+
 def _names(session: Session, plan: Plan, manifest: Manifest | None) -> list[Name]:
     if manifest is None:
         return select(session, [s.name for s in plan.tables])
@@ -143,7 +163,7 @@ def worker_config(run: str, epoch: int, plan: Plan, scene: Scene) -> WorkerConfi
         source=scene.source.endpoint,
         target=scene.target.endpoint,
         source_settings=tuple(settings(here, "source", lock_timeout=lock)),
-        target_settings=(*settings(there, "target", lock_timeout=lock), *_for_loading(there)),
+        target_settings=(*settings(there, "target", lock_timeout=lock), *for_loading(there)),
         source_wait_events=here.wait_events,
         target_wait_events=there.wait_events,
         application_name=application_name(run, epoch, "worker"),
@@ -151,7 +171,7 @@ def worker_config(run: str, epoch: int, plan: Plan, scene: Scene) -> WorkerConfi
     )
 
 
-def _for_loading(can: Capabilities) -> list[tuple[str, str]]:
+def for_loading(can: Capabilities) -> list[tuple[str, str]]:
     """Settings of the workers' sessions on the target alone."""
     # A chunk's rows and its marker are lost together or not at all; the leader's last commit makes all of them durable.
     wanted = [("synchronous_commit", "off")]

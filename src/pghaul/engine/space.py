@@ -9,15 +9,16 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from psycopg.sql import SQL
 
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.placement import Placement
+from pghaul.model.preview import Space
 from pghaul.model.table import Name
 from pghaul.postgres.catalog_sql import NAMED
 from pghaul.postgres.session import Session
-from psycopg.sql import SQL
 
 # Heap with its TOAST table, and indexes. A name that is not there gives no row.
 SIZES = SQL(
@@ -38,19 +39,6 @@ SELECT pg_catalog.pg_tablespace_location(d.dattablespace),
   FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
 """
 TIGHT = 0.8  # of the free space: WAL and the sorting of indexes want some, too
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """Bytes. `free` is None where nobody knows; `at` says where that was found."""
-
-    heap: int
-    indexes: int
-    returned: int  # what is emptied on the target, and comes back only when its transaction ends
-    needed: int
-    free: int | None = None
-    at: str = ""
-    exact: bool = True  # False: only parts of tables are taken, so it may be less
 
 
 def measure(

@@ -31,7 +31,8 @@ class Kind(StrEnum):
     TRIGGER = "trigger"  # one that would fire for our rows
     ROW_SECURITY = "row-security"
     LOCKS = "locks"
-    ENCODING = "encoding"
+    ENCODING = "encoding"  # no way from one to the other
+    CHARACTERS = "characters"  # a table holds some that the target cannot
     COLLATION = "collation"
     EXTENSION = "extension"
     PROGRAM = "program"  # pg_dump, pg_restore
@@ -54,6 +55,7 @@ ERRORS: dict[Kind, type[PghaulError]] = {
     Kind.ROW_SECURITY: errors.AccessError,
     Kind.LOCKS: errors.NotSupportedError,
     Kind.ENCODING: errors.NotSupportedError,
+    Kind.CHARACTERS: errors.RowError,
     Kind.COLLATION: errors.NotSupportedError,
     Kind.EXTENSION: errors.NotSupportedError,
     Kind.PROGRAM: errors.NotFoundError,

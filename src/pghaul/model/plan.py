@@ -13,6 +13,7 @@ class OnExisting(StrEnum):
     TRUNCATE = "truncate"  # empty them first
     APPEND = "append"  # add to what is there
     SKIP = "skip"  # leave tables that hold rows alone
+    REFRESH = "refresh"  # compare, and copy again only what differs
     ASK = "ask"  # call back into the face
 
 
@@ -91,6 +92,7 @@ class Options(Model):
     give_up_after: Annotated[float, Field(gt=0)] = 300.0  # seconds of faults without any progress
     stall_timeout: Annotated[float, Field(gt=0)] = 60.0  # seconds of silence before the server is asked
     lock_timeout: Annotated[float, Field(gt=0)] = 10.0  # seconds
+    target_free: Annotated[int, Field(ge=0)] | None = None  # bytes free for the target, where nobody can ask
 
 
 class Plan(Model):

@@ -42,6 +42,7 @@ SINCE: dict[str, int] = {
     "infinite_intervals": 170000,  # what was the longest interval before
     "not_null_constraints": 180000,  # NOT NULL as a constraint with a name, NOT VALID and NO INHERIT
     "not_valid_on_partitioned": 180000,  # foreign keys NOT VALID on partitioned tables, validated with their shares
+    "builtin_locales": 170000,  # datlocale and colllocale, of ICU's and its own
 }
 
 
@@ -79,6 +80,7 @@ class Capabilities:
     infinite_intervals: bool
     not_null_constraints: bool
     not_valid_on_partitioned: bool
+    builtin_locales: bool
 
 
 def capabilities(version_num: int, *, environ: Mapping[str, str] = os.environ) -> Capabilities:

@@ -16,6 +16,7 @@ from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, TerminalError, UsageError
 from pghaul.model.event import Event, Listener
 from pghaul.model.plan import OnExisting, Plan
+from pghaul.model.preview import Preview
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.table import Name, Unsupported
@@ -71,6 +72,17 @@ class MigrationService:
         from pghaul.store.repository import Store  # noqa: PLC0415 -- 0.15 s, which a run spends while pg_dump works
 
         return Store(self._settings.state_url)
+
+    # --- plan ---
+
+    def plan(self, plan: Plan, *, source_password: str | None = None, target_password: str | None = None) -> Preview:
+        """What a run of this plan would do, and what stands against it; changes nothing anywhere."""
+        from pghaul.engine.survey import forecast, survey  # noqa: PLC0415 -- drivers
+
+        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        found = survey(new_run_id(), plan, source, target)
+        past = self._store.past_rates(source.display, target.display, [t.table for t in found.tables])
+        return replace(found, forecast=forecast(found, past))
 
     # --- move ---
 

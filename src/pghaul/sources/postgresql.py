@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg.sql import SQL, Identifier
 
 from pghaul.model.chunk import Chunk, ChunkKind
-from pghaul.model.errors import AccessError, NotFoundError, NotSupportedError, PghaulError, SnapshotLostError
+from pghaul.model.errors import PghaulError, SnapshotLostError
+from pghaul.model.finding import Finding, Kind, refuse
 from pghaul.model.placement import Placement
 from pghaul.model.plan import Locks
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
@@ -42,10 +43,10 @@ class Snapshot:
         Describe the tables after this: only then can nobody change them. Raises AccessError for tables that
         may not be read, NotSupportedError where the server cannot do it.
         """
-        _refuse_standby(session)
+        refuse(snapshot_findings(session))
         lockable = _readable(session, tables)
         if locks is Locks.RUN:
-            _refuse_too_many(session, len(lockable))
+            refuse(lock_findings(session, len(lockable)))
         session.execute(BEGIN)
         try:
             if locks is Locks.RUN:
@@ -54,6 +55,12 @@ class Snapshot:
         except PghaulError:
             _roll_back(session)
             raise
+
+    @classmethod
+    def glance(cls, session: Session) -> Snapshot:
+        """For a look only: one instant of the catalogues, no locks, nothing that another session could read by."""
+        session.execute(BEGIN)
+        return cls(session, "")
 
     def check(self) -> None:
         """Raise SnapshotLostError when the session that holds the snapshot is gone."""
@@ -82,11 +89,14 @@ def _roll_back(session: Session) -> None:
         session.close()
 
 
-def _refuse_standby(session: Session) -> None:
+def snapshot_findings(session: Session) -> Iterator[Finding]:
+    """A server that cannot export a snapshot."""
     server = session.server
     if server.in_recovery and not server.capabilities.snapshot_on_standby:
-        raise NotSupportedError(
-            f"a standby of PostgreSQL {server.version} cannot export a snapshot",
+        yield Finding(
+            kind=Kind.SERVER,
+            object="source",
+            what=f"a standby of PostgreSQL {server.version} cannot export a snapshot",
             where=server.database,
             advice="read from the primary, or promote a copy of the standby",
         )
@@ -94,25 +104,51 @@ def _refuse_standby(session: Session) -> None:
 
 def _readable(session: Session, tables: Sequence[Name]) -> list[Name]:
     """The tables that can be locked: foreign ones cannot. AccessError names those that may not be read."""
-    capable = session.server.capabilities
-    rows = session.rows(WANTED[capable.row_security], ([t.schema for t in tables], [t.name for t in tables]))
-    found = {Name(schema, name): (kind, may, hides) for schema, name, kind, may, hides in rows}
+    found = _wanted(session, tables)
+    refuse(_reading(session, tables, found))
+    return [t for t in tables if found[t][0] != RelationKind.FOREIGN.value]
+
+
+def reading_findings(session: Session, tables: Sequence[Name]) -> Iterator[Finding]:
+    """Tables that are gone, that may not be read, or whose rows are hidden from us."""
+    return _reading(session, tables, _wanted(session, tables))
+
+
+def _wanted(session: Session, tables: Sequence[Name]) -> dict[Name, tuple[str, bool, bool]]:
+    """By name: its kind, whether we may read it, and whether row security hides rows of it."""
+    names = ([t.schema for t in tables], [t.name for t in tables])
+    rows = session.rows(WANTED[session.server.capabilities.row_security], names)
+    return {Name(schema, name): (kind, may, hides) for schema, name, kind, may, hides in rows}
+
+
+def _reading(
+    session: Session, tables: Sequence[Name], found: Mapping[Name, tuple[str, bool, bool]]
+) -> Iterator[Finding]:
+    user, database = session.server.user, session.server.database
     if missing := [t for t in tables if t not in found]:
-        raise NotFoundError(f"gone from the source: {_listed(missing)}", advice="plan again")
+        yield Finding(
+            kind=Kind.NOTHING_SELECTED,
+            object=str(missing[0]),
+            what=f"gone from the source: {_listed(missing)}",
+            advice="plan again",
+        )
     if denied := [t for t, (_, may, _) in found.items() if not may]:
-        raise AccessError(
-            f"{session.server.user} may not read {_listed(denied)}",
-            where=session.server.database,
-            advice=f"GRANT SELECT on it to {session.server.user}, and USAGE on its schema",
+        yield Finding(
+            kind=Kind.PRIVILEGE,
+            object=str(denied[0]),
+            what=f"{user} may not read {_listed(denied)}",
+            where=database,
+            advice=f"GRANT SELECT on it to {user}, and USAGE on its schema",
             sqlstate="42501",
         )
     if hiding := [t for t, (_, _, hides) in found.items() if hides]:
-        raise AccessError(
-            f"row security hides rows of {_listed(hiding)} from {session.server.user}",
-            where=session.server.database,
+        yield Finding(
+            kind=Kind.ROW_SECURITY,
+            object=str(hiding[0]),
+            what=f"row security hides rows of {_listed(hiding)} from {user}",
+            where=database,
             advice="use the owner, a superuser or a role with BYPASSRLS",
         )
-    return [t for t in tables if found[t][0] != RelationKind.FOREIGN.value]
 
 
 def _listed(names: Sequence[Name], most: int = 10) -> str:
@@ -120,12 +156,14 @@ def _listed(names: Sequence[Name], most: int = 10) -> str:
     return ", ".join(str(n) for n in names[:most]) + more
 
 
-def _refuse_too_many(session: Session, count: int) -> None:
+def lock_findings(session: Session, count: int) -> Iterator[Finding]:
     """Half of the server's lock table at most: the other half is everybody else's."""
     safe = session.server.max_locks // 2
     if count > safe:
-        raise NotSupportedError(
-            f"{count} tables need as many locks, and this server has room for about {safe} of them",
+        yield Finding(
+            kind=Kind.LOCKS,
+            object="source",
+            what=f"{count} tables need as many locks, and this server has room for about {safe} of them",
             where=session.server.database,
             advice="use --locks chunk, or raise max_locks_per_transaction on the source",
         )

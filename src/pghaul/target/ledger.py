@@ -175,6 +175,15 @@ def check_may_install(session: Session) -> None:
         )
 
 
+def being_loaded(session: Session, run: str, relations: Sequence[str]) -> list[tuple[str, str]]:
+    """(table, run) of those that another run works on now: its leader holds its lock. Changes nothing."""
+    if not session.value(sql.IS_INSTALLED):
+        return []
+    if not session.value("SELECT pg_catalog.has_table_privilege('pghaul.claim', 'SELECT')"):
+        return []
+    return [(r, owner) for r, owner in session.rows(sql.CLAIMED_ALIVE, (list(relations), run))]
+
+
 def _receipt(table: Name, row: tuple[Any, ...]) -> Receipt:
     _, chunk, epoch, rows, size, seconds, proof, source_hash, target_hash = row
     return Receipt(

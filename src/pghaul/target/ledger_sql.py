@@ -104,6 +104,14 @@ FINISH_RUN = (
 )
 OTHER_CLAIMS = "SELECT DISTINCT run_id FROM pghaul.claim WHERE relation = ANY(%s) AND run_id <> %s"
 CLAIMED_BY_OTHERS = "SELECT relation, run_id FROM pghaul.claim WHERE relation = ANY(%s) AND run_id <> %s ORDER BY 1"
+CLAIMED_ALIVE = """
+SELECT c.relation, c.run_id FROM pghaul.claim c
+WHERE c.relation = ANY(%s) AND c.run_id <> %s AND EXISTS (
+    SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 28519
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+       AND l.objid::int8 = pg_catalog.hashtext('pghaul run ' || c.run_id)::int8 & 4294967295)
+ORDER BY 1
+"""
 DROP_CLAIMS = "DELETE FROM pghaul.claim WHERE relation = ANY(%s)"
 ADD_CLAIMS = "INSERT INTO pghaul.claim (relation, run_id) SELECT r, %s FROM pg_catalog.unnest(%s::text[]) r"
 COUNT_CLAIMS = "SELECT pg_catalog.count(*) FROM pghaul.claim WHERE run_id = %s AND relation = ANY(%s)"

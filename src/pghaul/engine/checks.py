@@ -1,0 +1,93 @@
+"""All looks before the first row, in one place: `run` refuses at their errors, `plan` shows everything they found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pghaul.engine import characters, collations, mapping, parameters, permits, preflight, requirements, space
+from pghaul.engine.mapping import Mapped
+from pghaul.engine.parameters import Load
+from pghaul.model.chunk import Chunk
+from pghaul.model.finding import Finding
+from pghaul.model.placement import Placement
+from pghaul.model.plan import OnExisting, Plan
+from pghaul.model.preview import Space
+from pghaul.model.table import Name, Table
+from pghaul.postgres.catalog import describe
+from pghaul.postgres.session import Session
+from pghaul.postgres.versions import Capabilities
+from pghaul.sources.postgresql import plan_chunks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What is looked at: both servers, and the selected tables as the source describes them."""
+
+    run: str
+    plan: Plan
+    source: Session
+    target: Session
+    tables: Mapping[Name, Table]
+    mapped: Mapped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`there` are the target's relations that are there already, by name."""
+
+    fate: preflight.Fate
+    there: Mapping[Name, Table]
+    chunks: tuple[Chunk, ...]
+    creates: Mapping[str, list[str]]
+    space: Space
+    findings: tuple[Finding, ...]
+
+
+def examine(stage: Stage, ask: preflight.Ask | None) -> Verdict:
+    """Reads only. In the order in which a person would want to know."""
+    plan, source, target, mapped = stage.plan, stage.source, stage.target, stage.mapped
+    there = describe(target, list(mapped.shapes))
+    found = [*characters.findings(source, target, mapped.placements, dict(stage.tables), plan.options.source_encoding)]
+    fate, against = preflight.examine(plan, mapped.shapes, there, target, ask, _choices(stage).__getitem__)
+    found += against
+    loaded = [t for n, t in there.items() if fate.dispositions[n] != "skip"]
+    found += permits.loud_triggers(target, sorted(permits.noisy(loaded)))
+    found += requirements.ledger_findings(target, stage.run, list(mapped.shapes))
+    found += permits.may_create(target, fate.missing)
+    needed = requirements.examine(source, target, fate.missing, indexes=plan.options.indexes)
+    chunks = chunks_of(mapped.placements, stage.tables, fate, plan.options.split_bytes, source.server.capabilities)
+    room = space.measure(source, target, mapped.placements, fate.dispositions, said=plan.options.target_free)
+    load = Load(plan=plan, read=len(stage.tables), created=len(fate.missing), chunks=chunks)
+    found += [
+        *needed.findings,
+        *collations.findings(source, target, fate.missing),
+        *space.findings(room),
+        *parameters.findings(source, target, load),
+    ]
+    return Verdict(
+        fate=fate, there=there, chunks=tuple(chunks), creates=needed.creates, space=room, findings=tuple(found)
+    )
+
+
+def _choices(stage: Stage) -> dict[Name, OnExisting]:
+    mapped = stage.mapped
+    return {n: mapping.on_existing(stage.plan, stage.tables, mapped.source_of(n)) for n in mapped.shapes}
+
+
+def chunks_of(
+    placements: Iterable[Placement],
+    tables: Mapping[Name, Table],
+    fate: preflight.Fate,
+    split_bytes: int,
+    can: Capabilities,
+) -> list[Chunk]:
+    """Ranges are one snapshot's own; what is appended to cannot be emptied to begin again, so it stays whole."""
+    kept = [p for p in placements if fate.dispositions[p.target] != "skip"]
+    whole = [p for p in kept if fate.dispositions[p.target] == "append"]
+    cut = [p for p in kept if fate.dispositions[p.target] != "append"]
+    return [
+        *plan_chunks(cut, tables, split_bytes=split_bytes, capabilities=can),
+        *plan_chunks(whole, tables, split_bytes=sys.maxsize, capabilities=can),
+    ]

@@ -1,0 +1,130 @@
+"""What must be there before tables are created: extensions, PostgreSQL's programs, our ledger, and no other run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pghaul.model.errors import PghaulError
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.table import Name, Table
+from pghaul.postgres.session import Session
+from pghaul.target import closure
+from pghaul.target.closure import PARTS, PG_TYPE, Thing
+from pghaul.target.ledger import being_loaded, check_may_install
+from pghaul.target.programs import find_programs
+
+EXTENSIONS = """
+SELECT e.name::text, e.default_version::text, e.installed_version::text FROM pg_catalog.pg_available_extensions AS e
+UNION ALL
+SELECT x.extname::text, NULL, x.extversion::text FROM pg_catalog.pg_extension AS x
+"""
+SOURCE_EXTENSIONS = "SELECT extname::text, extversion::text FROM pg_catalog.pg_extension"
+MAY_CREATE_EXTENSIONS = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
+UNTOLD = ("i", "I", "c", "A")  # indexes are told by their tables; composites and arrays come with their types
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """`creates` names what is made on the target, by kind."""
+
+    creates: dict[str, list[str]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def examine(source: Session, target: Session, missing: Sequence[Table], *, indexes: bool) -> Requirements:
+    """Of the tables that the target lacks."""
+    if not missing:
+        return Requirements()
+    things = closure.needed_by(source, [t.oid for t in missing])
+    there = closure.present(target, things)
+    creates: dict[str, list[str]] = {}
+    for thing in things:
+        told = thing.extension is None and thing.tableoid not in PARTS and thing.relkind not in UNTOLD
+        if told and thing.key not in there:
+            kind, name = _kind_and_name(thing)
+            creates.setdefault(kind, []).append(name)
+    if indexes and (found := [f"{t.name.schema}.{i.name}" for t in missing for i in t.indexes]):
+        creates["index"] = found
+    said, made = _extensions(source, target, things, indexes=indexes)
+    if made:
+        creates["extension"] = made
+    return Requirements(
+        creates={k: sorted(set(v)) for k, v in sorted(creates.items())}, findings=[*said, *_programs(source, target)]
+    )
+
+
+def _kind_and_name(thing: Thing) -> tuple[str, str]:
+    if thing.name is None:
+        return thing.type, thing.identity
+    return thing.description.removesuffix(f" {thing.name}"), str(thing.name)
+
+
+def _programs(source: Session, target: Session) -> Iterator[Finding]:
+    try:
+        find_programs(source.server.version_num, target_version_num=target.server.version_num, environ=os.environ)
+    except PghaulError as exc:
+        yield Finding(kind=Kind.PROGRAM, object="pg_dump", what=exc.message, advice=exc.advice, where=exc.where)
+
+
+def ledger_findings(target: Session, run: str, tables: Collection[Name]) -> Iterator[Finding]:
+    """May we keep a ledger there, and does no other run work on these tables?"""
+    try:
+        check_may_install(target)
+    except PghaulError as exc:
+        yield Finding(kind=Kind.PRIVILEGE, object="pghaul", what=exc.message, advice=exc.advice, where=exc.where)
+    for relation, other in being_loaded(target, run, [str(n) for n in tables]):
+        yield Finding(
+            kind=Kind.TAKEN,
+            object=relation,
+            what=f"run {other} is loading {relation} now",
+            advice=f"wait for it, or stop it: pghaul stop {other}",
+        )
+
+
+def _extensions(
+    source: Session, target: Session, things: Sequence[Thing], *, indexes: bool
+) -> tuple[list[Finding], list[str]]:
+    """What stands against them, and which are created."""
+    wanted = sorted({t.extension for t in things if t.extension})
+    if not wanted:
+        return [], []
+    ours = dict(source.rows(SOURCE_EXTENSIONS))
+    known: dict[str, tuple[str | None, str | None]] = {}
+    for name, default, installed in target.rows(EXTENSIONS):
+        before = known.get(name, (None, None))
+        known[name] = (default or before[0], installed or before[1])
+    findings, created = [], []
+    for name in wanted:
+        default, installed = known.get(name, (None, None))
+        if default is None and installed is None:
+            findings.append(_absent(name, things, indexes=indexes))
+            continue
+        if installed is None:
+            created.append(name)
+        version = installed or default
+        if version != ours.get(name):
+            findings.append(
+                Finding(
+                    severity=Severity.NOTE,
+                    kind=Kind.EXTENSION,
+                    object=name,
+                    what=f"extension {name} is {ours.get(name)} on the source and {version} on the target",
+                )
+            )
+    return findings, created
+
+
+def _absent(name: str, things: Sequence[Thing], *, indexes: bool) -> Finding:
+    """Without indexes it may be that nothing of it is needed."""
+    types = [str(t.name) for t in things if t.extension == name and t.tableoid == PG_TYPE and t.name]
+    of = f" (for {', '.join(types[:3])})" if types else ""
+    return Finding(
+        severity=Severity.ERROR if indexes or types else Severity.WARNING,
+        kind=Kind.EXTENSION,
+        object=name,
+        what=f"the selected tables need the extension {name}{of}, which the target does not offer",
+        where="target",
+        advice=f"install {name} on the target's machine, or leave out the tables that use it",
+    )

@@ -1,0 +1,165 @@
+"""A look at what a run would do. It reads only: the target's session is read-only, the source's transaction too.
+
+What `run` refuses is found here by the same checks; beyond them stands what only a person can judge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from pghaul.engine import checks, mapping, scene
+from pghaul.engine.checks import Stage, Verdict
+from pghaul.model.errors import PghaulError, TransientError
+from pghaul.model.finding import Finding, Kind, Severity, of_error
+from pghaul.model.plan import OnExisting, Plan
+from pghaul.model.preview import Forecast, Outlook, Preview
+from pghaul.model.profile import Endpoint
+from pghaul.model.sample import PastRate
+from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.postgres.session import Session
+from pghaul.postgres.settings import settings
+from pghaul.sources.postgresql import not_carried, reading_findings
+
+CHILDREN = """
+SELECT n.nspname::text, c.relname::text
+  FROM pg_catalog.pg_inherits AS i
+  JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
+ WHERE (pn.nspname::text, p.relname::text) IN (
+       SELECT (%s::text[])[g], (%s::text[])[g] FROM pg_catalog.generate_subscripts(%s::text[], 1) AS g)
+ ORDER BY 1, 2
+"""
+
+
+def survey(run: str, plan: Plan, source: Endpoint, target: Endpoint) -> Preview:
+    """Raises what keeps us from looking (no connection, no password); everything else is a finding."""
+    with scene.glimpsed(run, plan, source, target) as (here, there):
+        blank = Preview(
+            source=source.display,
+            target=target.display,
+            versions=(here.server.version, there.server.version),
+            workers=plan.options.workers,
+            settings=_settings(here, there, plan),
+        )
+        try:
+            return _looked(run, plan, here, there, blank)
+        except TransientError:
+            raise
+        except PghaulError as exc:
+            return replace(blank, findings=(of_error(exc, "selection"),))
+
+
+def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview) -> Preview:
+    selected, tables, conditions = scene.selection(here, plan)
+    unreadable = list(reading_findings(here, selected))
+    placements = mapping.place(plan, tables, conditions)
+    if not unreadable:
+        mapping.check_conditions(here, plan, tables)
+    mapped = mapping.shape(placements, tables)
+    stage = Stage(run=run, plan=plan, source=here, target=there, tables=tables, mapped=mapped)
+    verdict = checks.examine(stage, lambda _name, _rows: OnExisting.ASK)
+    outlooks = tuple(_outlooks(stage, verdict))
+    gone = tuple(vanished(there, mapped.shapes))
+    return replace(
+        blank,
+        tables=outlooks,
+        creates=verdict.creates,
+        space=verdict.space,
+        not_carried=(*not_carried(here, selected), *skipped(verdict.fate.dispositions)),
+        vanished=gone,
+        findings=(*unreadable, *verdict.findings, *_questions(outlooks), *_left_there(gone)),
+    )
+
+
+def _outlooks(stage: Stage, verdict: Verdict) -> Iterator[Outlook]:
+    chunks = Counter(c.table for c in verdict.chunks)
+    for placement in stage.mapped.placements:
+        name = placement.target
+        origins = [stage.tables[o.table] for o in placement.origins]
+        found = verdict.there.get(name)
+        yield Outlook(
+            table=name,
+            source=placement.source,
+            disposition=verdict.fate.dispositions[name],
+            chunks=chunks[name],
+            bytes=sum(t.bytes for t in origins),
+            rows=_sum(t.rows for t in origins),
+            there_bytes=found.bytes if found else 0,
+            there_rows=found.rows if found else None,
+        )
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    found = list(numbers)
+    return None if None in found else sum(n or 0 for n in found)
+
+
+def _questions(outlooks: Iterable[Outlook]) -> Iterator[Finding]:
+    for outlook in outlooks:
+        if outlook.disposition == OnExisting.ASK.value:
+            rows = "some" if outlook.there_rows is None else f"about {outlook.there_rows:,}"
+            yield Finding(
+                severity=Severity.WARNING,
+                kind=Kind.ROWS_PRESENT,
+                object=str(outlook.table),
+                what=f"{outlook.table} holds {rows} rows on the target: the run will ask what shall become of them",
+                advice="say it beforehand with --on-existing, where nobody sits at the terminal",
+            )
+
+
+def vanished(target: Session, shapes: Mapping[Name, Table]) -> list[Name]:
+    """Children of the selected parents on the target that the source does not have: left alone."""
+    parents = [n for n, t in shapes.items() if t.has_children or t.kind is RelationKind.PARTITIONED]
+    if not parents:
+        return []
+    names = [n.name for n in parents]
+    rows = target.rows(CHILDREN, ([n.schema for n in parents], names, names))
+    return [n for s, r in rows if (n := Name(s, r)) not in shapes]
+
+
+def _left_there(gone: Iterable[Name]) -> Iterator[Finding]:
+    for name in gone:
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.BOUNDS,
+            object=str(name),
+            what=f"{name} is on the target and not in the selection: it is left as it is",
+            advice="drop it yourself, if it went from the source for good",
+        )
+
+
+def skipped(dispositions: Mapping[Name, str]) -> Iterator[Unsupported]:
+    """Tables that are left alone, as what is not carried."""
+    for name, disposition in dispositions.items():
+        if disposition == "skip":
+            yield Unsupported(kind="TABLE", name=str(name), why="it has rows on the target: on_existing = skip")
+
+
+def _settings(here: Session, there: Session, plan: Plan) -> dict[str, dict[str, str]]:
+    """As the sessions that copy set them."""
+    lock = plan.options.lock_timeout
+    ours, theirs = here.server.capabilities, there.server.capabilities
+    return {
+        "source": dict(settings(ours, "source", lock_timeout=lock)),
+        "target": dict([*settings(theirs, "target", lock_timeout=lock), *scene.for_loading(theirs)]),
+    }
+
+
+def forecast(preview: Preview, past: Mapping[Name, PastRate]) -> Forecast | None:
+    """From what these tables took before, over all workers; of new ones by the bytes of the others."""
+    work = [t for t in preview.tables if t.chunks]
+    known = [(t, past[t.table]) for t in work if t.table in past and past[t.table].seconds > 0]
+    if not known:
+        return None
+    taken = [(t, rate.seconds * _growth(t, rate)) for t, rate in known]
+    seconds, size = sum(s for _, s in taken), sum(t.bytes for t, _ in taken)
+    others = sum(t.bytes for t in work if t.table not in past)
+    seconds += others * seconds / size if size else 0.0
+    longest = max(s / max(1, t.chunks) for t, s in taken)
+    return Forecast(seconds=max(longest, seconds / preview.workers), known=len(known), tables=len(work))
+
+
+def _growth(outlook: Outlook, rate: PastRate) -> float:
+    return outlook.rows / rate.rows if outlook.rows and rate.rows else 1.0

@@ -1,0 +1,78 @@
+"""What a run would do, as it was found without touching anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pghaul.model.finding import Finding, Severity
+from pghaul.model.table import Name, Unsupported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Bytes on the target. `free` is None where nobody knows; `at` says where that was found."""
+
+    heap: int = 0
+    indexes: int = 0
+    returned: int = 0  # what is emptied, and comes back only when its transaction ends
+    needed: int = 0
+    free: int | None = None
+    at: str = ""
+    exact: bool = True  # False: only parts of tables are taken, so it may be less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """One target relation with rows: what fills it, and what becomes of what is there."""
+
+    table: Name
+    source: Name
+    disposition: str  # created | empty | truncate | append | skip | refresh | ask | fail
+    chunks: int = 0
+    bytes: int = 0  # of the source's heap, estimated
+    rows: int | None = None  # None: the catalogue does not know
+    there_bytes: int = 0
+    there_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """How long it may take: `known` of the tables were moved before."""
+
+    seconds: float
+    known: int
+    tables: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """Everything that `plan` shows."""
+
+    source: str
+    target: str
+    versions: tuple[str, str]
+    workers: int
+    tables: tuple[Outlook, ...] = ()
+    creates: Mapping[str, list[str]] = field(default_factory=dict)  # names by kind
+    space: Space = Space()
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of our sessions, by side
+    not_carried: tuple[Unsupported, ...] = ()
+    vanished: tuple[Name, ...] = ()  # partitions on the target that the source does not have
+    forecast: Forecast | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing would stop the run."""
+        return all(f.severity is not Severity.ERROR for f in self.findings)
+
+    @property
+    def chunks(self) -> int:
+        """Units of work."""
+        return sum(t.chunks for t in self.tables)
+
+    @property
+    def bytes(self) -> int:
+        """Of what would be copied, estimated."""
+        return sum(t.bytes for t in self.tables if t.chunks)
