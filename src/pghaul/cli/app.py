@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 
 from pghaul import __version__
-from pghaul.cli import exit_codes, move, prove, render, start
+from pghaul.cli import exit_codes, move, plan, prove, render, start
 from pghaul.model.errors import PghaulError
 from pghaul.service.settings import DEBUG, debugging
 
-MOVE, PROVE, START = "Move", "Prove", "Start"  # panels, in the order in which a person needs them
+LOOK, MOVE, PROVE, START = "Look", "Move", "Prove", "Start"  # panels, in the order in which a person needs them
 HELP = "Moves data into PostgreSQL: fast, resumable after any crash, proven."
 EPILOG = "A first look that needs nothing: pghaul demo"
 INTERRUPTED = "Interrupted."
@@ -52,6 +52,7 @@ def main(
 
 
 for _panel, _commands in {
+    LOOK: (plan.plan,),
     MOVE: (move.run, move.resume, move.stop, move.status),
     PROVE: (prove.runs, prove.show),
     START: (start.demo,),

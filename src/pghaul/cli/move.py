@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.prompt import Prompt
 
-from pghaul.cli import exit_codes, options, render
+from pghaul.cli import exit_codes, options, preview, render
 from pghaul.cli.progress import View, open_view
 from pghaul.cli.signals import stop_on_signals
 from pghaul.model.errors import NotFoundError, PghaulError, StoppedError, UsageError
@@ -29,53 +29,23 @@ LOOK_INTO = "Some contents differ: pghaul show {run}"
 ASKED_TO_STOP = "Run {run} was asked to stop. Follow it: pghaul status {run}"
 
 
-def run(  # noqa: PLR0917 -- Typer maps parameters to options
-    plan_file: options.PlanFile = None,
-    source: options.From = None,
-    target: options.To = None,
-    table: options.Tables = None,
-    workers: options.Workers = None,
-    on_existing: options.Existing = None,
-    verify: options.Proofs = None,
-    copy_format: options.CopyFormat = None,
-    locks: options.LockSpan = None,
-    split_size: options.SplitSize = None,
-    create: options.Create = None,
-    indexes: options.Indexes = None,
-    analyze: options.Analyze = None,
-    source_encoding: options.SourceEncoding = None,
-    stall_timeout: options.StallTimeout = None,
-    lock_timeout: options.LockTimeout = None,
-    give_up_after: options.GiveUpAfter = None,
-    retries: options.Retries = None,
+@options.takes_plan
+def run(
+    plan: Plan,
     run_id: options.RunId = None,
     save_plan: options.SavePlan = None,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
     """Copy tables into another PostgreSQL."""
-    chosen = {
-        "workers": workers,
-        "on_existing": on_existing,
-        "verify": verify,
-        "format": copy_format,
-        "locks": locks,
-        "split_bytes": split_size,
-        "create": create,
-        "indexes": indexes,
-        "analyze": analyze,
-        "source_encoding": source_encoding,
-        "stall_timeout": stall_timeout,
-        "lock_timeout": lock_timeout,
-        "give_up_after": give_up_after,
-        "retries": retries,
-    }
-    plan = options.compose_plan(plan_file, source, target, table, chosen)
-    asks = _must_ask(plan, as_json=as_json)
     if save_plan:
         from pghaul.service.plan_file import write_plan  # noqa: PLC0415
 
         write_plan(plan, save_plan)
+    if dry_run:
+        return preview.show(plan, as_json=as_json, verbose=verbose)
+    asks = _must_ask(plan, as_json=as_json)
     service, name = MigrationService(), run_id or new_run_id()
 
     def start(view: View, console: Console, stop: Stop) -> Run:
@@ -116,17 +86,12 @@ def status(run_id: options.OptionalRun = None, as_json: options.AsJson = False) 
     found = service.status(run_id)
     counts = service.chunk_counts(found.id)
     if as_json:
-        print_json(render.run_json(found) | {"chunk_states": {s.value: n for s, n in counts.items()}})
+        render.print_json(render.run_json(found) | {"chunk_states": {s.value: n for s, n in counts.items()}})
         return exit_codes.DONE
     render.status(Console(highlight=False), found, counts)
     if found.state in {RunState.STOPPED, RunState.FAILED}:
         render.line(Console(stderr=True), GO_ON.format(run=found.id))
     return exit_codes.DONE
-
-
-def print_json(value: object) -> None:
-    """One document on stdout."""
-    sys.stdout.write(render.as_json(value) + "\n")
 
 
 def _execute(

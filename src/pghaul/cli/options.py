@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
@@ -77,6 +80,15 @@ Analyze: TypeAlias = Annotated[
 SourceEncoding: TypeAlias = Annotated[
     str | None, typer.Option(help="What a SQL_ASCII source really holds, e.g. UHC.", rich_help_panel=RULES)
 ]
+TargetFree: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        parser=parse_size,
+        metavar="SIZE",
+        help="Bytes free for the target, where nobody can ask it.",
+        rich_help_panel=RULES,
+    ),
+]
 StallTimeout: TypeAlias = Annotated[
     float | None,
     typer.Option(min=0.1, metavar="S", help="Silence before the server is asked.", rich_help_panel=TROUBLE),
@@ -93,6 +105,12 @@ RunId: TypeAlias = Annotated[str | None, typer.Option("--run-id", metavar="ID", 
 SavePlan: TypeAlias = Annotated[
     Path | None, typer.Option("--save-plan", metavar="FILE", help="Keep this as a plan file, then run.")
 ]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Show what it would do, as pghaul plan does; change nothing.")
+]
+PlanOut: TypeAlias = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan, and its schema for editors.")
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Tell every step.")]
 TrustLedger: TypeAlias = Annotated[
@@ -100,6 +118,66 @@ TrustLedger: TypeAlias = Annotated[
 ]
 OptionalRun: TypeAlias = Annotated[str | None, typer.Argument(metavar="RUN", help="By default the latest.")]
 RequiredRun: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.")]
+
+
+def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
+    plan_file: PlanFile = None,
+    source: From = None,
+    target: To = None,
+    table: Tables = None,
+    workers: Workers = None,
+    on_existing: Existing = None,
+    verify: Proofs = None,
+    copy_format: CopyFormat = None,
+    locks: LockSpan = None,
+    split_size: SplitSize = None,
+    create: Create = None,
+    indexes: Indexes = None,
+    analyze: Analyze = None,
+    source_encoding: SourceEncoding = None,
+    target_free: TargetFree = None,
+    stall_timeout: StallTimeout = None,
+    lock_timeout: LockTimeout = None,
+    give_up_after: GiveUpAfter = None,
+    retries: Retries = None,
+) -> Plan:
+    """The Plan that these words say: those of the command line over those of the file."""
+    chosen = {
+        "workers": workers,
+        "on_existing": on_existing,
+        "verify": verify,
+        "format": copy_format,
+        "locks": locks,
+        "split_bytes": split_size,
+        "create": create,
+        "indexes": indexes,
+        "analyze": analyze,
+        "source_encoding": source_encoding,
+        "target_free": target_free,
+        "stall_timeout": stall_timeout,
+        "lock_timeout": lock_timeout,
+        "give_up_after": give_up_after,
+        "retries": retries,
+    }
+    return compose_plan(plan_file, source, target, table, chosen)
+
+
+def takes_plan(command: Callable[..., int]) -> Callable[..., int]:
+    """A command whose first parameter is a Plan: on the command line stand all words of `plan_words` for it."""
+    ours, own = inspect.signature(plan_words), inspect.signature(command)
+    words, (_, *rest) = list(ours.parameters.values()), own.parameters.values()
+    hints = get_type_hints(plan_words, include_extras=True) | get_type_hints(command, include_extras=True)
+    parameters = [p.replace(annotation=hints[p.name]) for p in [*words, *rest]]
+
+    @functools.wraps(command)
+    def called(**given: Any) -> int:
+        plan = plan_words(**{w.name: given.pop(w.name) for w in words})
+        return command(plan, **given)
+
+    del called.__wrapped__
+    called.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    return called
 
 
 def compose_plan(

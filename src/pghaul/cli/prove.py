@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from pghaul.cli import exit_codes, options, render
-from pghaul.cli.move import print_json
 from pghaul.service.migration import MigrationService
 
 NO_RUNS = "There is no run yet. Start one: pghaul run --help, or pghaul demo"
@@ -20,7 +19,7 @@ def runs(limit: Limit = 20, as_json: options.AsJson = False) -> int:
     """The runs of this state store, the latest first."""
     found = MigrationService().runs(limit)
     if as_json:
-        print_json([render.run_json(run) for run in found])
+        render.print_json([render.run_json(run) for run in found])
     elif found:
         render.runs(Console(highlight=False), found)
     else:
@@ -33,7 +32,7 @@ def show(run_id: options.RequiredRun, as_json: options.AsJson = False, verbose: 
     service = MigrationService()
     report = service.show(run_id)
     if as_json:
-        print_json(render.report_json(report))
+        render.print_json(render.report_json(report))
     else:
         render.report(Console(highlight=False), report, service.chunk_counts(run_id), verbose=verbose)
     return exit_codes.DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -87,6 +88,11 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def print_json(value: object) -> None:
+    """One document on stdout."""
+    sys.stdout.write(as_json(value) + "\n")
+
+
 def run_json(run: Run) -> dict[str, Any]:
     """A run as JSON has it."""
     return asdict(run)
@@ -117,22 +123,24 @@ def _receipt_json(receipt: Receipt) -> dict[str, Any]:
     return asdict(receipt) | {"table": str(receipt.table), "agrees": receipt.agrees}
 
 
-def _grid(*columns: str, right: Sequence[str] = ()) -> Table:
+def grid(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A table without lines."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in UNBROKEN)
     return table
 
 
-def _row(table: Table, *cells: str | Text) -> None:
+def row(table: Table, *cells: str | Text) -> None:
+    """Cells as they are."""
     table.add_row(*(c if isinstance(c, Text) else Text(c) for c in cells))
 
 
 def runs(console: Console, found: Iterable[Run]) -> None:
     """`pghaul runs`."""
-    table = _grid("run", "state", "started", "chunks", "rows", "bytes", "from", "to", right=("chunks", "rows", "bytes"))
+    table = grid("run", "state", "started", "chunks", "rows", "bytes", "from", "to", right=("chunks", "rows", "bytes"))
     for run in found:
-        _row(
+        row(
             table,
             run.id,
             Text(run.state.value, style=STYLE[run.state]),
@@ -148,7 +156,7 @@ def runs(console: Console, found: Iterable[Run]) -> None:
 
 def status(console: Console, run: Run, counts: dict[ChunkState, int]) -> None:
     """`pghaul status`."""
-    table = _grid("", "")
+    table = grid("", "")
     table.show_header = False
     chunks = ", ".join(f"{n} {state.value}" for state, n in counts.items()) or "none"
     seconds = (run.finished - run.started).total_seconds() if run.finished else None
@@ -167,7 +175,7 @@ def status(console: Console, run: Run, counts: dict[ChunkState, int]) -> None:
     }
     for name, value in facts.items():
         if value:
-            _row(table, Text(name, style="bold"), value)
+            row(table, Text(name, style="bold"), value)
     console.print(table)
 
 
@@ -178,13 +186,13 @@ def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = 
         by_table[str(receipt.table)].append(receipt)
     ordered = sorted(by_table.items(), key=lambda item: -sum(r.rows for r in item[1]))
     shown = ordered if limit is None else ordered[:limit]
-    table = _grid("table", "rows", "bytes", "seconds", "proof", right=("rows", "bytes", "seconds"))
+    table = grid("table", "rows", "bytes", "seconds", "proof", right=("rows", "bytes", "seconds"))
     for name, parts in shown:
-        _row(table, name, *_sums(parts), _proof(parts))
+        row(table, name, *_sums(parts), _proof(parts))
     if len(ordered) > len(shown):
-        _row(table, AND_MORE.format(n=len(ordered) - len(shown)), "", "", "", "")
+        row(table, AND_MORE.format(n=len(ordered) - len(shown)), "", "", "", "")
     everything = [r for parts in by_table.values() for r in parts]
-    _row(table, SUM.format(n=len(ordered)), *_sums(everything), _proof(everything) if everything else "")
+    row(table, SUM.format(n=len(ordered)), *_sums(everything), _proof(everything) if everything else "")
     console.print(table)
 
 
@@ -206,18 +214,18 @@ def _proof(parts: Sequence[Receipt]) -> Text:
 def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *, verbose: bool = False) -> None:
     """`pghaul show`: the run, its receipts, and whatever was not plain sailing."""
     status(console, found.run, counts)
-    _section(console, "Receipts")
+    heading(console, "Receipts")
     limit = None if verbose else TABLES_SHOWN
     receipts(console, (r.receipt for r in found.chunks if r.receipt), limit=limit)
     bad = [f"{r.chunk.table} {r.chunk.key}: {r.error}" for r in found.chunks if r.error]
-    _list(console, "Failed chunks", bad, verbose=verbose)
+    listing(console, "Failed chunks", bad, verbose=verbose)
     for title, kinds in SECTIONS.items():
         told = [
             f"{e.at.astimezone():%H:%M:%S} {_told(e.table, e.message, e.data)}" for e in found.events if e.kind in kinds
         ]
-        _list(console, title, told, verbose=verbose)
+        listing(console, title, told, verbose=verbose)
     lost = [f"{item.kind} {item.name}: {item.why}" for item in found.not_carried]
-    _list(console, "Not carried over", lost, verbose=verbose)
+    listing(console, "Not carried over", lost, verbose=verbose)
 
 
 SECTIONS = {
@@ -234,15 +242,17 @@ def _told(table: str | None, message: str, data: dict[str, Any]) -> str:
     return f"{table}: {words}" if table else words
 
 
-def _section(console: Console, title: str) -> None:
+def heading(console: Console, title: str, style: str = "bold") -> None:
+    """A blank line and a title."""
     console.print()
-    console.print(Text(title, style="bold"))
+    console.print(Text(title, style=style or "bold"))
 
 
-def _list(console: Console, title: str, lines: Sequence[str], *, verbose: bool) -> None:
+def listing(console: Console, title: str, lines: Sequence[str], *, verbose: bool) -> None:
+    """A titled list, cut where nobody asked for all of it; nothing where there is nothing."""
     if not lines:
         return
-    _section(console, title)
+    heading(console, title)
     shown = lines if verbose else lines[:LISTED]
     for words in shown:
         line(console, f"  {words}")

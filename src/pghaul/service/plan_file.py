@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -18,6 +19,8 @@ from pghaul.model.plan import Options, Period, Plan, Selection
 from pghaul.postgres.dsn import resolve
 from pghaul.service.endpoint_url import storable_url
 
+SCHEMA_FILE = "pghaul-plan.schema.json"
+SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}\n"  # how Taplo, Tombi and other editors' servers find it
 HEADER = "A plan of pghaul. Run it with: pghaul run {name}"
 PLACES: dict[str, type[BaseModel]] = {"": Plan, "options": Options, "tables": Selection, "period": Period}
 WRITTEN_AS = {"options": "[options]", "tables": "[[tables]]", "period": "[period]"}
@@ -57,12 +60,21 @@ def write_plan(plan: Plan, path: Path) -> None:
         tables.append(tomlkit.item(selection.model_dump(mode="json", exclude_defaults=True)))
     if plan.tables:
         document.add("tables", tables)
-    _write_private(path, tomlkit.dumps(document))
+    _write_private(path, SCHEMA_LINE + tomlkit.dumps(document))
 
 
 def plan_schema() -> dict[str, Any]:
     """The JSON schema, for editors."""
     return Plan.model_json_schema()
+
+
+def write_schema(folder: Path) -> Path | None:
+    """The schema beside the plans that name it; None where there is one of this version already."""
+    path, text = folder / SCHEMA_FILE, json.dumps(plan_schema(), indent=2, ensure_ascii=False) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return None
+    _write_private(path, text)
+    return path
 
 
 def without_password(url: str) -> str:

@@ -1,0 +1,183 @@
+"""What a run would do, for people and for programs: `pghaul plan` and `pghaul run --dry-run` show the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from pghaul.cli import exit_codes, render
+from pghaul.model.finding import Finding, Severity
+from pghaul.model.plan import Plan
+from pghaul.model.preview import Forecast, Outlook, Preview, Space
+from pghaul.service.migration import MigrationService
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TITLES = {Severity.ERROR: "Stands against it", Severity.WARNING: "Look first", Severity.NOTE: "Good to know"}
+STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: ""}
+FATES = {
+    "created": "is created",
+    "empty": "is there, empty",
+    "truncate": "is emptied",
+    "append": "is added to",
+    "skip": "is left alone",
+    "refresh": "is compared",
+    "ask": "will be asked",
+    "fail": "has rows: refused",
+}
+SERVERS = "{source} (PostgreSQL {old}) → {target} (PostgreSQL {new})"
+NOTHING = "nothing is selected"
+SUM = "tables: {n}"
+CREATES = "Creates: {things}."
+CREATES_NOTHING = "Creates nothing: all tables are there."
+NEEDED = "Disk: about {needed} needed (tables {heap}, indexes {indexes}), {free}."
+FREE = "{free} free at {at}"
+FREE_UNKNOWN = "what is free there is not known (say it: --target-free)"
+PARTS = "; less, as only parts of tables are taken"
+TIME = "Time: about {time} with {workers} workers, by what {known} of {tables} tables took before."
+TIME_UNKNOWN = "Time: not known, as none of these tables was moved before."
+SETTINGS = "Settings of our sessions on the {side}"
+NOT_CARRIED = "Not carried over"
+FINE = "Nothing stands against it. Begin: {command}"
+REFUSED = "A run would be refused: {n} to mend. Nothing was changed."
+RUN_FILE = "pghaul run {file}"
+RUN_WORDS = "pghaul run, with the same words"
+UNKNOWN = "?"
+
+
+def show(plan: Plan, *, as_json: bool, verbose: bool, file: str | None = None) -> int:
+    """Look, tell, and say by the exit code whether a run would be refused."""
+    found = MigrationService().plan(plan)
+    if as_json:
+        render.print_json(preview_json(found))
+    else:
+        preview(Console(highlight=False), found, verbose=verbose)
+    console = Console(stderr=True, highlight=False)
+    if found.ok:
+        render.line(console, FINE.format(command=RUN_FILE.format(file=file) if file else RUN_WORDS))
+        return exit_codes.DONE
+    wrong = sum(f.severity is Severity.ERROR for f in found.findings)
+    render.line(console, REFUSED.format(n=wrong), "bold red")
+    return exit_codes.FAILED
+
+
+def preview_json(found: Preview) -> dict[str, Any]:
+    """Everything, names as a person reads them."""
+    out = asdict(found)
+    out["ok"], out["chunks"], out["bytes"] = found.ok, found.chunks, found.bytes
+    out["vanished"] = [str(n) for n in found.vanished]
+    out["tables"] = [asdict(t) | {"table": str(t.table), "source": str(t.source)} for t in found.tables]
+    return out
+
+
+def preview(console: Console, found: Preview, *, verbose: bool) -> None:
+    """In the order in which a person asks: what, how much, what is in the way."""
+    old, new = found.versions
+    render.line(console, SERVERS.format(source=found.source, target=found.target, old=old, new=new))
+    if found.tables:
+        console.print(_tables(found.tables, limit=None if verbose else render.TABLES_SHOWN))
+        render.line(console, _creates(found))
+        render.line(console, _space(found.space))
+        render.line(console, _time(found.forecast, found.workers))
+    if verbose:
+        _details(console, found)
+    lost = [f"{item.kind} {item.name}: {item.why}" for item in found.not_carried]
+    render.listing(console, NOT_CARRIED, lost, verbose=verbose)
+    for severity, title in TITLES.items():
+        said = [f for f in found.findings if f.severity is severity]
+        _findings(console, title, said, STYLES[severity], verbose=verbose)
+
+
+def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
+    ordered = sorted(outlooks, key=lambda o: (-o.bytes, o.table))
+    right = ("rows", "size", "chunks", "rows there", "size there")
+    table = render.grid("table", "on the target it", *right, right=right)
+    for outlook in ordered[:limit]:
+        there = outlook.disposition not in {"created", "empty"}
+        render.row(
+            table,
+            str(outlook.table),
+            FATES.get(outlook.disposition, outlook.disposition),
+            _about(outlook.rows),
+            render.amount(outlook.bytes),
+            str(outlook.chunks),
+            _about(outlook.there_rows) if there else "",
+            render.amount(outlook.there_bytes) if there else "",
+        )
+    if limit is not None and len(ordered) > limit:
+        render.row(table, render.AND_MORE.format(n=len(ordered) - limit), *[""] * 6)
+    fates = Counter(FATES.get(o.disposition, o.disposition) for o in ordered)
+    known = [o.rows for o in ordered if o.rows is not None]
+    render.row(
+        table,
+        SUM.format(n=len(ordered)),
+        ", ".join(f"{n} {fate}" for fate, n in fates.items()),
+        _about(sum(known)) if len(known) == len(ordered) else UNKNOWN,
+        render.amount(sum(o.bytes for o in ordered)),
+        str(sum(o.chunks for o in ordered)),
+        "",
+        "",
+    )
+    return table
+
+
+def _about(rows: int | None) -> str:
+    """Estimates of the catalogue; unknown is not nothing."""
+    return UNKNOWN if rows is None else f"~{render.count(rows)}"
+
+
+def _creates(found: Preview) -> str:
+    if not found.creates:
+        return CREATES_NOTHING
+    return CREATES.format(things=", ".join(f"{len(names)} × {kind}" for kind, names in found.creates.items()))
+
+
+def _space(space: Space) -> str:
+    known = space.free is not None
+    free = FREE.format(free=render.amount(space.free or 0), at=space.at) if known else FREE_UNKNOWN
+    words = NEEDED.format(
+        needed=render.amount(space.needed),
+        heap=render.amount(space.heap),
+        indexes=render.amount(space.indexes),
+        free=free,
+    )
+    return words if space.exact else words.removesuffix(".") + PARTS + "."
+
+
+def _time(forecast: Forecast | None, workers: int) -> str:
+    if forecast is None:
+        return TIME_UNKNOWN
+    return TIME.format(
+        time=render.duration(forecast.seconds), workers=workers, known=forecast.known, tables=forecast.tables
+    )
+
+
+def _details(console: Console, found: Preview) -> None:
+    for kind, names in found.creates.items():
+        render.listing(console, kind, names, verbose=True)
+    for side, settings in found.settings.items():
+        lines = [f"{name} = {value!r}" for name, value in settings.items()]
+        render.listing(console, SETTINGS.format(side=side), lines, verbose=True)
+
+
+def _findings(console: Console, title: str, found: Iterable[Finding], style: str, *, verbose: bool) -> None:
+    """The same advice for many objects is said once."""
+    said = list(found)
+    if not said:
+        return
+    render.heading(console, f"{title} ({len(said)})", style)
+    shown = said if verbose else said[: render.LISTED]
+    advised: set[str | None] = {None}
+    for finding in shown:
+        console.print(Text.assemble((f"  {finding.kind.value}: ", style), finding.what), soft_wrap=True)
+        if finding.advice not in advised:
+            render.line(console, f"    try: {finding.advice}", "cyan")
+            advised.add(finding.advice)
+    if len(said) > len(shown):
+        render.line(console, "  " + render.AND_MORE.format(n=len(said) - len(shown)))
