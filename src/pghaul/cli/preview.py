@@ -97,7 +97,7 @@ def preview(console: Console, found: Preview, *, verbose: bool) -> None:
 def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
     ordered = sorted(outlooks, key=lambda o: (-o.bytes, o.table))
     right = ("rows", "size", "chunks", "rows there", "size there")
-    table = render.grid("table", "on the target it", *right, right=right)
+    table = render.grid("table", "what becomes of it", *right, right=right)
     for outlook in ordered[:limit]:
         there = outlook.disposition not in {"created", "empty"}
         render.row(

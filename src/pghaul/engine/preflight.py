@@ -88,7 +88,7 @@ def _disposition(name: Name, choice: OnExisting, table: Table, *, ask: Ask | Non
     """Of a table that holds rows. Where a person is to be asked and none is there, that stands against it."""
     if choice is OnExisting.ASK and ask is not None:
         choice = ask(name, table.rows)
-    if choice is OnExisting.ASK:
+    elif choice is OnExisting.ASK:
         return choice.value, [
             Finding(
                 kind=Kind.USAGE,

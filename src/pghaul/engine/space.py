@@ -60,7 +60,7 @@ def measure(
         heap, indexes = heap + table, indexes + index
         needed += max(0, table + index - sum(there.get(placement.target, (0, 0))))
     emptied = [sum(pair) for pair in there.values()]
-    free, at = (said, "as said by the plan") if said is not None else _free(target)
+    free, at = (said, "the target, as the plan says") if said is not None else _free(target)
     return Space(
         heap=heap,
         indexes=indexes,

@@ -1,0 +1,295 @@
+"""`pghaul plan` and `run --dry-run`: everything that a run would do and meet, and nothing is touched by looking."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from tests.databases import DatabasePair, drop
+from tests.looking import execute, state_of, value
+from tests.moving import assert_done, move, plan_of
+
+from pghaul.cli.app import run
+from pghaul.model.errors import NoSpaceError, NotSupportedError, PghaulError
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.preview import Preview
+from pghaul.service.embedded import Cluster
+from pghaul.service.migration import MigrationService
+from pghaul.store.repository import Store
+
+SOURCE = """
+    CREATE TYPE mood AS ENUM ('good', 'bad');
+    CREATE TABLE payment (id serial PRIMARY KEY, note text, m mood);
+    INSERT INTO payment (note, m) SELECT 'n' || g, 'good' FROM generate_series(1, 500) g;
+    CREATE TABLE known (id int, body text);
+    INSERT INTO known SELECT g, 'x' FROM generate_series(1, 300) g;
+    CREATE TABLE part (d date, v int) PARTITION BY RANGE (d);
+    CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+    CREATE VIEW seen AS SELECT * FROM payment;
+    ANALYZE
+"""
+TARGET = """
+    CREATE TABLE known (id int, body text); INSERT INTO known VALUES (7, 'y'); ANALYZE known;
+    CREATE TABLE part (d date, v int) PARTITION BY RANGE (d);
+    CREATE TABLE part_0 PARTITION OF part FOR VALUES FROM ('2019-01-01') TO ('2020-01-01');
+"""
+
+Output = pytest.CaptureFixture[str]
+
+
+def looked(pair: DatabasePair, *tables: str, **options: Any) -> Preview:
+    return MigrationService().plan(plan_of(pair.source, pair.target, tables or ("*",), **options))
+
+
+def errors(preview: Preview) -> list[Finding]:
+    return [f for f in preview.findings if f.severity is Severity.ERROR]
+
+
+def of(preview: Preview, kind: Kind) -> list[Finding]:
+    return [f for f in preview.findings if f.kind is kind]
+
+
+def words(pair: DatabasePair, *more: str) -> list[str]:
+    return ["--from", pair.source, "--to", pair.target, "--table", "*", *more]
+
+
+# --- what it shows, and what it leaves alone ---------------------------------------------------------------------
+
+
+def advisory_locks(url: str) -> int:
+    return int(value(url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
+
+
+@pytest.mark.template(source=SOURCE, target=TARGET)
+@pytest.mark.parametrize("command", [["plan"], ["run", "--dry-run"]])
+def test_looking_changes_nothing_on_either_side(
+    db_pair: DatabasePair, state: str, capsys: Output, command: list[str]
+) -> None:
+    before = state_of(db_pair.source), state_of(db_pair.target)
+    assert run([*command, *words(db_pair, "--on-existing", "truncate", "--json")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["ok"] is True
+    assert (state_of(db_pair.source), state_of(db_pair.target)) == before
+    assert advisory_locks(db_pair.target) == 0
+    assert Store(state).runs() == []
+
+
+@pytest.mark.template(source=SOURCE, target=TARGET)
+def test_the_target_itself_would_refuse_a_write_of_a_look(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(stage: Any, _ask: object) -> None:
+        stage.target.execute("CREATE TABLE public.oops ()")
+
+    monkeypatch.setattr("pghaul.engine.checks.examine", write)
+    found = errors(looked(db_pair))
+    assert "read-only transaction" in found[0].what
+
+
+@pytest.mark.template(source=SOURCE, target=TARGET)
+def test_what_is_made_what_is_there_and_what_becomes_of_it(db_pair: DatabasePair, state: str) -> None:
+    found = looked(db_pair, on_existing="truncate")
+    fates = {str(t.table): (t.disposition, t.rows, t.chunks, t.there_rows) for t in found.tables}
+    assert fates == {
+        "public.payment": ("created", 500, 1, None),
+        "public.known": ("truncate", 300, 1, 1),
+        "public.part_1": ("created", 0, 1, None),
+    }
+    assert found.creates == {
+        "index": ["public.payment_pkey"],
+        "sequence": ["public.payment_id_seq"],
+        "table": ["public.part_1", "public.payment"],
+        "type": ["public.mood"],
+    }
+    assert [str(n) for n in found.vanished] == ["public.part_0"]
+    assert ("VIEW", "public.seen") in {(u.kind, u.name) for u in found.not_carried}
+    assert found.settings["target"]["synchronous_commit"] == "off"
+    assert found.space.needed >= found.bytes > 0
+    assert found.space.free is not None, "the server is on this machine"
+    assert found.forecast is None
+
+
+@pytest.mark.template(source=SOURCE)
+def test_the_time_is_expected_from_runs_of_the_same_tables(db_pair: DatabasePair, state: str) -> None:
+    assert_done(move(db_pair, "payment", "known"))
+    found = looked(db_pair, on_existing="truncate")
+    assert found.forecast is not None
+    assert (found.forecast.known, found.forecast.tables) == (2, 3)
+    assert found.forecast.seconds > 0
+
+
+@pytest.mark.template(source=SOURCE, target=TARGET)
+def test_a_person_reads_what_stands_against_it_and_the_exit_code_says_so(
+    db_pair: DatabasePair, state: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["plan", *words(db_pair)]) == 1
+    out, err = capsys.readouterr()
+    assert "rows-present: public.known has rows on the target" in out
+    assert "Stands against it (1)" in out
+    assert "1 × type" in out
+    assert "1 to mend" in err
+    assert run(["plan", *words(db_pair, "--on-existing", "skip", "--verbose")]) == 0
+    out, err = capsys.readouterr()
+    assert "public.mood" in out
+    assert "Settings of our sessions on the source" in out
+    assert "Begin: pghaul run" in err
+    assert run(["plan", "--to", db_pair.target]) == 2
+
+
+@pytest.mark.template(source=SOURCE, target=TARGET)
+def test_a_plan_is_written_with_the_schema_that_editors_check_it_by(
+    db_pair: DatabasePair, state: str, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "plan.toml"
+    assert run(["plan", *words(db_pair, "--on-existing", "append", "-o", str(path))]) == 0
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("#:schema ./")
+    schema = json.loads((tmp_path / first.removeprefix("#:schema ./")).read_text())
+    assert set(tomllib.loads(path.read_text())) <= set(schema["properties"])
+    capsys.readouterr()
+    assert run(["plan", "--schema-json"]) == 0
+    assert json.loads(capsys.readouterr().out) == schema
+    assert run(["plan", str(path)]) == 0, "and checked again"
+
+
+# --- bad input: found by plan, refused by run --------------------------------------------------------------------
+
+
+def assert_refused(
+    pair: DatabasePair, kind: Kind, what: str, error: type[PghaulError], *tables: str, **options: Any
+) -> Finding:
+    """`plan` names it, `run` raises it, and the target is as it was."""
+    before = state_of(options.get("target") or pair.target)
+    ends = {k: options.pop(k, getattr(pair, k)) for k in ("source", "target")}
+    found = MigrationService().plan(plan_of(ends["source"], ends["target"], tables or ("*",), **options))
+    named = [f for f in errors(found) if f.kind is kind]
+    assert named, found.findings
+    assert what in named[0].what
+    with pytest.raises(error) as refused:
+        move(pair, *(tables or ("*",)), **ends, **options)
+    assert what in refused.value.message
+    assert state_of(ends["target"]) == before
+    return named[0]
+
+
+@pytest.mark.template(source=SOURCE)
+def test_a_disk_too_small(db_pair: DatabasePair, state: str) -> None:
+    found = assert_refused(db_pair, Kind.SPACE, "needed on the target's disk", NoSpaceError, target_free=10_000)
+    assert "--target-free" in (found.advice or "")
+    needed = looked(db_pair, "known").space.needed
+    tight = of(looked(db_pair, "known", target_free=needed * 11 // 10), Kind.SPACE)
+    assert [f.severity for f in tight] == [Severity.WARNING]
+
+
+@pytest.mark.parametrize("db_pair", [("pg15", "pg16")], indirect=True)
+@pytest.mark.template(source="CREATE EXTENSION hstore; CREATE TABLE t (a int, b hstore)")
+def test_an_extension_that_the_target_does_not_offer(db_pair: DatabasePair, state: str) -> None:
+    assert_refused(db_pair, Kind.EXTENSION, "need the extension hstore (for public.hstore)", NotSupportedError)
+
+
+@pytest.mark.parametrize("db_pair", [("pg15", "pg16")], indirect=True)
+@pytest.mark.template(
+    source="""CREATE TABLE t (a int, b text COLLATE "af-x-icu"); CREATE TABLE u (a text);
+              CREATE INDEX on_u ON u (a COLLATE "en-x-icu")"""
+)
+def test_a_collation_that_the_target_lacks(db_pair: DatabasePair, state: str) -> None:
+    assert_refused(db_pair, Kind.COLLATION, "t needs the collation pg_catalog.af-x-icu", NotSupportedError)
+    assert [f.object for f in errors(looked(db_pair, "u"))] == ["pg_catalog.en-x-icu"]
+
+
+@contextmanager
+def database(cluster: Cluster, encoding: str) -> Iterator[str]:
+    name = f"planned_{encoding.lower()}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'")
+    with psycopg.connect(cluster.url(), autocommit=True) as admin:
+        admin.execute(create.format(sql.Identifier(name), sql.Literal(encoding)))
+    try:
+        yield cluster.url(name)
+    finally:
+        drop(cluster, name)
+
+
+@pytest.mark.template(source="CREATE TABLE t (a int, plain text, odd text); INSERT INTO t VALUES (1, 'a', 'é뷁')")
+def test_a_character_that_the_targets_encoding_lacks(db_pair: DatabasePair, pg18: Cluster, state: str) -> None:
+    with database(pg18, "LATIN1") as target:
+        assert_refused(
+            db_pair, Kind.CHARACTERS, "in public.t, column odd", PghaulError, target=target, source=db_pair.source
+        )
+
+
+@pytest.mark.template(source="CREATE TABLE t (a int)")
+def test_encodings_without_a_way_from_one_to_the_other(
+    db_pair: DatabasePair, pg16: Cluster, pg18: Cluster, state: str
+) -> None:
+    with database(pg16, "EUC_KR") as source, database(pg18, "LATIN1") as target:
+        execute(source, "CREATE TABLE t (a int)")
+        assert_refused(
+            db_pair, Kind.ENCODING, "LATIN1 cannot hold EUC_KR", NotSupportedError, source=source, target=target
+        )
+
+
+@pytest.mark.template(source=SOURCE)
+def test_a_pattern_that_matches_nothing(db_pair: DatabasePair, state: str) -> None:
+    assert_refused(db_pair, Kind.NOTHING_SELECTED, "no table matches 'paymnt'", PghaulError, "paymnt")
+
+
+# --- all that is wrong, not the first ----------------------------------------------------------------------------
+
+SEVERAL = """
+    CREATE TABLE a (id int); CREATE TABLE b (id int, n int); CREATE SCHEMA s; CREATE TABLE s.c (id int);
+    CREATE TABLE d (id int)
+"""
+SEVERAL_THERE = "CREATE TABLE a (id int); CREATE TABLE b (id int); INSERT INTO b VALUES (1)"
+
+
+@pytest.fixture
+def limited(db_pair: DatabasePair, pg18: Cluster) -> Iterator[Callable[[str], str]]:
+    """A URL's target as a role that may connect and no more."""
+    execute(pg18.url(), "CREATE ROLE planner LOGIN")
+    yield lambda url: url.replace("postgres@", "planner@")
+    execute(db_pair.target, "DROP OWNED BY planner")
+    execute(pg18.url(), "DROP ROLE planner")
+
+
+@pytest.mark.template(source=SEVERAL, target=SEVERAL_THERE)
+def test_every_privilege_that_lacks_is_named_at_once(
+    db_pair: DatabasePair, limited: Callable[[str], str], state: str
+) -> None:
+    execute(db_pair.target, "GRANT SELECT ON b TO planner")
+    plan = plan_of(db_pair.source, limited(db_pair.target), ("*.*",))
+    found = errors(MigrationService().plan(plan))
+    assert {(f.kind, f.object) for f in found} == {
+        (Kind.PRIVILEGE, "public.a"),
+        (Kind.PRIVILEGE, "public.b"),
+        (Kind.ROWS_PRESENT, "public.b"),
+        (Kind.SHAPE, "public.b.n"),
+        (Kind.PRIVILEGE, "pghaul"),
+        (Kind.PRIVILEGE, "s"),
+        (Kind.PRIVILEGE, "public"),
+    }
+    with pytest.raises(PghaulError) as refused:
+        MigrationService().run(plan, listener=lambda _e: None)
+    assert len(refused.value.__notes__) == len(found) - 1
+
+
+@pytest.mark.template(source=SOURCE, target=TARGET)
+def test_a_table_that_another_run_is_loading(db_pair: DatabasePair, state: str) -> None:
+    claim = """
+        INSERT INTO pghaul.run VALUES ('0000000000ff', 1, 'x', 'running', 's', now(), NULL);
+        INSERT INTO pghaul.claim VALUES ('public.known', '0000000000ff')
+    """
+    assert_done(move(db_pair, "known", on_existing="truncate"))
+    execute(db_pair.target, claim)
+    with psycopg.connect(db_pair.target, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(28519, hashtext('pghaul run 0000000000ff'))")
+        found = errors(looked(db_pair, "known", on_existing="truncate"))
+        assert [(f.kind, f.object) for f in found] == [(Kind.TAKEN, "public.known")]
+    assert errors(looked(db_pair, "known", on_existing="truncate")) == []
