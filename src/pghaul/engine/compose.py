@@ -264,7 +264,7 @@ def _sides(loading: Loading, chunk: Chunk) -> dict[str, Any]:
 def _readiness(loading: Loading, *, again: bool) -> Readiness:
     if loading.appended:
         return Readiness.KEEP
-    if loading.disposition == "truncate" or again:
+    if loading.disposition in {"truncate", "refresh"} or again:
         return Readiness.TRUNCATE
     return Readiness.MUST_BE_EMPTY
 
