@@ -17,12 +17,14 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pghaul.engine import checks, compose, mapping, permits, preflight, scene, survey
+from pghaul.engine import checks, compose, layout, mapping, permits, preflight, remake, scene, survey
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.pool import WorkerPool
+from pghaul.engine.remake import Missing
 from pghaul.engine.report import Reporter
+from pghaul.model.design import Design
 from pghaul.model.errors import PghaulError, ProgramError, StoppedError
 from pghaul.model.finding import refuse
 from pghaul.model.manifest import Manifest
@@ -35,6 +37,7 @@ from pghaul.postgres.formats import choose_format, copy_encoding
 from pghaul.postgres.rowhash import agree
 from pghaul.sources.postgresql import not_carried
 from pghaul.target import ddl, foreign_keys, sequences
+from pghaul.target import layout as layout_ddl
 from pghaul.target.ledger import Ledger
 from pghaul.target.programs import Programs, find_programs
 from pghaul.target.restore import watch
@@ -115,10 +118,12 @@ class Attempt:
 
     def _mapped(self, stage: scene.Scene, tables: dict[Name, Table]) -> Mapped:
         if self._manifest is not None:
-            return mapping.shape(self._manifest.placements, tables)
-        placements = mapping.place(self._order.plan, tables, stage.conditions)
-        mapping.check_conditions(stage.source, self._order.plan, tables)
-        return mapping.shape(placements, tables)
+            layout.check_vacant(stage.source, self._manifest.vacant)
+            return mapping.shape(self._manifest.placements, tables, self._manifest.designs)
+        plan = self._order.plan
+        placements = mapping.place(plan, tables, stage.conditions)
+        mapping.check_conditions(stage.source, plan, tables)
+        return layout.lay_out(stage.source, plan, placements, tables)
 
     def _plan(
         self, stage: scene.Scene, tables: dict[Name, Table], mapped: Mapped, held: contextlib.ExitStack
@@ -133,24 +138,31 @@ class Attempt:
         verdict = checks.examine(look, order.ask)
         refuse(verdict.findings)
         fate = verdict.fate
-        if fate.missing:
-            self._begin_dump(stage, fate.missing, held)
+        missing = remake.missing((t.name for t in fate.missing), mapped, tables)
+        if missing.needs_dump(stage.source, stage.target):
+            self._begin_dump(stage, missing, held)
         left = [*not_carried(stage.source, stage.selected), *survey.skipped(fate.dispositions)]
+        left += remake.left_behind(stage.source, stage.target, mapped.designs, tables)
         self._manifest = Manifest(
             tables=tuple(tables.values()),
             placements=mapped.placements,
+            designs=mapped.designs,
+            vacant=mapped.vacant,
             chunks=verdict.chunks,
             identities=(stage.source.server.identity, stage.target.server.identity),
             not_carried=tuple(left),
         )
         self._report.planned(self._manifest)
+        for warning in mapped.warnings:
+            self._report.warn(warning)
         return fate
 
     def _decide(
         self, stage: scene.Scene, mapped: Mapped, shapes: Mapping[Name, Table], there: Mapping[Name, Table]
     ) -> preflight.Fate:
         plan = self._order.plan
-        choices = {n: mapping.on_existing(plan, stage.tables, mapped.source_of(n)) for n in shapes}
+        sources = mapped.sources
+        choices = {n: mapping.on_existing(plan, stage.tables, sources.get(n, n)) for n in shapes}
         return preflight.decide(plan, shapes, there, stage.target, self._order.ask, choices.__getitem__)
 
     @property
@@ -189,15 +201,23 @@ class Attempt:
         dispositions: dict[Name, str],
         dump: Path,
     ) -> None:
-        created = [t for n, t in mapped.shapes.items() if dispositions[n] == "created"]
+        missing = remake.missing((n for n, d in dispositions.items() if d == "created"), mapped, stage.tables)
+        created = list(missing.tables)
+        if missing.needs_dump(stage.source, stage.target):
+            dump = self._dump(stage, missing, dump)
         if created:
-            dump = self._dump(stage, created, dump)
             self._report.schema("create", self._restore(ddl.create_tables, stage, epoch, created, dump))
+        if missing.designs:
+            self._remake(stage, epoch, missing, dump)
         loadings = self._loadings(stage, mapped, dispositions)
         self._load(pool, stage, ledger, epoch, loadings)
         self._finish(stage, ledger, epoch, created, dump)
-        filled = [n for n in mapped.shapes if dispositions[n] != "skip"]
-        self._report.schema("sequences", sequences.carry(stage.source, stage.target, filled))
+        if missing.designs and self._order.plan.options.indexes:
+            self._refit(stage, missing.designs)
+        sources = mapped.sources
+        filled = list(dict.fromkeys(sources.get(n, n) for n in mapped.shapes if dispositions[n] != "skip"))
+        renamed = layout_ddl.renamed_sequences(stage.source, missing.designs)
+        self._report.schema("sequences", sequences.carry(stage.source, stage.target, filled, renamed))
 
     def _dispositions(
         self, stage: scene.Scene, ledger: Ledger, mapped: Mapped, fate: preflight.Fate | None
@@ -211,14 +231,14 @@ class Attempt:
             known = ledger.dispositions()
         return {n: known[str(n)] for n in mapped.shapes}
 
-    def _begin_dump(self, stage: scene.Scene, created: Sequence[Table], held: contextlib.ExitStack) -> None:
+    def _begin_dump(self, stage: scene.Scene, missing: Missing, held: contextlib.ExitStack) -> None:
         """pg_dump works while we plan on and open the store. No lock is held yet: the folder is this call's own."""
         prefix = _folder_name(self._order.run, stage.target.server.identity)
         self._folder = held.enter_context(tempfile.TemporaryDirectory(prefix=prefix))
         file = Path(self._folder) / "early.dump"
-        self._early = file, held.enter_context(self._dumping(stage, created, file))
+        self._early = file, held.enter_context(self._dumping(stage, missing, file))
 
-    def _dump(self, stage: scene.Scene, created: Sequence[Table], file: Path) -> Path:
+    def _dump(self, stage: scene.Scene, missing: Missing, file: Path) -> Path:
         """The archive of what is to be created."""
         self._report.schema("dump", [])
         if self._early is not None:
@@ -226,18 +246,18 @@ class Attempt:
             with contextlib.suppress(ProgramError):  # then once more, patiently
                 finished()
                 return early
-        self._patiently(lambda: self._dump_now(stage, created, file))
+        self._patiently(lambda: self._dump_now(stage, missing, file))
         return file
 
-    def _dump_now(self, stage: scene.Scene, created: Sequence[Table], file: Path) -> None:
-        with self._dumping(stage, created, file) as finished:
+    def _dump_now(self, stage: scene.Scene, missing: Missing, file: Path) -> None:
+        with self._dumping(stage, missing, file) as finished:
             finished()
 
     def _dumping(
-        self, stage: scene.Scene, created: Sequence[Table], file: Path
+        self, stage: scene.Scene, missing: Missing, file: Path
     ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         name = scene.application_name(self._order.run, self._number, "dump")
-        schemas = ddl.needed_schemas(stage.source, stage.target, created)
+        schemas = missing.schemas(stage.source, stage.target)
         return ddl.dumping(
             self._programs(stage),
             stage.source.endpoint,
@@ -265,6 +285,18 @@ class Attempt:
                 stall_timeout=self._order.plan.options.stall_timeout,
             )
         )
+
+    def _remake(self, stage: scene.Scene, epoch: Epoch, missing: Missing, dump: Path) -> None:
+        """First what the tables need, as pg_dump writes it, then the tables themselves."""
+        if ddl.schemas_of_needs(stage.source, stage.target, missing.needing):
+            self._report.schema("create", self._restore(ddl.create_needs, stage, epoch, missing.needing, dump))
+        self._report.schema("create", layout_ddl.create(stage.source, stage.target, missing.designs))
+
+    def _refit(self, stage: scene.Scene, remade: Sequence[Design]) -> None:
+        finished = layout_ddl.finish(stage.source, stage.target, remade, stage.tables)
+        self._report.schema("finish", list(finished.built))
+        for left in finished.refused:
+            self._report.notice(left.kind, left.name, left.why)
 
     def _programs(self, stage: scene.Scene) -> Programs:
         return find_programs(

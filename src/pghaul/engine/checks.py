@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pghaul.engine import characters, collations, mapping, parameters, permits, preflight, requirements, space
+from pghaul.engine import characters, collations, mapping, parameters, permits, preflight, remake, requirements, space
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.parameters import Load
 from pghaul.model.chunk import Chunk
@@ -56,6 +56,7 @@ def examine(stage: Stage, ask: preflight.Ask | None) -> Verdict:
     found += permits.loud_triggers(target, sorted(permits.noisy(loaded)))
     found += requirements.ledger_findings(target, stage.run, list(mapped.shapes))
     found += permits.may_create(target, fate.missing)
+    found += remake.findings(mapped, there, target)
     needed = requirements.examine(source, target, fate.missing, indexes=plan.options.indexes)
     chunks = chunks_of(mapped.placements, stage.tables, fate, plan.options.split_bytes, source.server.capabilities)
     room = space.measure(source, target, mapped.placements, fate.dispositions, said=plan.options.target_free)
@@ -67,13 +68,19 @@ def examine(stage: Stage, ask: preflight.Ask | None) -> Verdict:
         *parameters.findings(source, target, load),
     ]
     return Verdict(
-        fate=fate, there=there, chunks=tuple(chunks), creates=needed.creates, space=room, findings=tuple(found)
+        fate=fate,
+        there=there,
+        chunks=tuple(chunks),
+        creates=remake.told(needed.creates, fate.missing, mapped.designs),
+        space=room,
+        findings=tuple(found),
     )
 
 
 def _choices(stage: Stage) -> dict[Name, OnExisting]:
     mapped = stage.mapped
-    return {n: mapping.on_existing(stage.plan, stage.tables, mapped.source_of(n)) for n in mapped.shapes}
+    sources = mapped.sources
+    return {n: mapping.on_existing(stage.plan, stage.tables, sources.get(n, n)) for n in mapped.shapes}
 
 
 def chunks_of(

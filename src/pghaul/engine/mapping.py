@@ -9,11 +9,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pghaul.engine import statements
+from pghaul.model.design import Design
 from pghaul.model.errors import NotFoundError, PghaulError, PlanError
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import OnExisting, Plan, Selection
 from pghaul.model.table import Name, RelationKind, Table
 from pghaul.postgres.session import Session
+from pghaul.target.retarget import derived
+from pghaul.target.root_indexes import leaf_indexes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +27,14 @@ class Mapped:
 
     placements: tuple[Placement, ...]
     shapes: Mapping[Name, Table]
+    designs: tuple[Design, ...] = ()
+    vacant: tuple[Placement, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
-    def by_target(self) -> dict[Name, Placement]:
-        """What fills a relation; partitioned roots have nothing."""
-        return {p.target: p for p in self.placements}
-
-    def source_of(self, target: Name) -> Name:
-        """The source's name of what a target relation comes from."""
-        placement = self.by_target.get(target)
-        return placement.source if placement else target
+    def sources(self) -> dict[Name, Name]:
+        """Where each target relation comes from; partitioned tables are filled by nothing, but have a design."""
+        return {d.name: d.source for d in self.designs} | {p.target: p.source for p in self.placements}
 
 
 def place(plan: Plan, tables: Mapping[Name, Table], conditions: Mapping[Name, str | None]) -> tuple[Placement, ...]:
@@ -50,7 +51,7 @@ def place(plan: Plan, tables: Mapping[Name, Table], conditions: Mapping[Name, st
         origin = Origin(table=name, where="\nAND ".join(f"({c}\n)" for c in (asked, period) if c))
         placements.append(
             Placement(
-                target=_into(name, said(plan, tables, name, "into")),
+                target=target_name(plan, tables, name),
                 origins=(origin,),
                 columns=_columns(table, columns) if columns else None,
             )
@@ -59,12 +60,37 @@ def place(plan: Plan, tables: Mapping[Name, Table], conditions: Mapping[Name, st
     return tuple(placements)
 
 
-def shape(placements: Iterable[Placement], tables: Mapping[Name, Table]) -> Mapped:
+def shape(placements: Iterable[Placement], tables: Mapping[Name, Table], designs: Iterable[Design] = ()) -> Mapped:
     """What the target should look like. Placements whose source is gone are left out."""
     found = tuple(p for p in placements if all(o.table in tables for o in p.origins))
-    moved = {o.table for p in found for o in p.origins if o.table != p.target}
+    made = [d for d in designs if d.source in tables]
+    moved = {o.table for p in found for o in p.origins if o.table != p.target} | _below(made, tables)
     shapes = {n: t for n, t in tables.items() if n not in moved}
-    return Mapped(placements=found, shapes=shapes | {p.target: _shaped(p, tables[p.source]) for p in found})
+    shapes |= {p.target: _shaped(p, tables[p.source]) for p in found}
+    shapes |= {d.name: _designed(d, tables[d.source]) for d in made}
+    return Mapped(placements=found, shapes=shapes, designs=tuple(made))
+
+
+def _below(designs: Iterable[Design], tables: Mapping[Name, Table]) -> set[Name]:
+    """The sources of designs and all their descendants: each has a design, or a period leaves nothing of it."""
+    found = {d.source for d in designs}
+    for name, table in tables.items():  # parents come before their children
+        if table.parent in found:
+            found.add(name)
+    return found
+
+
+def _designed(design: Design, table: Table) -> Table:
+    return replace(
+        table,
+        name=design.name,
+        kind=RelationKind.PARTITIONED if design.partitioned else RelationKind.TABLE,
+        columns=tuple(c for c in table.columns if design.columns is None or c.name in design.columns),
+        parent=design.parent,
+        partition=bool(design.bound),
+        has_children=design.partitioned,
+        indexes=leaf_indexes(design, table),
+    )
 
 
 def _shaped(placement: Placement, table: Table) -> Table:
@@ -93,11 +119,17 @@ def check_conditions(session: Session, plan: Plan, tables: Mapping[Name, Table])
 
 def said(plan: Plan, tables: Mapping[Name, Table], name: Name, attribute: str) -> Any:
     """What the selection says that brought the table: its own name first, then patterns, then those of its parents."""
+    found = _sayer(plan, tables, name, attribute)
+    return None if found is None else getattr(found[1], attribute)
+
+
+def _sayer(plan: Plan, tables: Mapping[Name, Table], name: Name, attribute: str) -> tuple[Name, Selection] | None:
+    """That selection, and the table that it matched: this one or an ancestor."""
     saying = [s for s in plan.tables if getattr(s, attribute) is not None]
     at: Name | None = name
     while at is not None and saying:
         for selection in _closest_first(saying, at):
-            return getattr(selection, attribute)
+            return at, selection
         at = tables[at].parent if at in tables else None
     return None
 
@@ -125,9 +157,17 @@ def _is_matched(pattern: str, name: Name) -> bool:
     return fnmatchcase(name.schema, schema) and fnmatchcase(name.name, relation)
 
 
-def _into(name: Name, into: str | None) -> Name:
-    if into is None:
+def target_name(plan: Plan, tables: Mapping[Name, Table], name: Name) -> Name:
+    """Descendants follow the table that is named: with h into x.k, h_1 becomes x.k_1."""
+    found = _sayer(plan, tables, name, "into")
+    if found is None:
         return name
+    at, selection = found
+    new = _into(at, selection.into or "")
+    return new if at == name else Name(new.schema, derived(name.name, at.name, new.name))
+
+
+def _into(name: Name, into: str) -> Name:
     schema, dot, relation = into.partition(".")
     if not dot or not schema or not relation:
         raise PlanError(f"'{into}' is no place for a table", advice="write schema.table, or schema.* to keep the names")

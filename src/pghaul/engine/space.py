@@ -14,7 +14,7 @@ from pathlib import Path
 from psycopg.sql import SQL
 
 from pghaul.model.finding import Finding, Kind, Severity
-from pghaul.model.placement import Placement
+from pghaul.model.placement import Placement, shares
 from pghaul.model.preview import Space
 from pghaul.model.table import Name
 from pghaul.postgres.catalog_sql import NAMED
@@ -54,8 +54,10 @@ def measure(
     sizes = sizes_of(source, {o.table for p in filled for o in p.origins})
     there = sizes_of(target, {p.target for p in filled if dispositions[p.target] in {"truncate", "refresh"}})
     heap = indexes = needed = 0
+    share = shares(filled)
     for placement in filled:
         parts = [sizes.get(o.table, (0, 0)) for o in placement.origins]
+        parts = [(h // share[o.table], i // share[o.table]) for o, (h, i) in zip(placement.origins, parts, strict=True)]
         table, index = sum(p[0] for p in parts), sum(p[1] for p in parts)
         heap, indexes = heap + table, indexes + index
         needed += max(0, table + index - sum(there.get(placement.target, (0, 0))))

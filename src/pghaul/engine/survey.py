@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from pghaul.engine import checks, mapping, scene
+from pghaul.engine import checks, layout, mapping, remake, scene
 from pghaul.engine.checks import Stage, Verdict
 from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.finding import Finding, Kind, Severity, of_error
+from pghaul.model.placement import shares
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.preview import Forecast, Outlook, Preview
 from pghaul.model.profile import Endpoint
@@ -57,7 +58,7 @@ def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview)
     placements = mapping.place(plan, tables, conditions)
     if not unreadable:
         mapping.check_conditions(here, plan, tables)
-    mapped = mapping.shape(placements, tables)
+    mapped = layout.lay_out(here, plan, placements, tables)
     stage = Stage(run=run, plan=plan, source=here, target=there, tables=tables, mapped=mapped)
     verdict = checks.examine(stage, lambda _name, _rows: OnExisting.ASK)
     outlooks = tuple(_outlooks(stage, verdict))
@@ -67,7 +68,11 @@ def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview)
         tables=outlooks,
         creates=verdict.creates,
         space=verdict.space,
-        not_carried=(*not_carried(here, selected), *skipped(verdict.fate.dispositions)),
+        not_carried=(
+            *not_carried(here, selected),
+            *skipped(verdict.fate.dispositions),
+            *remake.left_behind(here, there, mapped.designs, tables),
+        ),
         vanished=gone,
         findings=(*unreadable, *verdict.findings, *_questions(outlooks), *_left_there(gone)),
     )
@@ -75,6 +80,7 @@ def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview)
 
 def _outlooks(stage: Stage, verdict: Verdict) -> Iterator[Outlook]:
     chunks = Counter(c.table for c in verdict.chunks)
+    share = shares(stage.mapped.placements)
     for placement in stage.mapped.placements:
         name = placement.target
         origins = [stage.tables[o.table] for o in placement.origins]
@@ -84,8 +90,8 @@ def _outlooks(stage: Stage, verdict: Verdict) -> Iterator[Outlook]:
             source=placement.source,
             disposition=verdict.fate.dispositions[name],
             chunks=chunks[name],
-            bytes=sum(t.bytes for t in origins),
-            rows=_sum(t.rows for t in origins),
+            bytes=sum(t.bytes // share[t.name] for t in origins),
+            rows=_sum(None if t.rows is None else t.rows // share[t.name] for t in origins),
             there_bytes=found.bytes if found else 0,
             there_rows=found.rows if found else None,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pghaul.model.chunk import Chunk
+from pghaul.model.design import Design
 from pghaul.model.placement import Placement
 from pghaul.model.table import Table, Unsupported
 
@@ -17,4 +18,6 @@ class Manifest:
     placements: tuple[Placement, ...]
     chunks: tuple[Chunk, ...]
     identities: tuple[str, str]
+    designs: tuple[Design, ...] = ()  # tables of the target that are not simply the source's
+    vacant: tuple[Placement, ...] = ()  # rows that were not there, and have no place: none may be there later either
     not_carried: tuple[Unsupported, ...] = ()

@@ -6,6 +6,8 @@ a WHERE, a subset of columns, a flat table that becomes partitions: all of them 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pghaul.model.table import Name
@@ -49,3 +51,8 @@ class Placement:
     def same(cls, table: Name) -> Placement:
         """A table that arrives as it is."""
         return cls(target=table, origins=(Origin(table=table),))
+
+
+def shares(placements: Iterable[Placement]) -> Counter[Name]:
+    """Over how many targets the rows of each source relation are spread: estimates are divided by it."""
+    return Counter(o.table for p in placements for o in p.origins)

@@ -31,6 +31,7 @@ SINCE: dict[str, int] = {
     "parallel_index": 110000,  # CREATE INDEX with parallel workers
     "partitioned_indexes": 110000,
     "execute_function": 110000,  # EXECUTE FUNCTION in CREATE TRIGGER; before, it says PROCEDURE
+    "default_partitions": 110000,
     "generated_columns": 120000,
     "exact_float_text": 120000,  # the shortest text that reads back as the same float
     "tid_range_scan": 140000,
@@ -69,6 +70,7 @@ class Capabilities:
     parallel_index: bool
     partitioned_indexes: bool
     execute_function: bool
+    default_partitions: bool
     generated_columns: bool
     exact_float_text: bool
     tid_range_scan: bool

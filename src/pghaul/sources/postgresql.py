@@ -7,6 +7,7 @@ taken.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from psycopg.sql import SQL, Identifier
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.errors import PghaulError, SnapshotLostError
 from pghaul.model.finding import Finding, Kind, refuse
-from pghaul.model.placement import Placement
+from pghaul.model.placement import Placement, shares
 from pghaul.model.plan import Locks
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.sources._layout_sql import left_by_layout_sql
 from pghaul.sources._postgresql_sql import LOCK, WANTED, left_behind_sql
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 LOCK_BATCH = 500  # tables per LOCK statement: few round trips, and statements that a log can hold
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+WHY_LEFT = "the table has another name or layout on the target; what is written for the old one is not turned to it"
 EXPORT = "SELECT pg_catalog.pg_export_snapshot()"
 
 
@@ -180,14 +183,26 @@ def _lock(session: Session, tables: Sequence[Name]) -> None:
 def plan_chunks(
     placements: Iterable[Placement], tables: Mapping[Name, Table], *, split_bytes: int, capabilities: Capabilities
 ) -> list[Chunk]:
-    """The chunks of these placements, largest first. Page ranges are of one relation: several are read as a whole."""
+    """The chunks of these placements, largest first.
+
+    Page ranges are of one relation: several are read as a whole, and so is a part of one that is spread over many.
+    """
+    given = list(placements)
+    share = shares(given)
     chunks: list[Chunk] = []
-    for placement in placements:
-        origins = [tables[o.table] for o in placement.origins]
+    for placement in given:
+        origins = [_part(tables[o.table], share[o.table]) for o in placement.origins]
         first = origins[0]
-        split = capabilities.tid_range_scan and first.bytes > split_bytes and first.pages > 1 and len(origins) == 1
+        alone = len(origins) == 1 and share[first.name] == 1
+        split = capabilities.tid_range_scan and first.bytes > split_bytes and first.pages > 1 and alone
         chunks += _ranges(placement.target, first, split_bytes) if split else [_leaf(placement.target, origins)]
     return sorted(chunks, key=lambda c: (-c.bytes, c.table, c.first_page))
+
+
+def _part(table: Table, share: int) -> Table:
+    if share == 1:
+        return table
+    return replace(table, bytes=table.bytes // share, rows=None if table.rows is None else table.rows // share)
 
 
 def _leaf(target: Name, origins: Sequence[Table]) -> Chunk:
@@ -220,3 +235,10 @@ def not_carried(session: Session, names: Sequence[Name]) -> list[Unsupported]:
     wanted: tuple[Any, ...] = ([n.schema for n in names], [n.name for n in names])
     rows = session.rows(left_behind_sql(session.server.capabilities), wanted)
     return [Unsupported(kind=kind, name=name, why=why) for kind, name, why in rows]
+
+
+def left_by_layout(session: Session, names: Sequence[Name]) -> list[Unsupported]:
+    """What belongs to tables that are made anew on the target, and cannot follow them there."""
+    wanted: tuple[Any, ...] = ([n.schema for n in names], [n.name for n in names])
+    rows = session.rows(left_by_layout_sql(session.server.capabilities), wanted)
+    return [Unsupported(kind=kind, name=name, why=WHY_LEFT) for kind, name in rows]

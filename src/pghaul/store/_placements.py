@@ -1,25 +1,52 @@
-"""Placements as JSON: ten thousand of them are mostly tables that come from themselves, so those take one name."""
+"""Placements as JSON: ten thousand of them are mostly tables that come from themselves, so those take one name.
+
+With tables that are made anew it is an object: placements, designs, and what was found vacant.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from pghaul.model.design import Design
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.table import Name, RelationKind, Table
 
+DESIGNS: TypeAdapter[tuple[Design, ...]] = TypeAdapter(tuple[Design, ...])
 
-def dump(placements: Iterable[Placement]) -> str:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The parts of a manifest that stand here."""
+
+    placements: tuple[Placement, ...]
+    designs: tuple[Design, ...] = ()
+    vacant: tuple[Placement, ...] = ()
+
+
+def dump(placements: Iterable[Placement], designs: tuple[Design, ...], vacant: Iterable[Placement]) -> str:
     """One list a placement: the target's schema and name, and the rest only where there is any."""
-    return json.dumps([_dumped(p) for p in placements], separators=(",", ":"))
+    lists = [_dumped(p) for p in placements]
+    given = {"placements": lists, "designs": DESIGNS.dump_python(designs), "vacant": [_dumped(v) for v in vacant]}
+    return json.dumps(given if designs else lists, separators=(",", ":"))
 
 
-def load(text: str | None, tables: Sequence[Table]) -> tuple[Placement, ...]:
+def load(text: str | None, tables: Sequence[Table]) -> Layout:
     """What `dump` wrote; without it (an older run), every table comes from itself."""
     if text is None:
-        return tuple(Placement.same(t.name) for t in tables if t.kind is RelationKind.TABLE)
-    return tuple(_loaded(entry) for entry in json.loads(text))
+        return Layout(placements=tuple(Placement.same(t.name) for t in tables if t.kind is RelationKind.TABLE))
+    found = json.loads(text)
+    if isinstance(found, list):
+        return Layout(placements=tuple(_loaded(entry) for entry in found))
+    return Layout(
+        placements=tuple(_loaded(entry) for entry in found["placements"]),
+        designs=DESIGNS.validate_python(found["designs"]),
+        vacant=tuple(_loaded(entry) for entry in found["vacant"]),
+    )
 
 
 def _dumped(placement: Placement) -> list[Any]:

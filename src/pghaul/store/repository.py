@@ -88,9 +88,12 @@ class Store:
             )
             tables = tuple(TABLE.validate_json(d) for d in definitions)
             chunks = tuple(_chunk(r) for r in session.execute(_chunks_of(run_id)))
+        layout = _placements.load(row.placements, tables)
         manifest = Manifest(
             tables=tables,
-            placements=_placements.load(row.placements, tables),
+            placements=layout.placements,
+            designs=layout.designs,
+            vacant=layout.vacant,
             chunks=chunks,
             identities=(row.source_identity, row.target_identity),
             not_carried=NOT_CARRIED.validate_json(row.not_carried),
@@ -280,7 +283,7 @@ def _plan_values(plan: Plan, manifest: Manifest) -> dict[str, Any]:
         "source_identity": source,
         "target_identity": target,
         "not_carried": NOT_CARRIED.dump_json(manifest.not_carried).decode(),
-        "placements": _placements.dump(manifest.placements),
+        "placements": _placements.dump(manifest.placements, manifest.designs, manifest.vacant),
     }
 
 

@@ -45,6 +45,7 @@ SELECT n.nspname::text, c.relname::text
 """
 
 AVAILABLE_SQL = "SELECT e.name::text FROM pg_catalog.pg_available_extensions AS e"
+PG_NAMESPACE = 2615
 UNTOLD = ("i", "I", "c", "A")  # indexes are not built yet, composites and arrays come with their types
 INSTALLED_SQL = "SELECT e.extname::text FROM pg_catalog.pg_extension AS e"
 
@@ -149,6 +150,59 @@ def create_tables(
     )
     restore(job, "pre-data", wanted)
     return said + [t.description for t in chosen if t.tableoid not in PARTS and t.relkind not in UNTOLD]
+
+
+def schemas_of_needs(source: Session, target: Session, tables: Sequence[Table]) -> list[str]:
+    """The schemas that dump_schema must look into for what create_needs brings; none where nothing is missing."""
+    chosen, _ = _needs(source, target, tables)
+    return closure.schemas_of(chosen)
+
+
+def create_needs(
+    programs: Programs,
+    file: Path,
+    target: Endpoint,
+    *,
+    source: Session,
+    target_session: Session,
+    tables: Sequence[Table],
+    application_name: str,
+    stall_timeout: float = STALL_TIMEOUT,
+) -> list[str]:
+    """What these tables need, without them: they are made otherwise. Returns what was created."""
+    chosen, things = _needs(source, target_session, tables)
+    said = _create_extensions(target_session, things)
+    job = Restore(
+        programs=programs,
+        file=file,
+        target=target,
+        session=target_session,
+        application_name=application_name,
+        stall_timeout=stall_timeout,
+    )
+    named = list(_without_oid(chosen))
+    restore(job, "pre-data", toc.Wanted(ids={(t.tableoid, t.oid) for t in chosen}, named=named))
+    return said + [t.description for t in chosen if t.relkind not in UNTOLD]
+
+
+def _needs(source: Session, target: Session, tables: Sequence[Table]) -> tuple[list[Thing], list[Thing]]:
+    """What to bring, and all that is needed. No tables, nor parts of some, and schemas only where something lies."""
+    things = closure.needed_by(source, [t.oid for t in tables])
+    if not things:
+        return [], []
+    there = closure.present(target, things)
+    made = {t.oid for t in tables}
+    chosen = [
+        t
+        for t in things
+        if not t.extension
+        and t.tableoid not in PARTS
+        and t.relkind not in {"r", "p", "f", "i", "I"}
+        and t.owner not in made
+        and t.key not in there
+    ]
+    homes = {t.schema for t in chosen if t.tableoid != PG_NAMESPACE}
+    return [t for t in chosen if t.tableoid != PG_NAMESPACE or t.identity.replace('"', "") in homes], things
 
 
 def finish_tables(

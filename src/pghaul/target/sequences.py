@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -64,26 +64,30 @@ class _Position:
         return (sign * self.last, self.called) < (sign * other.last, other.called)
 
 
-def carry(source: Session, target: Session, tables: Sequence[Name]) -> list[str]:
+def carry(
+    source: Session, target: Session, tables: Sequence[Name], renamed: Mapping[Name, Name] | None = None
+) -> list[str]:
     """Move the target's sequences of these tables (owned, identity, used by a default) to the source's position.
 
-    Never backwards: a target with rows of its own may be further on. Returns what was moved, and what could not be.
+    Never backwards: a target with rows of its own may be further on. Tables, and the keys of `renamed`, are named as on
+    the source. Returns what was moved, and what could not be.
     """
     wanted = [t.name for t in tables]
     where = ([t.schema for t in tables], wanted, wanted)
     found = {Name(s, n): i for s, n, i in source.rows(FIND_SQL, where)}
     increments = {name: int(i) for name, i in found.items() if i is not None}
-    rows = target.rows(PRESENT_SQL, ([n.name for n in increments],)) if increments else []
+    new = {n: (renamed or {}).get(n, n) for n in increments}
+    rows = target.rows(PRESENT_SQL, ([n.name for n in new.values()],)) if new else []
     there = {Name(s, n): may for s, n, may in rows}
-    names = [n for n in increments if there.get(n)]
-    ours, theirs = dict(_positions(source, names)), dict(_positions(target, names))
+    names = [n for n in increments if there.get(new[n])]
+    ours, theirs = dict(_positions(source, names)), dict(_positions(target, [new[n] for n in names]))
     said = [f"sequence {n} may not be read on the source" for n in found if n not in increments]
-    said += [f"sequence {n} is missing on the target" for n in increments if n not in there]
-    said += [f"sequence {n} may not be set on the target" for n, may in there.items() if n in increments and not may]
+    said += [f"sequence {n} is missing on the target" for n in new.values() if n not in there]
+    said += [f"sequence {n} may not be set on the target" for n in new.values() if there.get(n) is False]
     for name in names:
-        if theirs[name].is_behind(ours[name], increments[name]):
-            _set(target, name, ours[name])
-            said.append(f"sequence {name} at {ours[name].last}")
+        if theirs[new[name]].is_behind(ours[name], increments[name]):
+            _set(target, new[name], ours[name])
+            said.append(f"sequence {new[name]} at {ours[name].last}")
     return said
 
 

@@ -1,0 +1,163 @@
+"""A flat table becomes partitions: one for each day, each month or each value of its key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from psycopg import sql
+
+from pghaul.engine.laid import Laid, Tree
+from pghaul.model.bounds import Value
+from pghaul.model.design import Design
+from pghaul.model.errors import PlanError
+from pghaul.model.placement import Origin, Placement
+from pghaul.model.plan import Layout, Period, Plan, Unit
+from pghaul.model.table import Column, Name, RelationKind
+from pghaul.postgres.bound_values import Family, family
+from pghaul.postgres.session import Session
+from pghaul.sources import keys
+from pghaul.sources.slices import Slice, both, rest
+from pghaul.sources.spans import likely_unit, spans
+from pghaul.target.retarget import fitting
+
+MOST_SPANS = 4000  # ten years of days; more is a stray date rather than a wish
+MOST_VALUES = 500
+WORD = re.compile(r"\W+")
+CALENDAR = {Family.INTEGER, Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    label: str
+    slice: Slice
+
+
+def partitioned(session: Session, tree: Tree, plan: Plan) -> Laid:
+    """The bounds are those of the rows that are there. PlanError by name for a table or key that does not fit."""
+    root = tree.root
+    if len(tree.tables) > 1 or root.kind is not RelationKind.TABLE or root.has_children:
+        raise PlanError(f"{root.name} has children: layout = {tree.layout.value} is for a table without any")
+    column = tree.key_column()
+    origin = tree.origins.get(root.name)
+    if origin is None:
+        return Laid()
+    period = plan.period or Period()
+    pieces = (
+        _values(session, origin, column)
+        if tree.layout is Layout.LIST
+        else _spans(session, origin, column, tree.layout, period)
+    )
+    indexed = keys.has_index(session, root.name, column.name)
+    return _laid(session, tree, column, pieces, tuple(_costs(tree, column, len(pieces), indexed=indexed)))
+
+
+def _spans(session: Session, origin: Origin, column: Column, layout: Layout, period: Period) -> list[_Piece]:
+    if family(column.type) not in CALENDAR:
+        raise PlanError(f"{origin.table}.{column.name} is {column.type}: no date, timestamp or integer", where="key")
+    try:
+        found = keys.extremes(session, origin.table, column.name, column.type, origin.where)
+        return [] if found is None else list(_counted(origin.table, found, layout, period))
+    except (ValueError, OverflowError) as exc:
+        raise PlanError(
+            f"the keys of {origin.table} reach beyond the years 1 to 9999: {exc}",
+            where=f"{origin.table}.{column.name}",
+            advice="leave such rows out with `where`, or say the `unit` of integers",
+        ) from exc
+
+
+def _counted(table: Name, found: tuple[Value, Value], layout: Layout, period: Period) -> Iterator[_Piece]:
+    zone, unit = _zone(period.timezone), _unit(period.unit, found)
+    for number, (label, piece) in enumerate(spans(layout, *found, zone, unit)):
+        if number >= MOST_SPANS:
+            raise PlanError(
+                f"{table} would need more than {MOST_SPANS} partitions: its keys go from {found[0]} to {found[1]}",
+                advice="use layout = month, or leave stray dates out with `where` or a period",
+            )
+        yield _Piece(label=label, slice=piece)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as exc:
+        raise PlanError(f"there is no time zone {name}", advice="write it like Asia/Seoul") from exc
+
+
+def _unit(unit: Unit, found: tuple[Value, Value]) -> Unit:
+    if unit is Unit.AUTO and isinstance(found[1], int):
+        return likely_unit(found[1])
+    return unit
+
+
+def _values(session: Session, origin: Origin, column: Column) -> list[_Piece]:
+    values = keys.distinct(session, origin.table, column.name, origin.where, MOST_VALUES)
+    if len(values) > MOST_VALUES:
+        raise PlanError(
+            f"{origin.table}.{column.name} has more than {MOST_VALUES} values: too many for a partition each",
+            advice="choose another key, or layout = day or month",
+        )
+    labels = _labels(values)
+    return [_Piece(label=label, slice=Slice(values=(value,))) for label, value in zip(labels, values, strict=True)]
+
+
+def _labels(values: Sequence[str]) -> list[str]:
+    """What partitions are called after: the value where it makes a name, its number where not."""
+    plain = [WORD.sub("_", v).strip("_").lower() for v in values]
+    good = [p if p and plain.count(p) == 1 and len(p) <= 40 and p != "default" else "" for p in plain]
+    taken = set(good)
+    numbered = (f"v{i}" for i in range(1, 2 * len(values) + 1) if f"v{i}" not in taken)
+    return [g or next(numbered) for g in good]
+
+
+def _laid(session: Session, tree: Tree, column: Column, pieces: Sequence[_Piece], warnings: tuple[str, ...]) -> Laid:
+    origin = tree.origins[tree.root.name]
+    slices = [p.slice for p in pieces]
+    left = both(origin.where, rest(column.name, slices))
+    root = _root(tree, column)
+    stray = not pieces or keys.any_row(session, origin.table, left)
+    everything = [*pieces, _Piece(label="default", slice=Slice())] if stray else pieces
+    designs, placements = [root], []
+    for piece in everything:
+        default = piece.label == "default"
+        where = left if default else both(origin.where, piece.slice.condition(column.name))
+        leaf = Design(
+            name=Name(root.name.schema, fitting(f"{root.name.name}_{piece.label}")),
+            source=tree.root.name,
+            columns=tree.columns,
+            parent=root.name,
+            bound="DEFAULT" if default else piece.slice.bound(),
+        )
+        designs.append(leaf)
+        placements.append(
+            Placement(target=leaf.name, origins=(Origin(table=origin.table, where=where),), columns=tree.columns)
+        )
+    vacant = Placement(target=root.name, origins=(Origin(table=origin.table, where=left),))
+    return Laid(
+        placements=tuple(placements),
+        designs=tuple(designs),
+        vacant=() if stray else (vacant,),
+        warnings=warnings,
+    )
+
+
+def _root(tree: Tree, column: Column) -> Design:
+    word = "LIST" if tree.layout is Layout.LIST else "RANGE"
+    return Design(
+        name=tree.names[tree.root.name],
+        source=tree.root.name,
+        columns=tree.columns,
+        key=f"{word} ({sql.Identifier(column.name).as_string(None)})",
+        key_columns=(column.name,),
+    )
+
+
+def _costs(tree: Tree, column: Column, count: int, *, indexed: bool) -> Iterator[str]:
+    if indexed or count < 2:
+        return
+    yield (
+        f"no index of {tree.root.name} begins with {column.name}: each of its {count} partitions reads the whole table "
+        f"({tree.root.bytes >> 20} MiB)"
+    )

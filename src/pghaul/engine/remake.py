@@ -1,0 +1,123 @@
+"""Looks at what a target makes of designs, before anything is written: what is in the way, and what stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pghaul.engine.mapping import Mapped
+from pghaul.model.design import Design
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.postgres.session import Session
+from pghaul.sources.postgresql import left_by_layout
+from pghaul.target import blueprint, ddl
+from pghaul.target._design_ddl import kept_checks
+from pghaul.target.root_indexes import root_indexes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What the target lacks: `tables` come by pg_dump's sections, `designs` are made of the tables `needing`."""
+
+    tables: tuple[Table, ...]
+    designs: tuple[Design, ...]
+    needing: tuple[Table, ...]
+
+    def needs_dump(self, source: Session, target: Session) -> bool:
+        """Designs may need nothing that is missing."""
+        return bool(self.tables) or bool(ddl.schemas_of_needs(source, target, self.needing))
+
+    def schemas(self, source: Session, target: Session) -> list[str]:
+        """Where pg_dump has to look."""
+        found = set(ddl.needed_schemas(source, target, self.tables)) if self.tables else set()
+        return sorted(found | set(ddl.schemas_of_needs(source, target, self.needing)))
+
+
+def missing(names: Iterable[Name], mapped: Mapped, tables: Mapping[Name, Table]) -> Missing:
+    """`names` are the target's, `tables` the source's."""
+    wanted = set(names)
+    designs = tuple(d for d in mapped.designs if d.name in wanted)
+    own = {d.name for d in designs}
+    return Missing(
+        tables=tuple(t for n, t in mapped.shapes.items() if n in wanted and n not in own),
+        designs=designs,
+        needing=tuple(tables[n] for n in dict.fromkeys(d.source for d in designs)),
+    )
+
+
+def findings(mapped: Mapped, there: Mapping[Name, Table], target: Session) -> Iterator[Finding]:
+    """Tables that are there have to fit; and what was found on the way."""
+    for warning in mapped.warnings:
+        root = str(next((d.name for d in mapped.designs if d.partitioned), ""))
+        yield Finding(severity=Severity.WARNING, kind=Kind.BOUNDS, object=root, what=warning)
+    for design in mapped.designs:
+        if design.bound == "DEFAULT" and not target.server.capabilities.default_partitions:
+            yield Finding(
+                kind=Kind.VERSION,
+                object=str(design.parent),
+                what=f"{design.parent} needs a DEFAULT partition for rows that no other takes, which PostgreSQL "
+                f"{target.server.version} does not have",
+                where="target",
+                advice="leave these rows out with `where`",
+            )
+        found = there.get(design.name)
+        if found is not None and (wrong := _misfit(design, found)):
+            yield Finding(
+                kind=Kind.SHAPE,
+                object=str(design.name),
+                what=f"the target's {design.name} {wrong}",
+                where="target",
+                advice="drop or rename it, or choose another name by `into`",
+            )
+
+
+def _misfit(design: Design, found: Table) -> str:
+    if design.partitioned != (found.kind is RelationKind.PARTITIONED):
+        return "is not partitioned" if design.partitioned else "is partitioned"
+    if design.parent is not None and found.parent != design.parent:
+        return f"is no partition of {design.parent}" if design.bound else f"does not inherit from {design.parent}"
+    return ""
+
+
+def told(creates: Mapping[str, list[str]], missing: Sequence[Table], designs: Sequence[Design]) -> dict[str, list[str]]:
+    """What is created, under the names that designs give it."""
+    old = {str(d.source) for d in designs}
+    tables = {t for t in creates.get("table", ()) if t not in old} | {str(t.name) for t in missing}
+    return {**creates, "table": sorted(tables)} if designs and tables else dict(creates)
+
+
+def left_behind(
+    source: Session, target: Session, designs: Sequence[Design], tables: Mapping[Name, Table]
+) -> list[Unsupported]:
+    """What belongs to the tables that are made anew, and does not come with them."""
+    if not designs:
+        return []
+    plans = blueprint.blueprints(source, (d.source for d in designs))
+    left = list(root_indexes(source, designs, tables, target.server.capabilities).left)
+    names = list(dict.fromkeys(d.source for d in designs))
+    left += left_by_layout(source, names)
+    for design in designs:
+        if design.source in names:  # once for each source
+            names.remove(design.source)
+            left += _lost(design, plans[design.source])
+    return left
+
+
+def _lost(design: Design, given: blueprint.Blueprint) -> Iterator[Unsupported]:
+    kept = {c.name for c in given.kept(design.columns)}
+    for column in given.columns:
+        if column.name not in kept:
+            yield Unsupported(kind="COLUMN", name=f"{design.source}.{column.name}", why="it was not selected")
+        elif column.default and column.calls == column.sequence and column.calls and not column.only_calls:
+            why = "the default calls a sequence by its old name"
+            yield Unsupported(kind="DEFAULT", name=f"{design.source}.{column.name}", why=why)
+    there = {c.name for c in kept_checks(design, given)}
+    for check in given.checks:
+        if check.name in there or (check.bounds and check.columns == (design.bound_column,)):
+            continue
+        gone = sorted(set(check.columns) - kept)
+        why = f"it needs the column {gone[0]}" if gone else "NO INHERIT has no meaning for a partitioned table"
+        yield Unsupported(kind="CHECK CONSTRAINT", name=f"{design.source}.{check.name}", why=why)
+    for index in design.without_indexes:
+        yield Unsupported(kind="INDEX", name=f"{design.source}.{index}", why="it needs a column that was not selected")
