@@ -29,12 +29,28 @@ def test_an_assumed_version_never_raises() -> None:
     assert capabilities(90300, environ={ASSUME_VERSION: "18"}) == capabilities(90300, environ={})
 
 
+@pytest.mark.parametrize(
+    ("text", "source", "target"),
+    [
+        ("9.3", 90300, 90300),
+        ("source=9.3", 90300, 180000),
+        ("target=9.6", 180000, 90600),
+        ("source=9.3, target=16", 90300, 160000),
+        ("", 180000, 180000),
+    ],
+)
+def test_each_side_may_be_assumed_old_for_itself(text: str, source: int, target: int) -> None:
+    environ = {ASSUME_VERSION: text}
+    assert capabilities(180000, "source", environ=environ) == capabilities(source, environ={})
+    assert capabilities(180000, "target", environ=environ) == capabilities(target, environ={})
+
+
 @pytest.mark.parametrize(("text", "number"), [("9.3", 90300), ("9.3.10", 90310), ("16", 160000), ("16.2", 160002)])
 def test_versions_are_numbered_as_the_server_does(text: str, number: int) -> None:
     assert parse_version(text) == number
 
 
-@pytest.mark.parametrize("text", ["latest", "9,3", "-1", "160002"])
+@pytest.mark.parametrize("text", ["latest", "9,3", "-1", "160002", "origin=9.3", "source=9.3,", "source="])
 def test_a_malformed_assumed_version_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match=ASSUME_VERSION):
         capabilities(160000, environ={ASSUME_VERSION: text})

@@ -299,9 +299,8 @@ class Attempt:
             self._report.notice(left.kind, left.name, left.why)
 
     def _programs(self, stage: scene.Scene) -> Programs:
-        return find_programs(
-            stage.source.server.version_num, target_version_num=stage.target.server.version_num, environ=os.environ
-        )
+        target = stage.target.server.capabilities.version_num
+        return find_programs(stage.source.server.version_num, target_version_num=target, environ=os.environ)
 
     def _patiently(self, call: Callable[[], list[str] | None]) -> list[str]:
         """PostgreSQL's programs tell no SQLSTATE: whatever they fail from is tried three times."""

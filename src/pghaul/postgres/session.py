@@ -28,7 +28,7 @@ from pghaul.postgres.relay_connection import is_working, open_connection, pooler
 from pghaul.postgres.server import SERVER_SQL, SYSTEM_IDENTIFIER_SQL, TRY_REPLICA_ROLE_SQL, Server
 from pghaul.postgres.settings import APPLY_PSYCOPG_SQL, Role, arguments, settings
 from pghaul.postgres.sqlstate import translate
-from pghaul.postgres.versions import capabilities
+from pghaul.postgres.versions import Capabilities, capabilities
 from pghaul.postgres.watchdog import Watchdog
 
 T = TypeVar("T")
@@ -59,11 +59,13 @@ class Session:
 
     server: Server
 
-    def __init__(self, connection: psycopg.Connection[Any], endpoint: Endpoint, stall_timeout: float) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], endpoint: Endpoint, stall_timeout: float, *, wait_events: bool
+    ) -> None:
         self._connection = connection
         self.endpoint = _pinned(endpoint, connection)
         self.pid: int = connection.info.backend_pid
-        self._wait_events = capabilities(connection.info.server_version).wait_events
+        self._wait_events = wait_events
         self._watchdog = Watchdog(probe=self._is_working, fileno=self._fileno, stall_timeout=stall_timeout)
 
     def rows(self, sql: str | pgsql.Composable, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -155,13 +157,13 @@ def connect(
         )
     except psycopg.Error as exc:
         raise _refusal(endpoint, application_name, exc, reconnect=reconnect) from None
-    session = Session(connection, endpoint, stall_timeout)
+    able = capabilities(connection.info.server_version, role)
+    session = Session(connection, endpoint, stall_timeout, wait_events=able.wait_events)
     try:
         if session.value("SELECT pg_catalog.pg_backend_pid()") != session.pid:
             raise pooler_error(endpoint)  # noqa: TRY301  the session has to be closed
-        wanted = settings(capabilities(connection.info.server_version), role, lock_timeout=lock_timeout)
-        session.rows(APPLY_PSYCOPG_SQL, arguments(wanted))
-        session.server = _read_server(session)
+        session.rows(APPLY_PSYCOPG_SQL, arguments(settings(able, role, lock_timeout=lock_timeout)))
+        session.server = _read_server(session, able)
     except BaseException:
         session.close()
         raise
@@ -189,10 +191,9 @@ def terminate_sessions(session: Session, application_prefix: str) -> int:
     return len(ended)
 
 
-def _read_server(session: Session) -> Server:
+def _read_server(session: Session, able: Capabilities) -> Server:
     row = session.rows(SERVER_SQL)[0]
     version_num, version, encoding, database, user, superuser, oid, max_locks, in_recovery, integers = row
-    able = capabilities(version_num)
     return Server(
         version_num=version_num,
         version=version,

@@ -7,11 +7,11 @@ them may change what COPY writes or end a long load.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from pghaul.postgres.versions import Capabilities
+from pghaul.postgres.versions import Capabilities, Side
 
-Role: TypeAlias = Literal["source", "target"]
+Role: TypeAlias = Side
 
 # The settings of the text of values: equal on both sides, whatever their defaults.
 TEXT_OF_VALUES = (

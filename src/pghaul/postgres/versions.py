@@ -1,4 +1,9 @@
-"""What a server can do, decided here and nowhere else: code asks for a capability, never for a version."""
+"""What a server can do, decided here and nowhere else: code asks for a capability, never for a version.
+
+PGHAUL_ASSUME_VERSION makes tests of old paths possible where no such server can be had: it lowers what a newer one is
+taken to be able to do, on both sides (`9.3`) or on one (`source=9.3`, `source=9.3,target=16`). It never raises, and
+it proves nothing about a real old server: docs/versions.md says what was run against what.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from pghaul.model.errors import UsageError
+
+Side: TypeAlias = Literal["source", "target"]
 
 ASSUME_VERSION = "PGHAUL_ASSUME_VERSION"
 
@@ -85,12 +93,34 @@ class Capabilities:
     builtin_locales: bool
 
 
-def capabilities(version_num: int, *, environ: Mapping[str, str] = os.environ) -> Capabilities:
-    """The features of a server of this version; PGHAUL_ASSUME_VERSION lowers it, never raises."""
-    assumed = environ.get(ASSUME_VERSION, "").strip()
-    if assumed:
-        version_num = min(version_num, parse_version(assumed))
+def capabilities(
+    version_num: int, side: Side | None = None, *, environ: Mapping[str, str] = os.environ
+) -> Capabilities:
+    """The features of a server of this version on this side; PGHAUL_ASSUME_VERSION lowers it, never raises.
+
+    Raises UsageError where the variable is malformed.
+    """
+    assumed = assumed_versions(environ.get(ASSUME_VERSION, "").strip())
+    version_num = min([version_num, *(v for s, v in assumed.items() if side in {s, None})])
     return Capabilities(version_num=version_num, **{feature: version_num >= since for feature, since in SINCE.items()})
+
+
+def assumed_versions(text: str) -> dict[Side, int]:
+    """'9.3' is both sides; 'source=9.3,target=16' each its own, 'source=9.3' that one alone."""
+    if not text:
+        return {}
+    if "=" not in text:
+        return dict.fromkeys(get_args(Side), parse_version(text))
+    found: dict[Side, int] = {}
+    for part in text.split(","):
+        name, _, version = (word.strip() for word in part.partition("="))
+        side: Side | None = next((s for s in get_args(Side) if s == name), None)
+        if side is None:
+            raise UsageError(
+                f"{ASSUME_VERSION}={text!r} names no side {name!r}", advice="write it like source=9.3,target=16"
+            )
+        found[side] = parse_version(version)
+    return found
 
 
 def parse_version(text: str) -> int:

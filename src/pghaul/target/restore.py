@@ -72,7 +72,7 @@ def restore(job: Restore, section: str, wanted: toc.Wanted) -> None:
         chosen = Path(folder, "list")
         chosen.write_bytes(toc.list_file(entries).encode("utf-8", "surrogateescape"))
         program += [*EVERYTHING_BUT_OWNERS, *job.programs.access_method_switch, f"--use-list={chosen}"]
-        if job.programs.accepted_by(job.session.server.version_num):
+        if job.programs.accepted_by(job.session.server.capabilities.version_num):
             program += [
                 "--single-transaction",
                 "--exit-on-error",
