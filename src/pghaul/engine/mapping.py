@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pghaul.engine import statements
 from pghaul.model.design import Design
 from pghaul.model.errors import NotFoundError, PghaulError, PlanError
+from pghaul.model.pattern import is_matched, is_named
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import OnExisting, Plan, Selection
 from pghaul.model.table import Name, RelationKind, Table
@@ -142,19 +141,8 @@ def on_existing(plan: Plan, tables: Mapping[Name, Table], name: Name) -> OnExist
 
 def _closest_first(selections: Iterable[Selection], name: Name) -> Iterator[Selection]:
     found = list(selections)
-    yield from (s for s in found if _is_named(s.name, name))
-    yield from (s for s in found if _is_matched(s.name, name))
-
-
-def _is_named(pattern: str, name: Name) -> bool:
-    return str(name) == (pattern if "." in pattern else f"public.{pattern}")
-
-
-def _is_matched(pattern: str, name: Name) -> bool:
-    if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
-        return re.fullmatch(pattern[1:-1], f"{name.schema}.{name.name}") is not None
-    schema, _, relation = (pattern if "." in pattern else f"public.{pattern}").partition(".")
-    return fnmatchcase(name.schema, schema) and fnmatchcase(name.name, relation)
+    yield from (s for s in found if is_named(s.name, name))
+    yield from (s for s in found if is_matched(s.name, name))
 
 
 def target_name(plan: Plan, tables: Mapping[Name, Table], name: Name) -> Name:

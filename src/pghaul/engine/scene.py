@@ -13,10 +13,11 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name, RelationKind, Table
-from pghaul.postgres.catalog import describe, select
+from pghaul.postgres.catalog import describe
 from pghaul.postgres.session import Session, connect, terminate_sessions
 from pghaul.postgres.settings import settings
 from pghaul.postgres.versions import Capabilities
+from pghaul.sources.choice import Chosen, choose
 from pghaul.sources.postgresql import Snapshot
 from pghaul.target.ledger import check_leader
 
@@ -71,13 +72,21 @@ def opened(
             terminate_sessions(session, f"pghaul/{run}/")
         if manifest is not None:
             _same_endpoints(manifest, here, there)
-        names = _names(here, plan, manifest)
+        chosen = _chosen(here, plan, manifest)
+        names = [c.table for c in chosen]
         gone = tuple(t.name for t in manifest.tables if t.name not in names) if manifest else ()
         snapshot = Snapshot.acquire(here, names, locks=options.locks)
         stack.callback(snapshot.release)
         tables = {n: t for n, t in describe(here, names).items() if t.kind is not RelationKind.FOREIGN}
+        conditions = {c.table: c.where for c in chosen}
         yield Scene(
-            source=here, target=there, snapshot=snapshot, selected=tuple(names), tables=tables, conditions={}, gone=gone
+            source=here,
+            target=there,
+            snapshot=snapshot,
+            selected=tuple(names),
+            tables=tables,
+            conditions=conditions,
+            gone=gone,
         )
 
 
@@ -96,17 +105,19 @@ def glimpsed(run: str, plan: Plan, source: Endpoint, target: Endpoint) -> Iterat
 
 def selection(session: Session, plan: Plan) -> tuple[list[Name], dict[Name, Table], dict[Name, str | None]]:
     """What a new run would select: names, their tables, and what a period leaves of them."""
-    names = _names(session, plan, None)
+    chosen = choose(session, plan)
+    names = [c.table for c in chosen]
     tables = {n: t for n, t in describe(session, names).items() if t.kind is not RelationKind.FOREIGN}
-    return names, tables, {}
+    return names, tables, {c.table: c.where for c in chosen}
 
 
-def _names(session: Session, plan: Plan, manifest: Manifest | None) -> list[Name]:
+def _chosen(session: Session, plan: Plan, manifest: Manifest | None) -> Sequence[Chosen]:
+    """What a new run takes; of one that is resumed, what its manifest says and is still there."""
     if manifest is None:
-        return select(session, [s.name for s in plan.tables])
+        return choose(session, plan)
     planned = [t.name for t in manifest.tables]
     there = describe(session, planned)
-    return [n for n in planned if n in there]
+    return [Chosen(table=n) for n in planned if n in there]
 
 
 def _same_endpoints(manifest: Manifest, source: Session, target: Session) -> None:

@@ -113,6 +113,13 @@ class Bounds:
             nulls=self.nulls and other.nulls,
         )
 
+    def within(self, other: Bounds) -> bool:
+        """Whether every key that may lie here lies in that range. False where it is not sure."""
+        if self.strategy is Strategy.LIST:
+            return all(other.holds(v) for v in self.values)
+        met = self.intersect(other)
+        return (met.low, met.high) == (self.low, self.high)
+
     def adjoins(self, following: Bounds) -> bool:
         """Whether `following` begins exactly where this range ends: neither gap nor overlap."""
         if self.high is None or following.low is None:

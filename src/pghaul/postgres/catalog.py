@@ -6,14 +6,13 @@ target can be compared field by field.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from fnmatch import translate
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.errors import NotFoundError, NotSupportedError, PlanError, RowError
+from pghaul.model.errors import NotFoundError, NotSupportedError, RowError
+from pghaul.model.pattern import compiled, is_matched, is_named
 from pghaul.model.table import Column, Index, Name, RelationKind, Table
 from pghaul.postgres.catalog_sql import CANDIDATES, INDEXES, INHERITANCE, TYPES, columns_sql, relations_sql
 from pghaul.postgres.formats import TypeFacts, TypeRow, type_facts
@@ -24,20 +23,68 @@ if TYPE_CHECKING:
 NO_FACTS = TypeFacts(portable_binary=False, holds_float=False, send_function="")
 
 
-def select(session: Session, patterns: Sequence[str]) -> list[Name]:
-    """Names that match, parents before their children; shell wildcards, no schema means public.
+def select(session: Session, patterns: Sequence[str], exclude: Sequence[str] = ()) -> list[Name]:
+    """Names that match, parents before their children; shell wildcards or /regex/, no schema means public.
 
-    A partition root or an inheritance parent brings its descendants. Raises PlanError for an empty pattern
-    and NotFoundError, with the nearest name, for one that matches nothing.
+    A partition root or an inheritance parent brings its descendants, or takes them away with it. Raises PlanError for
+    what is no pattern and NotFoundError, with the nearest name, for one that matches nothing.
     """
-    rows = _candidates(session)
-    names = {oid: Name(schema, name) for oid, schema, name, _ in rows}
-    members = {oid for oid, _, _, member in rows if member}
-    chosen: set[int] = set()
-    for pattern in patterns:
-        chosen |= _matching(pattern, names, members)
-    depths = _descend(chosen, session.rows(INHERITANCE))
-    return [names[oid] for oid in sorted(depths.keys() & names.keys(), key=lambda oid: (depths[oid], names[oid]))]
+    names = Directory(session)
+    chosen = names.descend(names.matching(patterns))
+    return names.listed(chosen.keys() - names.descend(names.matching(exclude)).keys(), chosen)
+
+
+class Directory:
+    """All tables of a database by name, and which descends from which: read once, asked often."""
+
+    def __init__(self, session: Session) -> None:
+        rows = _candidates(session)
+        self.names = {oid: Name(schema, name) for oid, schema, name, _ in rows}
+        self._members = {oid for oid, _, _, member in rows if member}
+        self._children: dict[int, list[int]] = defaultdict(list)
+        for parent, child in session.rows(INHERITANCE):
+            self._children[parent].append(child)
+
+    @property
+    def ordinary(self) -> set[int]:
+        """All that no extension has brought."""
+        return self.names.keys() - self._members
+
+    def matching(self, patterns: Iterable[str]) -> set[int]:
+        """All that any of the patterns fits. NotFoundError for one that fits nothing."""
+        return {oid for pattern in patterns for oid in self.match(pattern)}
+
+    def match(self, pattern: str) -> set[int]:
+        """An exact name wins over the wildcards that it may contain; extensions' tables only count when exact."""
+        compiled(pattern)
+        exact = {oid for oid, name in self.names.items() if is_named(pattern, name)}
+        if exact:
+            return exact
+        found = {oid for oid in self.ordinary if is_matched(pattern, self.names[oid])}
+        if not found:
+            raise NotFoundError(f"no table matches '{pattern}'", advice=_nearest(pattern, self.names.values()))
+        return found
+
+    def descend(self, chosen: Iterable[int]) -> dict[int, int]:
+        """The chosen and all their descendants, each with its depth below what was chosen."""
+        depths = dict.fromkeys(chosen, 0)
+        todo = list(depths)
+        while todo:
+            parent = todo.pop()
+            for child in self._children[parent]:
+                if depths.get(child, -1) <= depths[parent]:
+                    depths[child] = depths[parent] + 1
+                    todo.append(child)
+        return depths
+
+    def tops(self, chosen: Iterable[int]) -> set[int]:
+        """Those of them that descend from no other."""
+        return {oid for oid, depth in self.descend(chosen).items() if depth == 0}
+
+    def listed(self, oids: Iterable[int], depths: Mapping[int, int]) -> list[Name]:
+        """Their names, parents first."""
+        known = [oid for oid in oids if oid in self.names]
+        return [self.names[oid] for oid in sorted(known, key=lambda oid: (depths[oid], self.names[oid]))]
 
 
 def _candidates(session: Session) -> list[tuple[Any, ...]]:
@@ -53,45 +100,10 @@ def _candidates(session: Session) -> list[tuple[Any, ...]]:
         ) from exc
 
 
-def _matching(pattern: str, names: Mapping[int, Name], members: set[int]) -> set[int]:
-    """An exact name wins over the wildcards that it may contain; extensions' tables only count when exact."""
+def _nearest(pattern: str, names: Iterable[Name]) -> str:
     text = pattern if "." in pattern else f"public.{pattern}"
-    if not all(text.partition(".")[::2]):
-        raise PlanError(f"'{pattern}' is not a table's name", advice="write it as schema.table")
-    exact = {oid for oid, name in names.items() if str(name) == text}
-    if exact:
-        return exact
-    schema, _, name = text.partition(".")
-    like_schema, like_name = re.compile(translate(schema)), re.compile(translate(name))
-    found = {
-        oid
-        for oid, n in names.items()
-        if oid not in members and like_schema.match(n.schema) and like_name.match(n.name)
-    }
-    if not found:
-        raise NotFoundError(f"no table matches '{pattern}'", advice=_nearest(text, names.values()))
-    return found
-
-
-def _nearest(text: str, names: Iterable[Name]) -> str:
     near = get_close_matches(text, [str(n) for n in names], n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else "patterns are schema.table with * and ?; alone, public is meant"
-
-
-def _descend(chosen: set[int], inheritance: Sequence[tuple[Any, ...]]) -> dict[int, int]:
-    """The chosen and all their descendants, each with its depth below what was chosen."""
-    children = defaultdict(list)
-    for parent, child in inheritance:
-        children[parent].append(child)
-    depths = dict.fromkeys(chosen, 0)
-    todo = list(chosen)
-    while todo:
-        parent = todo.pop()
-        for child in children[parent]:
-            if depths.get(child, -1) <= depths[parent]:
-                depths[child] = depths[parent] + 1
-                todo.append(child)
-    return depths
 
 
 def describe(session: Session, names: Sequence[Name]) -> dict[Name, Table]:
