@@ -85,7 +85,7 @@ def test_looking_changes_nothing_on_either_side(
 def test_the_target_itself_would_refuse_a_write_of_a_look(
     db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(stage: Any, _ask: object) -> None:
+    def write(stage: Any, _ask: object, **_rest: object) -> None:
         stage.target.execute("CREATE TABLE public.oops ()")
 
     monkeypatch.setattr("pghaul.engine.checks.examine", write)

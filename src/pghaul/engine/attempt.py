@@ -161,9 +161,8 @@ class Attempt:
         self, stage: scene.Scene, mapped: Mapped, shapes: Mapping[Name, Table], there: Mapping[Name, Table]
     ) -> preflight.Fate:
         plan = self._order.plan
-        sources = mapped.sources
-        choices = {n: mapping.on_existing(plan, stage.tables, sources.get(n, n)) for n in shapes}
-        return preflight.decide(plan, shapes, there, stage.target, self._order.ask, choices.__getitem__)
+        said = checks.choices(plan, stage.tables, mapped, shapes)
+        return preflight.decide(plan, shapes, there, stage.target, self._order.ask, said.__getitem__)
 
     @property
     def manifest(self) -> Manifest | None:

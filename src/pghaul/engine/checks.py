@@ -45,12 +45,16 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-def examine(stage: Stage, ask: preflight.Ask | None) -> Verdict:
-    """Reads only. In the order in which a person would want to know."""
+def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> Verdict:
+    """Reads only. In the order in which a person would want to know.
+
+    `exact`: sizes are measured even where a glance says that there is room enough.
+    """
     plan, source, target, mapped = stage.plan, stage.source, stage.target, stage.mapped
     there = describe(target, list(mapped.shapes))
     found = [*characters.findings(source, target, mapped.placements, dict(stage.tables), plan.options.source_encoding)]
-    fate, against = preflight.examine(plan, mapped.shapes, there, target, ask, _choices(stage).__getitem__)
+    said = choices(plan, stage.tables, mapped, mapped.shapes)
+    fate, against = preflight.examine(plan, mapped.shapes, there, target, ask, said.__getitem__)
     found += against
     loaded = [t for n, t in there.items() if fate.dispositions[n] != "skip"]
     found += permits.loud_triggers(target, sorted(permits.noisy(loaded)))
@@ -59,7 +63,9 @@ def examine(stage: Stage, ask: preflight.Ask | None) -> Verdict:
     found += remake.findings(mapped, there, target)
     needed = requirements.examine(source, target, fate.missing, indexes=plan.options.indexes)
     chunks = chunks_of(mapped.placements, stage.tables, fate, plan.options.split_bytes, source.server.capabilities)
-    room = space.measure(source, target, mapped.placements, fate.dispositions, said=plan.options.target_free)
+    room = space.measure(
+        source, target, mapped.placements, stage.tables, fate.dispositions, said=plan.options.target_free, exact=exact
+    )
     load = Load(plan=plan, read=len(stage.tables), created=len(fate.missing), chunks=chunks)
     found += [
         *needed.findings,
@@ -77,10 +83,12 @@ def examine(stage: Stage, ask: preflight.Ask | None) -> Verdict:
     )
 
 
-def _choices(stage: Stage) -> dict[Name, OnExisting]:
-    mapped = stage.mapped
+def choices(
+    plan: Plan, tables: Mapping[Name, Table], mapped: Mapped, targets: Iterable[Name]
+) -> dict[Name, OnExisting]:
+    """What the plan says of rows that are there, by the target's names."""
     sources = mapped.sources
-    return {n: mapping.on_existing(stage.plan, stage.tables, sources.get(n, n)) for n in mapped.shapes}
+    return {n: mapping.on_existing(plan, tables, sources.get(n, n)) for n in targets}
 
 
 def chunks_of(

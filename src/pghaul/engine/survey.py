@@ -60,7 +60,7 @@ def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview)
         mapping.check_conditions(here, plan, tables)
     mapped = layout.lay_out(here, plan, placements, tables)
     stage = Stage(run=run, plan=plan, source=here, target=there, tables=tables, mapped=mapped)
-    verdict = checks.examine(stage, lambda _name, _rows: OnExisting.ASK)
+    verdict = checks.examine(stage, lambda _name, _rows: OnExisting.ASK, exact=True)
     outlooks = tuple(_outlooks(stage, verdict))
     gone = tuple(vanished(there, mapped.shapes))
     return replace(
