@@ -52,6 +52,13 @@ def state_of(url: str) -> State:
         return relations, session.execute(OTHERS.encode()).fetchall(), rows
 
 
+def rows_of(url: str, table: str) -> list[str]:
+    """A table's rows with where they lie and who wrote them."""
+    schema, _, name = table.partition(".")
+    with psycopg.connect(url, autocommit=True) as session:
+        return sorted(map(str, session.execute(_all_rows(schema, name)).fetchall()))
+
+
 def _all_rows(schema: str, table: str) -> sql.Composed:
     return sql.SQL("SELECT ctid, xmin, t::text FROM {} t").format(sql.Identifier(schema, table))
 

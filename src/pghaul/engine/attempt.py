@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pghaul.engine import checks, compose, layout, mapping, permits, preflight, remake, scene, survey
+from pghaul.engine import checks, compose, layout, mapping, permits, preflight, refreshing, remake, scene, survey
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.mapping import Mapped
@@ -155,6 +155,11 @@ class Attempt:
         self._report.planned(self._manifest)
         for warning in mapped.warnings:
             self._report.warn(warning)
+        if "refresh" in fate.dispositions.values():
+            for name in survey.vanished(stage.target, mapped.shapes):
+                self._report.notice(
+                    "VANISHED", str(name), "it is on the target and not in the selection: left as it is"
+                )
         return fate
 
     def _decide(
@@ -347,10 +352,12 @@ class Attempt:
     ) -> None:
         done = _by_table(ledger.markers(ld.name for ld in loadings).values())
         self._report.found(done)
+        dispatcher = self._dispatcher(pool, stage, ledger)
+        kept = refreshing.keep(dispatcher, self._report, epoch, loadings, done)
+        loadings = [ld for ld in loadings if ld.name not in kept]
         dropped = ledger.drop_foreign_keys(foreign_keys.find(stage.target, [ld.name for ld in loadings]))
         if dropped:
             self._report.schema("foreign keys dropped for the load", [str(dropped)])
-        dispatcher = self._dispatcher(pool, stage, ledger)
         differing = self._recheck(dispatcher, epoch, loadings, done)
         tasks: list[Task] = []
         for loading in loadings:

@@ -176,6 +176,24 @@ def recheck_task(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) ->
     return _check_task(loading, epoch, chunks[0], plan)
 
 
+def keep_task(loading: Loading, epoch: Epoch) -> Task | None:
+    """Of a table to be refreshed: is it equal already? None where it cannot be compared.
+
+    By hashes of rows where that is possible: they need no transfer, and no order.
+    """
+    if not loading.comparable or (loading.split and not loading.hashable):
+        return None
+    first, *others = [c.key for c in loading.chunks]
+    job = replace(
+        _job(loading, epoch, JobKind.KEEP, first),
+        **_sides(loading, loading.chunks[0]),
+        hash=replace(_whole_hash(loading), stream=not loading.hashable),
+        covers=(*others, READY, "analyze") if loading.split else (),
+        count_sql="" if loading.hashable else statements.count(loading.name),
+    )
+    return Task(job=job, table=loading.name, size=loading.source.bytes)
+
+
 def final_check(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> Task | None:
     """A split table's proof: the ranges' hashes, taken as they were read, against the whole target table."""
     if not (loading.split and loading.verify and loading.hashable) or loading.appended:

@@ -16,6 +16,7 @@ class JobKind(Enum):
     COPY = "copy"  # load a chunk; a leaf also gets its indexes
     READY = "ready"  # empty (or accept) a table that several chunks will fill
     STEP = "step"  # one statement after the load: an index, a constraint, ANALYZE
+    KEEP = "keep"  # hash both sides; where they are equal, mark the table as done and leave it alone
     CHECK = "check"  # hash both sides of what is there, change nothing
 
 
@@ -82,6 +83,8 @@ class Job:
     statements: tuple[Statement, ...] = ()
     hash: HashPlan | None = None
     freeze: bool = False
+    covers: tuple[str, ...] = ()  # KEEP: what else of the table is done with it
+    count_sql: str = ""  # KEEP: of the target, where the proof does not count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

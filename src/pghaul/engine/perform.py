@@ -35,6 +35,9 @@ async def perform(job: Job, hands: Hands) -> JobResult:
             raise
         await hands.waiting(transaction.rollback())
         return await _adopt(job, hands)
+    if job.kind is JobKind.KEEP and not result.agrees:  # then it is no marker's business
+        await hands.waiting(transaction.rollback())
+        return result
     await hands.waiting(transaction.commit())
     return result
 
@@ -177,18 +180,52 @@ async def _make_ready(job: Job, hands: Hands) -> JobResult:
     return JobResult(receipt=receipt)
 
 
-async def _check(job: Job, hands: Hands) -> JobResult:
-    """Compare what is there under this snapshot: streams first, where both sides are whole tables."""
-    started = time.monotonic()
-    plan = job.hash
-    if plan is None:
-        raise ValueError("a check without a plan for its hashes")
+async def _compare(job: Job, plan: HashPlan, hands: Hands) -> tuple[Proof, str, str]:
     proof, source_hash, target_hash = Proof.STREAM, "", "-"
     if plan.stream and job.source is not None and job.target is not None:
         source_hash = await hashing.stream_hash(hands, hands.source, job.source)
         target_hash = await hashing.stream_hash(hands, hands.target, job.target)
     if source_hash != target_hash and plan.target_rows:
         proof, source_hash, target_hash = await _prove_rows(plan, hands)
+    return proof, source_hash, target_hash
+
+
+async def _keep(job: Job, hands: Hands) -> JobResult:
+    """Where both sides are equal, the markers say so; the table itself is read, and nothing else."""
+    started = time.monotonic()
+    if job.hash is None:
+        raise ValueError("nothing to compare by")
+    await _begin(job, hands, forget=None)
+    await _lock_source(job, hands)
+    proof, source_hash, target_hash = await _compare(job, job.hash, hands)
+    rows = int(target_hash.partition(":")[0]) if proof is Proof.ROWS else 0
+    if source_hash == target_hash and job.count_sql:
+        rows = await hands.waiting(hands.target.fetchval(job.count_sql))
+    receipt = _receipt(
+        job,
+        rows=rows,
+        seconds=time.monotonic() - started,
+        proof=proof,
+        source_hash=source_hash,
+        target_hash=target_hash,
+    )
+    if not receipt.agrees:
+        return JobResult(receipt=receipt, agrees=False)
+    for chunk in job.covers:
+        other = replace(job, chunk=chunk)
+        await _begin(other, hands, forget=None)
+        await _complete(replace(_receipt(other), proof=proof), other, hands)
+    await _complete(receipt, job, hands)
+    return JobResult(receipt=receipt)
+
+
+async def _check(job: Job, hands: Hands) -> JobResult:
+    """Compare what is there under this snapshot: streams first, where both sides are whole tables."""
+    started = time.monotonic()
+    plan = job.hash
+    if plan is None:
+        raise ValueError("a check without a plan for its hashes")
+    proof, source_hash, target_hash = await _compare(job, plan, hands)
     rows = int(target_hash.partition(":")[0]) if proof is Proof.ROWS else 0
     receipt = _receipt(
         job,
@@ -236,4 +273,5 @@ _IN_TRANSACTION: dict[JobKind, Callable[[Job, Hands], Awaitable[JobResult]]] = {
     JobKind.COPY: _copy,
     JobKind.READY: _make_ready,
     JobKind.STEP: _step,
+    JobKind.KEEP: _keep,
 }

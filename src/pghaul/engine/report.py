@@ -44,6 +44,7 @@ class Reporter:
         self._counted: dict[tuple[Name, str], tuple[int, int]] = {}
         self._progress = Progress(chunks=0, bytes_estimated=0)
         self._differing: set[Name] = set()
+        self._kept: set[Name] = set()
         self._last: dict[str, float] = {}
         self._rechecking = False
         self._recorded = False
@@ -138,6 +139,8 @@ class Reporter:
         receipt = replace(result.receipt, table=task.table)
         if task.job.kind is JobKind.COPY:
             self._copied(task, receipt, result)
+        elif task.job.kind is JobKind.KEEP:
+            self._compared_to_keep(task, receipt, result)
         elif task.job.kind is JobKind.CHECK:
             self._compared(task, receipt, agrees=result.agrees)
         elif task.job.kind is JobKind.STEP:
@@ -161,6 +164,20 @@ class Reporter:
             data=_facts(receipt) | ({} if result.agrees else {"agrees": False}),
             store=not result.agrees,
         )
+
+    def _compared_to_keep(self, task: Task, receipt: Receipt, result: JobResult) -> None:
+        """Equal: all of the table's chunks are done. Different: it waits for its load."""
+        if not result.agrees:
+            self.emit(EventKind.VERIFIED, table=task.table, data={"agrees": False, "step": "refresh"} | _facts(receipt))
+            return
+        self._kept.add(task.table)
+        for chunk in (task.job.chunk, *task.job.covers):
+            if (task.table, chunk) in self._chunks:
+                part = receipt if chunk == task.job.chunk else replace(receipt, chunk=chunk, rows=0, seconds=0.0)
+                self._journal.save_chunk(self.run.id, task.table, chunk, ChunkState.DONE, receipt=part)
+                self._count((task.table, chunk), part)
+        facts = _facts(receipt) | {"kept": True}
+        self.emit(EventKind.CHUNK_DONE, table=task.table, chunk=task.job.chunk, data=facts, store=False)
 
     def _compared(self, task: Task, receipt: Receipt, *, agrees: bool) -> None:
         if not agrees:
@@ -220,6 +237,11 @@ class Reporter:
     def expect_recheck(self) -> None:
         """Until the differing tables are taken, comparisons are those of a resume."""
         self._rechecking = True
+
+    def take_kept(self) -> set[Name]:
+        """Tables found equal since the last call."""
+        found, self._kept = self._kept, set()
+        return found
 
     def take_differing(self) -> set[Name]:
         """Tables found different since the last call."""

@@ -52,7 +52,7 @@ def measure(
     said: int | None,
     exact: bool,
 ) -> Space:
-    """`said` is what the plan says to be free. Unless `exact`, a glance at the heaps may do: thousands of sizes cost."""
+    """`said` is what the plan says to be free. Unless `exact`, a glance at the heaps may do: many sizes take time."""
     filled = [p for p in placements if dispositions.get(p.target) not in {"skip", None}]
     free, at = (said, "the target, as the plan says") if said is not None else _free(target)
     glance = sum(tables[o.table].bytes for p in filled for o in p.origins)

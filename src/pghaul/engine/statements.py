@@ -59,6 +59,11 @@ def is_empty(name: Name) -> str:
     return _on("SELECT NOT EXISTS (SELECT 1 FROM ONLY {})", name)
 
 
+def count(name: Name) -> str:
+    """Rows of the relation itself."""
+    return _on("SELECT pg_catalog.count(*) FROM ONLY {}", name)
+
+
 def analyze(name: Name) -> str:
     """ANALYZE may run inside a transaction."""
     return _on("ANALYZE {}", name)
