@@ -24,6 +24,7 @@ SINCE: dict[str, int] = {
     "copy_freeze": 90300,
     "jsonb": 90400,
     "to_regclass": 90400,
+    "replica_identity": 90400,
     "on_conflict": 90500,
     "row_security": 90500,
     "wait_events": 90600,
@@ -34,6 +35,7 @@ SINCE: dict[str, int] = {
     "identity": 100000,
     "sequence_types": 100000,  # CREATE SEQUENCE … AS integer
     "extended_statistics": 100000,
+    "publications": 100000,
     "snapshot_on_standby": 100000,  # pg_export_snapshot() during recovery
     "hash_extended": 110000,
     "parallel_index": 110000,  # CREATE INDEX with parallel workers
@@ -63,6 +65,7 @@ class Capabilities:
     copy_freeze: bool
     jsonb: bool
     to_regclass: bool
+    replica_identity: bool
     on_conflict: bool
     row_security: bool
     wait_events: bool
@@ -73,6 +76,7 @@ class Capabilities:
     identity: bool
     sequence_types: bool
     extended_statistics: bool
+    publications: bool
     snapshot_on_standby: bool
     hash_extended: bool
     parallel_index: bool

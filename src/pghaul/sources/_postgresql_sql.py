@@ -150,8 +150,8 @@ def left_behind_sql(capable: Capabilities) -> Composable:
         parts.append(POLICIES)
     if capable.extended_statistics:
         parts.append(STATISTICS)
-    if capable.declarative_partitions:  # publications came with them
+    if capable.publications:
         parts.append(PUBLICATIONS)
-    if capable.jsonb:  # replica identities came in the same version
+    if capable.replica_identity:
         parts.append(IDENTITIES)
     return _CHOSEN + SQL(" UNION ALL ").join([SQL(p) for p in parts]) + SQL(" ORDER BY 1, 2")
