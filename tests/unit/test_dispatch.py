@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import pytest
 
 from pghaul.engine import dispatch
 from pghaul.engine.control import Control
-from pghaul.engine.dispatch import Dispatcher, Hooks, Task, delay
+from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task, delay
 from pghaul.engine.job import Job, JobKind, JobResult
 from pghaul.model.errors import (
     ConnectionLostError,
@@ -83,7 +83,8 @@ class Heard:
     finished: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     retried: list[tuple[str, str]] = field(default_factory=list)
-    look: Callable[[int], None] = lambda _: None
+    look: Callable[[Sequence[InFlight]], None] = lambda _: None
+    may_start: Callable[[], bool] = lambda: True
 
     def hooks(self) -> Hooks:
         return Hooks(
@@ -92,6 +93,7 @@ class Heard:
             retried=lambda t, exc, _: self.retried.append((t.job.chunk, exc.message)),
             failed=lambda t, _: self.failed.append(t.job.chunk),
             look=self.look,
+            may_start=self.may_start,
         )
 
 
@@ -128,7 +130,7 @@ def test_never_more_jobs_fly_than_there_are_slots_and_each_has_its_own() -> None
     pool = FakePool(2, {c: [SILENT] for c in "abc"})
     looks: list[int] = []
 
-    def look(_: int) -> None:
+    def look(_: Sequence[InFlight]) -> None:
         looks.append(1)
         if len(looks) == 3:
             raise StoppedError("enough seen")
@@ -186,7 +188,7 @@ def test_a_worker_that_gives_signs_of_life_is_left_in_peace() -> None:
     pool = FakePool(1, {"a": [SILENT]})
     looks: list[int] = []
 
-    def look(_: int) -> None:
+    def look(_: Sequence[InFlight]) -> None:
         pool.control.tick()
         looks.append(1)
         if len(looks) == 60:  # several times as long as it may be silent
@@ -197,12 +199,23 @@ def test_a_worker_that_gives_signs_of_life_is_left_in_peace() -> None:
     assert pool.rebuilt == 0
 
 
+def test_while_the_run_is_paused_no_job_is_handed_out_and_then_all_are() -> None:
+    pool, looks = FakePool(2), []
+
+    def look(_: Sequence[InFlight]) -> None:
+        looks.append(list(pool.submitted))
+
+    heard = run(pool, task("a"), task("b"), heard=Heard(look=look, may_start=lambda: len(looks) >= 3))
+    assert looks[:3] == [[], [], []]
+    assert sorted(heard.finished) == ["a", "b"]
+
+
 def test_bytes_in_flight_are_told_and_forgotten_when_the_job_ends() -> None:
     pool = FakePool(2, {"a": [SILENT]})
     told: list[int] = []
 
-    def look(in_flight: int) -> None:
-        told.append(in_flight)
+    def look(flying: Sequence[InFlight]) -> None:
+        told.append(sum(f.bytes for f in flying))
         pool.control.take(pool.used[0])
         pool.control.set_bytes(77)
         if len(told) == 4:

@@ -34,6 +34,7 @@ from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name, Table
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.formats import choose_format, copy_encoding
+from pghaul.postgres.pressure import waiting_behind
 from pghaul.postgres.rowhash import agree
 from pghaul.sources.postgresql import not_carried
 from pghaul.target import ddl, foreign_keys, sequences
@@ -186,6 +187,7 @@ class Attempt:
         dump: Path,
     ) -> None:
         dispositions = self._dispositions(stage, ledger, mapped, fate)
+        self._report.ready_to_move()
         plan = self._order.plan
         pool, self._order.pool = self._order.pool or WorkerPool(plan.options.workers), None
         try:
@@ -371,6 +373,7 @@ class Attempt:
         def leaders() -> None:
             stage.snapshot.check()
             ledger.check()
+            report.waiting(waiting_behind(stage.source, f"pghaul/{self._order.run}/"))
 
         report = self._report
         hooks = Hooks(
@@ -378,7 +381,8 @@ class Attempt:
             finished=report.finished,
             retried=report.retried,
             failed=report.failed,
-            look=lambda in_flight: report.look(in_flight, leaders),
+            look=lambda flying: report.look(flying, pool.control, leaders),
+            may_start=report.may_start,
         )
         options = self._order.plan.options
         return Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)

@@ -6,7 +6,18 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pghaul.engine import characters, collations, mapping, parameters, permits, preflight, remake, requirements, space
+from pghaul.engine import (
+    care,
+    characters,
+    collations,
+    mapping,
+    parameters,
+    permits,
+    preflight,
+    remake,
+    requirements,
+    space,
+)
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.parameters import Load
 from pghaul.model.chunk import Chunk
@@ -72,6 +83,7 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
         *collations.findings(source, target, fate.missing),
         *space.findings(room),
         *parameters.findings(source, target, load),
+        *care.findings(plan.options, source),
     ]
     return Verdict(
         fate=fate,

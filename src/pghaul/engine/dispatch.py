@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -42,6 +42,15 @@ class _Flight:
     seen: float = field(default_factory=time.monotonic)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """A job that a worker has in hand: what it has moved, and whether it moves or does something else."""
+
+    task: Task
+    bytes: int
+    moving: bool
+
+
 @dataclass(kw_only=True)
 class Hooks:
     """What the dispatcher tells, and whom it asks."""
@@ -50,7 +59,8 @@ class Hooks:
     finished: Callable[[Task, JobResult], None]
     retried: Callable[[Task, PghaulError, float], None]
     failed: Callable[[Task, PghaulError], None]
-    look: Callable[[int], None]  # called ~10 times a second with the bytes in flight; may raise to end the run
+    look: Callable[[Sequence[InFlight]], None]  # called ~10 times a second; may raise to end the run
+    may_start: Callable[[], bool] = lambda: True  # False while the run is paused
 
 
 def delay(attempt: int) -> float:
@@ -81,7 +91,14 @@ class Dispatcher:
             done, _ = wait(self._flying, timeout=LOOK, return_when=FIRST_COMPLETED)
             self._collect(done)
             self._watch()
-            self._hooks.look(sum(self._pool.control.bytes(f.slot) for f in self._flying.values()))
+            self._hooks.look(self._in_flight())
+
+    def _in_flight(self) -> list[InFlight]:
+        control = self._pool.control
+        return [
+            InFlight(task=f.task, bytes=control.bytes(f.slot), moving=control.moving(f.slot))
+            for f in self._flying.values()
+        ]
 
     def _release(self) -> None:
         still = []
@@ -98,10 +115,13 @@ class Dispatcher:
             _, order, task = heapq.heappop(self._later)
             heapq.heappush(self._ready, (-task.size, order, task))
         free = set(range(self._pool.size)) - {f.slot for f in self._flying.values()}
-        while free and self._ready:
+        may_start = self._hooks.may_start()
+        while free and self._ready and may_start:
             task = heapq.heappop(self._ready)[2]
             self._launch(task, free.pop())
-        if not self._flying and self._later:
+        if not self._flying and not may_start:
+            time.sleep(LOOK)
+        elif not self._flying and self._later:
             time.sleep(min(LOOK, max(0.0, self._later[0][0] - now)))
 
     def _launch(self, task: Task, slot: int) -> None:

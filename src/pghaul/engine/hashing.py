@@ -12,6 +12,7 @@ import asyncpg
 
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import CopySide
+from pghaul.engine.pace import Pace
 from pghaul.engine.streams import reading
 from pghaul.engine.watch import Pulse
 
@@ -21,13 +22,18 @@ async def stream_hash(hands: Hands, connection: asyncpg.Connection | None, side:
     if connection is None:
         raise ValueError("no connection to hash over")
     digest = hashlib.blake2b()
-    pulse = Pulse()
+    pulse, total = Pulse(), 0
 
-    async def sink(data: bytes) -> None:
-        digest.update(data)
-        pulse.beat()
+    with Pace(hands.control, pulse) as pace:
 
-    await hands.waiting(reading(connection, side)(sink), pulse)
+        async def sink(data: bytes) -> None:
+            nonlocal total
+            digest.update(data)
+            pulse.beat()
+            total += len(data)
+            await pace.between(total)
+
+        await hands.waiting(reading(connection, side)(sink), pulse)
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ import asyncpg
 from pghaul.engine import hashing
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import HashPlan, Job, JobKind, JobResult, Readiness
+from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Relayed, relay
 from pghaul.engine.streams import reading, writing
 from pghaul.engine.watch import Pulse
@@ -129,16 +130,18 @@ async def _relay(job: Job, hands: Hands, digest: Any) -> Relayed:
         pulse.beat()
         hands.control.set_bytes(count)
 
-    return await hands.waiting(
-        relay(
-            reading(hands.source, source),
-            writing(hands.target, target, freeze=job.freeze),
-            on_bytes=on_bytes,
-            digest=digest,
-            where=f"{job.relation} {job.chunk}",
-        ),
-        pulse,
-    )
+    with Pace(hands.control, pulse) as pace:
+        return await hands.waiting(
+            relay(
+                reading(hands.source, source),
+                writing(hands.target, target, freeze=job.freeze),
+                on_bytes=on_bytes,
+                digest=digest,
+                where=f"{job.relation} {job.chunk}",
+                between=pace.between,
+            ),
+            pulse,
+        )
 
 
 async def _prove(job: Job, hands: Hands, stream: str) -> tuple[Proof, str, str]:

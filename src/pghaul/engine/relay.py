@@ -46,12 +46,14 @@ async def relay(
     on_bytes: Callable[[int], None],
     digest: Digest | None = None,
     where: str = "",
+    between: Callable[[int], Awaitable[None]] | None = None,
 ) -> Relayed:
     """Move one stream from `read` to `write`.
 
     The writer sees the end of the stream only after the reader's command has completed: a source that fails half-way
     fails the writer too, and its COPY is never finished as if it were whole. Raises CountMismatchError when the
-    command tags of both sides differ, and whatever either side raises.
+    command tags of both sides differ, and whatever either side raises. `between` is awaited after each buffer, with the
+    bytes so far: while it waits, nothing is read.
     """
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(DEPTH)
     total = 0
@@ -63,6 +65,8 @@ async def relay(
             digest.update(data)
         await queue.put(data)
         on_bytes(total)
+        if between is not None:
+            await between(total)
 
     async def source() -> AsyncIterator[bytes]:
         while (data := await queue.get()) is not None:

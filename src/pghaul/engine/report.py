@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from pghaul.engine.compose import total_bytes
-from pghaul.engine.dispatch import Task
+from pghaul.engine.control import Control
+from pghaul.engine.dispatch import InFlight, Task
+from pghaul.engine.footprint import Footprint
 from pghaul.engine.job import JobKind, JobResult
 from pghaul.engine.journal import Journal
+from pghaul.engine.lanes import Lanes
 from pghaul.engine.progress import Progress
+from pghaul.engine.steering import Care, Steering
 from pghaul.model.chunk import Chunk, ChunkState
 from pghaul.model.errors import PghaulError, StoppedError
 from pghaul.model.event import Event, EventKind, Listener
@@ -21,18 +27,34 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, RunState, Wish
+from pghaul.model.sample import Sample
 from pghaul.model.table import Name
+from pghaul.postgres.pressure import Waiting
 
-WISH_EVERY = 0.5  # seconds
+WISH_EVERY = 0.3  # seconds: a pause has to take effect within one
 LEADERS_EVERY = 2.0
-SAVE_EVERY = 2.0
+SAVE_EVERY = 1.0
+FOOTPRINT_EVERY = 2.0
+SAMPLES = 300  # of a run, about; the store thins them out where they become more
+NAP = 0.1  # seconds between looks while nothing is to be done
+
+WAITS = (
+    "session {pid} ({user}) waits for {mode} on {relation} behind our lock, and whoever comes after it waits too; "
+    "`pghaul pause --now {run}` lets all locks go, `--locks chunk` holds them for one chunk at a time"
+)
 
 
 class Reporter:
     """One per run, over all its attempts. The only one who writes the journal."""
 
     def __init__(
-        self, run: Run, plan: Plan, journal: Callable[[], Journal], listener: Listener, stop: Callable[[], bool]
+        self,
+        run: Run,
+        plan: Plan,
+        journal: Callable[[], Journal],
+        listener: Listener,
+        stop: Callable[[], bool],
+        care: Callable[[Callable[[str], None]], Care],
     ) -> None:
         self.run = run
         self.moved_at = time.monotonic()  # when a run last got further: a retry budget is counted from here
@@ -43,9 +65,17 @@ class Reporter:
         self._chunks: dict[tuple[Name, str], Chunk] = {}
         self._counted: dict[tuple[Name, str], tuple[int, int]] = {}
         self._progress = Progress(chunks=0, bytes_estimated=0)
+        self._known: dict[tuple[Name, str], int] = {}  # COPY's bytes, where an earlier run has moved the table
+        self._past_rate = 0.0
         self._differing: set[Name] = set()
         self._kept: set[Name] = set()
         self._last: dict[str, float] = {}
+        self._wish = Wish.NONE
+        self._lanes = Lanes()
+        self._footprint = Footprint()
+        self._taken: dict[str, float] = {}
+        self._waiting: set[tuple[int, str]] = set()
+        self.steering = Steering(run.id, plan, care(self.warn), tell=self.emit, changed=self._steered)
         self._rechecking = False
         self._recorded = False
 
@@ -83,12 +113,18 @@ class Reporter:
         """Know the chunks, and count from nothing: what is done is found in the ledger."""
         self._chunks = {(c.table, c.key): c for c in manifest.chunks}
         self._recorded = True
+        self._recall()
 
     def attempt(self, epoch: int, snapshot: str) -> None:
         """A new epoch has begun."""
         self.run = replace(self.run, epoch=epoch, state=RunState.RUNNING, error=None, finished=None)
         self._journal.save_run(self.run)
-        self._progress = Progress(chunks=len(self._chunks), bytes_estimated=self.run.bytes_estimated)
+        self._progress = Progress(
+            chunks=len(self._chunks),
+            bytes_estimated=sum(c.bytes for key, c in self._chunks.items() if key not in self._known),
+            bytes_known=sum(self._known.values()),
+            past_rate=self._past_rate,
+        )
         self._counted = {}
         self._differing = set()
         self.emit(EventKind.ATTEMPT, data={"epoch": epoch, "snapshot": snapshot})
@@ -112,8 +148,8 @@ class Reporter:
         if not self._recorded:
             return
         self._store_totals()
-        self.run = replace(self.run, state=state, error=error, finished=datetime.now(UTC))
-        self._journal.save_run(self.run)
+        self.run = replace(self.run, state=state, error=error, note=None, finished=datetime.now(UTC))
+        self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
         seconds = (datetime.now(UTC) - self.run.started).total_seconds()
         self.emit(
             EventKind.RUN_FINISHED,
@@ -215,22 +251,110 @@ class Reporter:
             data={"attempt": task.attempts, "sqlstate": exc.sqlstate},
         )
 
-    def look(self, in_flight: int, leaders: Callable[[], None]) -> None:
+    def look(self, flying: Sequence[InFlight], control: Control, leaders: Callable[[], None]) -> None:
         """Wishes, the leaders' health, totals for the store and progress for the screen: each in its own time."""
-        self.check_wish()
+        self._heed()
+        control.hold(self.steering.held)
+        control.set_share((self._plan.options.max_rate or 0) / max(1, sum(f.moving for f in flying)))
+        self.steering.check()
         if self._due("leaders", LEADERS_EVERY):
             leaders()
+        progress = self._tell_progress(flying)
         if self._due("save", SAVE_EVERY):
             self._store_totals()
-            self._journal.save_run(self.run)
-        self.emit(EventKind.PROGRESS, data=self._progress.snapshot(in_flight), store=False)
+            in_flight = sum(f.bytes for f in flying)
+            self._journal.save_progress(self.run, progress, self._sample(in_flight) if self._sample_is_due() else None)
+
+    def may_start(self) -> bool:
+        """False while no job is to begin."""
+        return not self.steering.held
 
     def check_wish(self) -> None:
-        """Raise StoppedError when somebody has asked for it, here or in another process."""
+        """Wait while the run is paused. Raises StoppedError by wish, PausedError after pause_hold."""
+        self._heed()
+        while self.steering.held:
+            self.steering.check()
+            time.sleep(NAP)
+            self._heed()
+
+    def ready_to_move(self) -> None:
+        """Before the first change of an attempt: a paused run keeps nothing open for it. Raises PausedError."""
+        self._heed()
+        self.steering.let_go()
+
+    def rest(self) -> None:
+        """Wait while the run is paused; nothing is open."""
+        self._heed()
+        while self.steering.held:
+            self.steering.freed()
+            time.sleep(NAP)
+            self._heed()
+
+    def _heed(self) -> None:
+        """Raise StoppedError when somebody has asked for it, here or in another process; notice a pause and its end."""
         if self._stop():
             raise StoppedError("stopped as asked", advice=f"go on with: pghaul resume {self.run.id}")
-        if self._recorded and self._due("wish", WISH_EVERY) and self._journal.wish(self.run.id) is Wish.STOP:
+        if not self._recorded:
+            return
+        if self._due("wish", WISH_EVERY):
+            self._wish = self._journal.wish(self.run.id)
+        if self._wish is Wish.STOP:
             raise StoppedError("stopped from another process", advice=f"go on with: pghaul resume {self.run.id}")
+        if self.steering.update(self._wish):
+            self.moved_at = time.monotonic()  # a pause is no lack of progress
+
+    def _steered(self, state: RunState, why: str | None) -> None:
+        self.run = replace(self.run, state=state, note=why)
+        self._journal.save_run(self.run)
+
+    def waiting(self, found: Iterable[Waiting]) -> None:
+        """Somebody's DDL stands behind our locks: said once of each."""
+        for w in found:
+            if (w.pid, w.relation) not in self._waiting:
+                self._waiting.add((w.pid, w.relation))
+                self.warn(WAITS.format(pid=w.pid, user=w.user, mode=w.mode, relation=w.relation, run=self.run.id))
+
+    # --- how far it is --------------------------------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """What earlier runs took for the same tables: better than the size of the heap."""
+        heap: dict[Name, int] = {}
+        for chunk in self._chunks.values():
+            heap[chunk.table] = heap.get(chunk.table, 0) + chunk.bytes
+        past = self._journal.past_rates(self.run.source, self.run.target, heap)
+        self._known = {
+            key: round(past[key[0]].bytes * chunk.bytes / heap[key[0]])
+            for key, chunk in self._chunks.items()
+            if key[0] in past and heap[key[0]]
+        }
+        seconds = sum(p.seconds for p in past.values())
+        moved = sum(p.bytes for p in past.values())
+        self._past_rate = moved / seconds * self._plan.options.workers if seconds > 0 else 0.0
+
+    def _tell_progress(self, flying: Sequence[InFlight]) -> dict[str, Any]:
+        if self._due("footprint", FOOTPRINT_EVERY):
+            children = (p.pid for p in multiprocessing.active_children() if p.pid)
+            self._taken = self._footprint.look((os.getpid(), *children))
+        in_flight = sum(f.bytes for f in flying)
+        data = self._progress.snapshot(in_flight)
+        data["rows_estimated"] = data["rows"] + self._rows_in(in_flight)
+        data |= {"workers": self._lanes.tell(flying)} | self._taken
+        self.emit(EventKind.PROGRESS, data=data, store=False)
+        return data
+
+    def _rows_in(self, in_flight: int) -> int:
+        """COPY says nothing of rows before it ends: as many as the finished chunks had in as many bytes."""
+        p = self._progress
+        return round(in_flight * p.rows / p.bytes) if p.bytes > 0 else 0
+
+    def _sample_is_due(self) -> bool:
+        """Every second at first, less often the longer it takes."""
+        elapsed = (datetime.now(UTC) - self.run.started).total_seconds()
+        return self._due("sample", max(SAVE_EVERY, elapsed / SAMPLES))
+
+    def _sample(self, in_flight: int) -> Sample:
+        p = self._progress
+        return Sample(at=datetime.now(UTC), rows=p.rows, bytes=p.bytes, in_flight=in_flight, chunks_done=p.chunks_done)
 
     # --- the attempt's words --------------------------------------------------------------------------------------
 
@@ -254,7 +378,7 @@ class Reporter:
         for chunk in chunks:
             counted = self._counted.pop((table, chunk.key), None)
             if counted is not None:
-                self._progress.remove(rows=counted[0], size=counted[1], estimated=chunk.bytes)
+                self._progress.remove(rows=counted[0], size=counted[1], **self._estimate((table, chunk.key)))
                 self._journal.save_chunk(self.run.id, table, chunk.key, ChunkState.PENDING)
         self.emit(
             EventKind.CHUNK_REDO,
@@ -308,7 +432,11 @@ class Reporter:
         if key in self._counted:
             return
         self._counted[key] = (receipt.rows, receipt.bytes)
-        self._progress.add(rows=receipt.rows, size=receipt.bytes, estimated=self._chunks[key].bytes)
+        self._progress.add(rows=receipt.rows, size=receipt.bytes, **self._estimate(key))
+
+    def _estimate(self, key: tuple[Name, str]) -> dict[str, Any]:
+        known = self._known.get(key)
+        return {"estimated": self._chunks[key].bytes if known is None else known, "known": known is not None}
 
     def _store_totals(self) -> None:
         p = self._progress

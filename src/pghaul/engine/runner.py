@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pghaul.engine.attempt import Attempt, Order
+from pghaul.engine.care import CareTaker
 from pghaul.engine.dispatch import delay
 from pghaul.engine.journal import Journal
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.preflight import Ask
 from pghaul.engine.report import Reporter
 from pghaul.engine.scene import application_name
-from pghaul.model.errors import PghaulError, StoppedError, TransientError
+from pghaul.model.errors import PausedError, PghaulError, StoppedError, TransientError
 from pghaul.model.event import EventKind, Listener
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
@@ -60,13 +61,28 @@ class Runner:
         self._manifest = manifest
         self._reached = False
         self._led = False
-        self._report = Reporter(replace(run, pid=os.getpid()), plan, journal, listener, stop)
+        self._report = Reporter(
+            replace(run, pid=os.getpid()),
+            plan,
+            journal,
+            listener,
+            stop,
+            lambda warn: CareTaker(
+                plan.options, {"source": source, "target": target}, application_name(run.id, run.epoch, "care"), warn
+            ),
+        )
         if manifest is not None:
             self._report.begin(manifest)
             journal().set_wish(run.id, Wish.NONE)
 
     def execute(self) -> Run:
         """Return the run as it ended (DONE or DIFFERENT); raise PghaulError after saving it as STOPPED or FAILED."""
+        try:
+            return self._execute()
+        finally:
+            self._report.steering.close()
+
+    def _execute(self) -> Run:
         try:
             agrees = self._attempts()
         except (StoppedError, KeyboardInterrupt):
@@ -83,16 +99,25 @@ class Runner:
     def _attempts(self) -> bool:
         failures = 0
         while True:
+            self._report.rest()
             attempt = Attempt(self._order, self._manifest, self._report, led=self._led)
             before = self._report.moved_at
             try:
                 return attempt.perform()
+            except PausedError:
+                self._after(attempt)
+                self._sweep()
+                failures = 0
             except TransientError as exc:
-                self._manifest = attempt.manifest
-                self._reached |= attempt.reached
-                self._led = attempt.led
+                self._after(attempt)
                 failures = 1 if self._report.moved_at > before else failures + 1
                 self._wait(exc, failures)
+
+    def _after(self, attempt: Attempt) -> None:
+        """What the next attempt starts from."""
+        self._manifest = attempt.manifest
+        self._reached |= attempt.reached
+        self._led = attempt.led
 
     def _wait(self, exc: TransientError, failures: int) -> None:
         """Back off before the next attempt; raise `exc` when there was no progress for too long."""
@@ -109,7 +134,7 @@ class Runner:
         )
         until = time.monotonic() + pause
         while time.monotonic() < until:
-            self._report.check_wish()
+            self._report.rest()
             time.sleep(NAP)
 
     def _sweep(self) -> None:

@@ -1,4 +1,4 @@
-"""Waiting that cannot hang: a wish to stop, a dead peer and a silent connection all end it.
+"""Waiting that cannot hang: a wish to stop, a dead peer and a silent connection all end it. A pause does not.
 
 TCP's keepalives find a dead host, not a path that swallows packets behind a proxy or a firewall that still answers.
 So after `stall_timeout` of silence the servers are asked, over fresh connections, whether the backends we wait for are
@@ -45,7 +45,15 @@ async def watched(
     control: Control,
     stall_timeout: float,
 ) -> T:
-    """Await `work`; raise StoppedError on a wish to stop, StalledError when nothing moves and no backend works."""
+    """Await `work`; raise StoppedError on a wish to stop, StalledError when nothing moves and no backend works.
+
+    While the run is paused it is not begun; begun work is awaited, and its silence means nothing.
+    """
+    try:
+        await _until_it_may_begin(control)
+    except BaseException:
+        work.close()
+        raise
     pulse.beat()
     task = asyncio.ensure_future(work)
     try:
@@ -56,7 +64,9 @@ async def watched(
             control.tick()
             if control.stopping:
                 raise StoppedError("stopped while a chunk was in flight")
-            if pulse.silence > stall_timeout:
+            if control.holding:
+                pulse.beat()
+            elif pulse.silence > stall_timeout:
                 await _ask(probes, stall_timeout)
                 pulse.beat()
     finally:
@@ -64,6 +74,14 @@ async def watched(
             task.cancel()
             # The driver's own cancel may hang on the same dead path: it is given a moment, not awaited for ever.
             await asyncio.wait((task,), timeout=1.0)
+
+
+async def _until_it_may_begin(control: Control) -> None:
+    while control.holding:
+        control.tick()
+        if control.stopping:
+            raise StoppedError("stopped while the run was paused")
+        await asyncio.sleep(TICK)
 
 
 async def _ask(probes: Sequence[Probe], stall_timeout: float) -> None:

@@ -10,6 +10,7 @@
     │   └── SnapshotLostError       the exported snapshot is gone: a new epoch is needed
     ├── RowError                    what the target cannot hold                     exit 1 (quarantine later)
     ├── StoppedError                somebody asked for it                           exit 130
+    ├── PausedError                 everything is to be let go; the run waits       never shown
     └── TerminalError               doing it again would end the same way           exit 1
         ├── AccessError             wrong password, unknown host or database, no privilege
         ├── NotFoundError           no such table, run, program
@@ -97,6 +98,10 @@ class RowError(PghaulError):
 
 class StoppedError(PghaulError):
     title = "Stopped"
+
+
+class PausedError(PghaulError):
+    title = "Paused"
 
 
 class TerminalError(PghaulError):

@@ -21,7 +21,9 @@ class EventKind(Enum):
     CHUNK_REDO = "chunk_redo"  # re-hash under a new snapshot differed
     INDEX_DONE = "index_done"  # data: step, seconds
     VERIFIED = "verified"  # data: agrees, step, rows, proof, source_hash, target_hash
-    PROGRESS = "progress"  # data: rows, bytes, bytes_estimated, rate, eta, chunks_done, chunks
+    PROGRESS = "progress"  # data: rows, bytes, bytes_estimated, rate, eta, chunks_done, chunks, workers, cpu, memory
+    PAUSED = "paused"  # data: cause, until, freed
+    RESUMED = "resumed"  # data: cause, seconds
     NOTICE = "notice"  # something to know; data: kind, name, why for what is not carried
     WARNING = "warning"
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( \S+)?$"  # 22:00-06:00, with a time zone or without
+
 
 class OnExisting(StrEnum):
     FAIL = "fail"  # refuse tables that hold rows; the default
@@ -93,6 +95,12 @@ class Options(Model):
     stall_timeout: Annotated[float, Field(gt=0)] = 60.0  # seconds of silence before the server is asked
     lock_timeout: Annotated[float, Field(gt=0)] = 10.0  # seconds
     target_free: Annotated[int, Field(ge=0)] | None = None  # bytes free for the target, where nobody can ask
+    pause_hold: Annotated[float, Field(ge=0)] = 300.0  # seconds that a pause keeps snapshot and connections
+    only_between: Annotated[str, Field(pattern=HOURS)] | None = None  # e.g. "22:00-06:00", "22:00-06:00 Asia/Seoul"
+    max_rate: Annotated[int, Field(gt=0)] | None = None  # bytes per second, of all workers together
+    max_source_lag: Annotated[float, Field(gt=0)] | None = None  # seconds behind which replicas may be
+    max_source_sessions: Annotated[int, Field(ge=0)] | None = None  # sessions of others that are at work
+    max_checkpoint_pressure: Annotated[int, Field(ge=0)] | None = None  # requested checkpoints of the target a minute
 
 
 class Plan(Model):

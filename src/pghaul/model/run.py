@@ -24,6 +24,7 @@ class Wish(Enum):
 
     NONE = "none"
     PAUSE = "pause"
+    FREE = "free"  # pause, and let everything go at once
     STOP = "stop"
 
 

@@ -34,6 +34,9 @@ SINCE: dict[str, int] = {
     "declarative_partitions": 100000,
     "identity": 100000,
     "sequence_types": 100000,  # CREATE SEQUENCE … AS integer
+    "backend_type": 100000,  # pg_stat_activity shows the server's own processes too, and says so
+    "read_all_stats": 100000,  # the role pg_read_all_stats
+    "replay_lag": 100000,  # pg_stat_replication.replay_lag; functions say "wal" and "lsn"
     "extended_statistics": 100000,
     "publications": 100000,
     "snapshot_on_standby": 100000,  # pg_export_snapshot() during recovery
@@ -50,6 +53,7 @@ SINCE: dict[str, int] = {
     "idle_session_timeout": 140000,
     "parameter_privileges": 150000,  # GRANT SET ON PARAMETER
     "transaction_timeout": 170000,
+    "checkpointer_view": 170000,  # pg_stat_checkpointer; before, pg_stat_bgwriter
     "infinite_intervals": 170000,  # what was the longest interval before
     "not_null_constraints": 180000,  # NOT NULL as a constraint with a name, NOT VALID and NO INHERIT
     "not_valid_on_partitioned": 180000,  # foreign keys NOT VALID on partitioned tables, validated with their shares
@@ -75,6 +79,9 @@ class Capabilities:
     declarative_partitions: bool
     identity: bool
     sequence_types: bool
+    backend_type: bool
+    read_all_stats: bool
+    replay_lag: bool
     extended_statistics: bool
     publications: bool
     snapshot_on_standby: bool
@@ -91,6 +98,7 @@ class Capabilities:
     idle_session_timeout: bool
     parameter_privileges: bool
     transaction_timeout: bool
+    checkpointer_view: bool
     infinite_intervals: bool
     not_null_constraints: bool
     not_valid_on_partitioned: bool

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, TerminalError, UsageError
@@ -18,7 +18,8 @@ from pghaul.model.event import Event, Listener
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.preview import Preview
 from pghaul.model.profile import Endpoint
-from pghaul.model.run import Run, RunState, Wish
+from pghaul.model.run import LIVING, Run, RunState, Wish
+from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Unsupported
 from pghaul.postgres.dsn import resolve
 from pghaul.service.endpoint_url import storable_url
@@ -36,7 +37,7 @@ Stop = Callable[[], bool]
 RUN_ID = re.compile(r"[0-9a-f]{12}")
 # user:password@ in a URL, or password= in its query or in a conninfo string
 OWN_PASSWORD = re.compile(r"^\w+://[^/?@]*:[^/?@]+@|(^|[?&\s])password\s*=")
-UNFINISHED = (RunState.STOPPED, RunState.FAILED)
+UNFINISHED = (RunState.STOPPED, RunState.FAILED, RunState.PAUSED)
 FINISHED = (RunState.DONE, RunState.DIFFERENT)
 
 
@@ -49,6 +50,17 @@ class RunReport:
     chunks: Sequence[ChunkRecord]
     events: Sequence[Event]
     not_carried: Sequence[Unsupported]
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What has happened in a run since the last look: its state, its last word on progress, and events since then."""
+
+    run: Run
+    progress: dict[str, Any]
+    events: Sequence[Event]
+    last: int  # to be given to the next look
 
 
 def new_run_id() -> str:
@@ -173,12 +185,44 @@ class MigrationService:
     def request_stop(self, run_id: str) -> Run:
         """Ask a running run, in whatever process, to stop between two buffers."""
         run = self._store.run(run_id)
-        if run.state is not RunState.RUNNING:
+        if run.state not in LIVING:
             raise TerminalError(f"run {run_id} does not run: it is {run.state.value}")
         self._store.set_wish(run_id, Wish.STOP)
         return run
 
+    def request_pause(self, run_id: str, *, let_go: bool = False) -> Run:
+        """Ask a running run to pause; with `let_go`, to give back its snapshot, locks and connections at once."""
+        run = self._store.run(run_id)
+        if run.state not in LIVING or self._store.wish(run_id) is Wish.STOP:
+            state = run.state.value if run.state not in LIVING else "stopping"
+            raise TerminalError(f"run {run_id} cannot be paused: it is {state}")
+        self._store.set_wish(run_id, Wish.FREE if let_go else Wish.PAUSE)
+        return run
+
+    def wake(self, run_id: str) -> Run | None:
+        """Withdraw the pause of a run whose process lives; None where there is none to withdraw.
+
+        A run that is paused by itself (for its hours, or a server under load) is returned too, and goes on by itself.
+        """
+        run = self._store.run(run_id)
+        if run.state not in LIVING or not self._store.lives_here(run_id):
+            return None
+        asked = self._store.wish(run_id) in {Wish.PAUSE, Wish.FREE}
+        if asked:
+            self._store.set_wish(run_id, Wish.NONE)
+        return run if asked or run.state is RunState.PAUSED else None
+
     # --- look ---
+
+    def look(self, run_id: str, last: int = 0) -> Look:
+        """How a run is doing now, in whatever process, and what has happened since the event numbered `last`."""
+        run, progress = self._store.run(run_id), self._store.progress(run_id)
+        events, newest = self._store.events_after(run_id, last)
+        return Look(run=run, progress=progress, events=events, last=newest)
+
+    def past_rates(self, source: str, target: str, tables: Iterable[Name]) -> dict[Name, PastRate]:
+        """What these tables took when they were last moved whole between these databases (URLs as in Run)."""
+        return self._store.past_rates(source, target, tables)
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest first."""
@@ -212,6 +256,7 @@ class MigrationService:
             chunks=self._store.chunks(run_id),
             events=self._store.events(run_id),
             not_carried=manifest.not_carried,
+            samples=self._store.samples(run_id),
         )
 
     # --- within ---
@@ -240,7 +285,7 @@ class MigrationService:
         if self._store.lives_elsewhere(run.id):
             raise TerminalError(
                 f"run {run.id} still runs, in process {run.pid}",
-                advice=f"stop it first: pghaul stop {run.id}; if it hangs, end process {run.pid}",
+                advice=f"watch it: pghaul watch {run.id}; if it hangs, end process {run.pid}",
             )
 
 

@@ -63,5 +63,10 @@ def _linux_status(pid: int) -> list[str]:
 
 def is_here(pid: int, recorded: str) -> bool:
     """True when another process of this machine, alive now, recorded it."""
+    return pid != os.getpid() and is_alive(pid, recorded)
+
+
+def is_alive(pid: int, recorded: str) -> bool:
+    """True when a process of this machine, alive now, recorded it."""
     host = recorded.partition("/")[0]
-    return pid not in (0, os.getpid()) and host == socket.gethostname() and not is_gone(pid, recorded)
+    return pid != 0 and host == socket.gethostname() and not is_gone(pid, recorded)

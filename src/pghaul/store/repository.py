@@ -123,6 +123,12 @@ class Store:
             row = _required(session.get(RunRow, run_id), run_id)
             return RunState(row.state) in LIVING and process.is_here(row.pid, row.process)
 
+    def lives_here(self, run_id: str) -> bool:
+        """Whether a process of this machine, this one or another, works on the run."""
+        with self._scope() as session:
+            row = _required(session.get(RunRow, run_id), run_id)
+            return RunState(row.state) in LIVING and process.is_alive(row.pid, row.process)
+
     def save_progress(self, run: Run, progress: dict[str, Any], sample: Sample | None) -> None:
         """As `save_run`, with what a PROGRESS event says now, and a sample where one is due."""
         with self._scope() as session:

@@ -1,0 +1,166 @@
+"""Care for the servers: gauges of their load, each with a bound, and a run that holds while one is over it.
+
+The gauges have connections of their own, open only while something is measured: what fails here may not cost the run
+its snapshot. A bound that cannot be measured is refused before the run, or said once and then left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pghaul.model.errors import PghaulError
+from pghaul.model.finding import Finding, Kind
+from pghaul.model.plan import Options
+from pghaul.model.profile import Endpoint
+from pghaul.postgres import pressure
+from pghaul.postgres.session import Session, connect
+from pghaul.postgres.settings import Role
+
+LOOK_EVERY = 2.0  # seconds between two looks at the servers
+CALM_LOOKS = 2  # in a row, before a run goes on: one alone may be a pause between two waves
+MINUTE = 60.0
+ANSWER_SECONDS = 10.0
+
+LAG = "a replica of the source is {value:.1f} s behind, more than {bound:g} s"
+SESSIONS = "{value:.0f} sessions are at work on the source, more than {bound:g}"
+CHECKPOINTS = "the target was forced into {value:.0f} checkpoints within a minute, more than {bound:g}"
+UNMEASURED = "{name} cannot be measured, and does not hold the run back: {why}"
+HIDDEN = "role {role} may not see what others do on the source, which {name} needs"
+GRANT = "GRANT pg_read_all_stats TO {role}; before PostgreSQL 10, use a superuser"
+NO_LAG = "PostgreSQL {version} as a primary does not say by how many seconds its replicas are behind"
+NO_LAG_ADVICE = "leave max_source_lag out, or read from a standby"
+
+
+@dataclass(kw_only=True)
+class Gauge:
+    """One thing to look at. `read` gets a session on its side."""
+
+    name: str  # the plan's key
+    side: Role
+    bound: float
+    read: Callable[[Session], float]
+    words: str
+    over: bool = False
+    calm: int = 0
+    value: float = 0.0
+    broken: bool = False
+
+    def take(self, value: float) -> None:
+        """Over at once, and within again only after some calm looks."""
+        self.value = value
+        self.calm = 0 if value > self.bound else self.calm + 1
+        self.over = value > self.bound or (self.over and self.calm < CALM_LOOKS)
+
+
+@dataclass(kw_only=True)
+class PerMinute:
+    """A counter that only rises, as its increase within the last minute."""
+
+    read: Callable[[Session], int]
+    seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def __call__(self, session: Session) -> float:
+        """A counter that was reset begins anew."""
+        now, count = time.monotonic(), self.read(session)
+        if self.seen and count < self.seen[-1][1]:
+            self.seen.clear()
+        self.seen.append((now, count))
+        while len(self.seen) > 2 and now - self.seen[1][0] > MINUTE:
+            self.seen.popleft()
+        return float(count - self.seen[0][1])
+
+
+def gauges(options: Options) -> list[Gauge]:
+    """One for each bound of the plan."""
+    wanted: list[tuple[str, Role, float | None, Callable[[Session], float], str]] = [
+        ("max_source_lag", "source", options.max_source_lag, pressure.replication_lag, LAG),
+        ("max_source_sessions", "source", options.max_source_sessions, pressure.active_sessions, SESSIONS),
+        (
+            "max_checkpoint_pressure",
+            "target",
+            options.max_checkpoint_pressure,
+            PerMinute(read=pressure.requested_checkpoints),
+            CHECKPOINTS,
+        ),
+    ]
+    return [
+        Gauge(name=name, side=side, bound=bound, read=read, words=words)
+        for name, side, bound, read, words in wanted
+        if bound is not None
+    ]
+
+
+def findings(options: Options, source: Session) -> list[Finding]:
+    """Before the run: can the source be measured at all?"""
+    server, found = source.server, []
+    if options.max_source_lag is not None and not server.in_recovery and not server.capabilities.replay_lag:
+        what = NO_LAG.format(version=server.version)
+        found.append(Finding(kind=Kind.VERSION, object="max_source_lag", what=what, advice=NO_LAG_ADVICE))
+    of_others = {"max_source_sessions": options.max_source_sessions, "max_source_lag": options.max_source_lag}
+    if server.in_recovery:  # a standby's own lag is no secret
+        del of_others["max_source_lag"]
+    hidden = [name for name, bound in of_others.items() if bound is not None]
+    if hidden and not pressure.sees_all(source):
+        found += [
+            Finding(
+                kind=Kind.PRIVILEGE,
+                object=name,
+                what=HIDDEN.format(role=server.user, name=name),
+                advice=GRANT.format(role=server.user),
+            )
+            for name in hidden
+        ]
+    return found
+
+
+class CareTaker:
+    """Looks at the gauges every two seconds, over sessions of its own."""
+
+    def __init__(
+        self, options: Options, ends: dict[Role, Endpoint], application_name: str, warn: Callable[[str], None]
+    ) -> None:
+        self._gauges = gauges(options)
+        self._ends = ends
+        self._name = application_name
+        self._warn = warn
+        self._sessions: dict[Role, Session] = {}
+        self._looked = -LOOK_EVERY
+
+    def why(self) -> str | None:
+        """What is over its bound, in words; None where all is well."""
+        if self._gauges and time.monotonic() - self._looked >= LOOK_EVERY:
+            self._looked = time.monotonic()
+            for gauge in self._gauges:
+                self._measure(gauge)
+        over = [g for g in self._gauges if g.over]
+        return "; ".join(g.words.format(value=g.value, bound=g.bound) for g in over) or None
+
+    def close(self) -> None:
+        """Give the connections back; the next look opens them anew."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+
+    def _measure(self, gauge: Gauge) -> None:
+        try:
+            gauge.take(gauge.read(self._session(gauge.side)))
+            gauge.broken = False
+        except PghaulError as exc:
+            with contextlib.suppress(KeyError):
+                self._sessions.pop(gauge.side).close()
+            gauge.over = False  # what cannot be measured must not hold a run for ever
+            if not gauge.broken:
+                gauge.broken = True
+                self._warn(UNMEASURED.format(name=gauge.name, why=exc.message))
+
+    def _session(self, side: Role) -> Session:
+        found = self._sessions.get(side)
+        if found is None or found.closed:
+            found = self._sessions[side] = connect(
+                self._ends[side], application_name=self._name, role=side, stall_timeout=ANSWER_SECONDS
+            )
+        return found
