@@ -1,4 +1,4 @@
-"""The words that move data: run, resume, stop, status."""
+"""The words that move data: run, resume, pause, stop, status."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.prompt import Prompt
 
-from pghaul.cli import exit_codes, options, preview, render
+from pghaul.cli import exit_codes, observe, options, preview, render
+from pghaul.cli.observe import GO_ON
 from pghaul.cli.progress import View, open_view
 from pghaul.cli.signals import stop_on_signals
 from pghaul.model.errors import NotFoundError, PghaulError, StoppedError, UsageError
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.run import Run, RunState
 from pghaul.model.table import Name
-from pghaul.service.migration import Ask, MigrationService, Stop, new_run_id
+from pghaul.service.migration import Ask, MigrationService, Stop, Woken, new_run_id
 
 STOPPING = "Stopping: chunks in flight are rolled back. Ctrl-C again ends at once."
 INTERRUPTED = "interrupted; what was in flight is rolled back by the servers"
@@ -23,9 +24,9 @@ NOBODY_TO_ASK = "on_existing = ask needs a terminal to ask on"
 NOBODY_ADVICE = "choose --on-existing fail, truncate, append or skip"
 QUESTION = "{table} holds {rows} rows on the target. What shall become of them?"
 UNKNOWN_ROWS = "some"
-SEE = "See it again: pghaul show {run}"
-GO_ON = "Go on with it: pghaul resume {run}"
-LOOK_INTO = "Some contents differ: pghaul show {run}"
+ASKED_TO_PAUSE = "Run {run} was asked to pause. Go on with it: pghaul resume {run}"
+GOES_ON = "Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}"
+BY_ITSELF = "Run {run} waits in process {pid}, {why}. It goes on by itself."
 ASKED_TO_STOP = "Run {run} was asked to stop. Follow it: pghaul status {run}"
 
 
@@ -34,6 +35,7 @@ def run(
     plan: Plan,
     run_id: options.RunId = None,
     save_plan: options.SavePlan = None,
+    every: options.Every = options.EVERY,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -52,7 +54,7 @@ def run(
         ask = _asking(view, console) if asks else None
         return service.run(plan, run_id=name, fresh=run_id is None, listener=view, ask=ask, stop=stop)
 
-    return _execute(start, service, name, as_json=as_json, verbose=verbose)
+    return _execute(start, service, name, every=every, as_json=as_json, verbose=verbose)
 
 
 def resume(
@@ -60,17 +62,37 @@ def resume(
     source: options.From = None,
     target: options.To = None,
     trust_ledger: options.TrustLedger = False,
+    every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Go on with a run that was stopped, failed or killed."""
+    """Go on with a run that was paused, stopped, failed or killed."""
     service = MigrationService()
     name = run_id or service.latest_unfinished().id
+    if woken := service.wake(name):
+        return _follow_woken(service, woken, every=every, as_json=as_json, verbose=verbose)
 
     def go_on(view: View, _console: Console, stop: Stop) -> Run:
         return service.resume(name, source=source, target=target, trust_ledger=trust_ledger, listener=view, stop=stop)
 
-    return _execute(go_on, service, name, as_json=as_json, verbose=verbose)
+    return _execute(go_on, service, name, every=every, as_json=as_json, verbose=verbose)
+
+
+def _follow_woken(service: MigrationService, woken: Woken, *, every: float, as_json: bool, verbose: bool) -> int:
+    """The run's own process goes on; here it can only be watched, where somebody is looking."""
+    console, run = Console(stderr=True, highlight=False), woken.run
+    words = GOES_ON if woken.asked else BY_ITSELF
+    render.line(console, words.format(run=run.id, pid=run.pid, why=run.note))
+    if as_json or not console.is_terminal:
+        return exit_codes.DONE
+    return observe.follow_to_its_end(service, run, every=every, as_json=as_json, verbose=verbose)
+
+
+def pause(run_id: options.RequiredRun, now: options.Now = False) -> int:
+    """Ask a running run to hold, from any terminal; it keeps its snapshot for a while."""
+    found = MigrationService().request_pause(run_id, let_go=now)
+    render.line(Console(stderr=True), ASKED_TO_PAUSE.format(run=found.id))
+    return exit_codes.DONE
 
 
 def stop(run_id: options.RequiredRun) -> int:
@@ -99,12 +121,13 @@ def _execute(
     service: MigrationService,
     run_id: str,
     *,
+    every: float,
     as_json: bool,
     verbose: bool,
 ) -> int:
     """Watch a run to its end; what failed says how to go on."""
     console = Console(stderr=True, highlight=False)
-    view = open_view(console, sys.stdout, as_json=as_json, verbose=verbose)
+    view = open_view(console, sys.stdout, as_json=as_json, verbose=verbose, every=every)
     try:
         with stop_on_signals(lambda: render.line(console, STOPPING, "yellow")) as stopping, view:
             ended = action(view, console, stopping)
@@ -112,11 +135,7 @@ def _execute(
         raise _with_hint(StoppedError(INTERRUPTED), service, run_id) from exc
     except PghaulError as exc:
         raise _with_hint(exc, service, run_id)  # noqa: B904 -- the same exception
-    if not as_json:
-        found = service.show(ended.id)
-        render.receipts(Console(highlight=False), (r.receipt for r in found.chunks if r.receipt))
-    hints = {RunState.DONE: SEE, RunState.DIFFERENT: LOOK_INTO}
-    render.line(console, hints.get(ended.state, GO_ON).format(run=ended.id))
+    observe.tell_end(service, ended, console, as_json=as_json)
     return exit_codes.of_state(ended.state)
 
 

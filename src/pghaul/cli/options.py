@@ -18,6 +18,7 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 SIZE_WRONG = "a size is written 64MB or 1GB (at least 8kB)"
+RATE_WRONG = "a rate is written 50MB/s (at least 8kB/s)"
 MISSING = "nothing says {what}"
 EXAMPLE = "e.g. pghaul run --from postgresql://me@old/db --to postgresql://me@new/db --table 'public.payment*'"
 WHAT = {"source": "where from (--from)", "target": "where to (--to)", "tables": "which tables (--table)"}
@@ -32,7 +33,17 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_rate(text: str) -> int:
+    """Bytes per second: 50MB/s, or 50MB."""
+    try:
+        return parse_size(text.strip().removesuffix("/s"))
+    except typer.BadParameter:
+        raise typer.BadParameter(RATE_WRONG) from None
+
+
 MOVE, RULES, TROUBLE = "What and where", "How", "When things go wrong"
+CARE = "Care for the servers"
+EVERY = 5.0  # seconds between two lines of progress where nothing can be redrawn
 
 PlanFile: TypeAlias = Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="A plan file.")]
 From: TypeAlias = Annotated[
@@ -101,6 +112,32 @@ GiveUpAfter: TypeAlias = Annotated[
     typer.Option(min=0.1, metavar="S", help="Faults without progress, then give up.", rich_help_panel=TROUBLE),
 ]
 Retries: TypeAlias = Annotated[int | None, typer.Option(min=0, help="Per chunk.", rich_help_panel=TROUBLE)]
+MaxRate: TypeAlias = Annotated[
+    int | None,
+    typer.Option(parser=parse_rate, metavar="RATE", help="Of all workers together, e.g. 50MB/s.", rich_help_panel=CARE),
+]
+OnlyBetween: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="HOURS", help="Move only then: 22:00-06:00 [ZONE].", rich_help_panel=CARE),
+]
+PauseHold: TypeAlias = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="S", help="How long a pause keeps the snapshot.", rich_help_panel=CARE),
+]
+MaxSourceLag: TypeAlias = Annotated[
+    float | None, typer.Option(min=0.1, metavar="S", help="Hold while a replica is behind.", rich_help_panel=CARE)
+]
+MaxSourceSessions: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Hold while more are at work.", rich_help_panel=CARE)
+]
+MaxCheckpointPressure: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Hold while more are forced in a minute.", rich_help_panel=CARE),
+]
+Every: TypeAlias = Annotated[
+    float, typer.Option("--progress-every", min=0.1, metavar="S", help="Off a terminal: seconds between lines.")
+]
+Now: TypeAlias = Annotated[bool, typer.Option("--now", help="Let snapshot, locks and connections go at once.")]
 RunId: TypeAlias = Annotated[str | None, typer.Option("--run-id", metavar="ID", help="12 hex characters.")]
 SavePlan: TypeAlias = Annotated[
     Path | None, typer.Option("--save-plan", metavar="FILE", help="Keep this as a plan file, then run.")

@@ -8,22 +8,31 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from pghaul.cli.options import EVERY
 from pghaul.cli.render import amount, count, duration
 from pghaul.model.event import Event, EventKind
 
-PLAIN_INTERVAL = 5.0  # seconds between lines where nothing can be redrawn
+LANES_SHOWN = 8  # workers with a line of their own
 WINDOW = 10.0  # seconds over which rows per second are taken
 NOTICES_SHOWN = 10  # the rest is in `show`
 
-ALWAYS = {EventKind.WARNING, EventKind.CHUNK_RETRY, EventKind.CHUNK_FAILED, EventKind.CHUNK_REDO}
+ALWAYS = {
+    EventKind.WARNING,
+    EventKind.CHUNK_RETRY,
+    EventKind.CHUNK_FAILED,
+    EventKind.CHUNK_REDO,
+    EventKind.PAUSED,
+    EventKind.RESUMED,
+}
 ENDS_CHUNK = {EventKind.CHUNK_DONE, EventKind.CHUNK_FAILED, EventKind.CHUNK_RETRY}
 TITLES = {
     EventKind.RUN_STARTED: "run {run} started",
@@ -38,9 +47,14 @@ TITLES = {
     EventKind.VERIFIED: "verified",
     EventKind.SCHEMA: "schema",
     EventKind.NOTICE: "note",
+    EventKind.PAUSED: "paused",
+    EventKind.RESUMED: "goes on",
     EventKind.WARNING: "warning",
 }
 STATUS = "{percent} · {rows} rows · {size} · {rows_rate} rows/s · {rate}/s · {chunks} chunks · {eta} left"
+CLIENT = " · client {cpu:.0%} CPU, {memory}"
+LANE = "  {table} · {doing} · {size} · {rate}/s"
+MORE_LANES = "  … and {n} more"
 MORE_NOTICES = "more notes follow; all are in: pghaul show {run}"
 
 
@@ -54,11 +68,12 @@ class View(Protocol):
     def paused(self) -> Iterator[None]: ...
 
 
-def open_view(console: Console, out: IO[str], *, as_json: bool, verbose: bool) -> View:
-    """The view that fits: JSON asked for, a terminal, or neither."""
+def open_view(console: Console, out: IO[str], *, as_json: bool, verbose: bool, every: float = EVERY) -> View:
+    """The view that fits: JSON asked for, a terminal, or neither (then a line every so many seconds)."""
     if as_json:
         return JsonLines(out)
-    return LiveView(console, verbose=verbose) if console.is_terminal else PlainView(console, verbose=verbose)
+    kind = LiveView if console.is_terminal else PlainView
+    return kind(console, verbose=verbose, every=every)
 
 
 class JsonLines:
@@ -90,9 +105,10 @@ class JsonLines:
 class PlainView:
     """Lines on stderr."""
 
-    def __init__(self, console: Console, *, verbose: bool) -> None:
+    def __init__(self, console: Console, *, verbose: bool, every: float = EVERY) -> None:
         self._console = console
         self._verbose = verbose
+        self._every = every
         self._notices = 0
         self._said = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque()
@@ -117,10 +133,10 @@ class PlainView:
 
     def _progress(self, data: dict[str, Any]) -> None:
         figures = self._figures(data)
-        if time.monotonic() - self._said < PLAIN_INTERVAL:
+        if time.monotonic() - self._said < self._every:
             return
         self._said = time.monotonic()
-        self._console.print(Text(STATUS.format(**figures)), soft_wrap=True)
+        self._console.print(Text(STATUS.format(**figures) + figures["client"]), soft_wrap=True)
 
     def _tells(self, event: Event) -> bool:
         if self._verbose or event.kind in ALWAYS:
@@ -140,16 +156,17 @@ class PlainView:
 
     def _figures(self, data: dict[str, Any]) -> dict[str, str]:
         size, total = int(data.get("bytes", 0)), int(data.get("bytes_estimated", 0))
-        eta = data.get("eta")
+        eta, rows = data.get("eta"), int(data.get("rows_estimated", data.get("rows", 0)))
         return {
             "percent": f"{min(100.0, 100 * size / total):.0f}%" if total else "…",
-            "rows": count(data.get("rows", 0)),
+            "rows": count(rows),
             "size": amount(size),
-            "rows_rate": count(self._rows_rate(int(data.get("rows", 0)))),
+            "rows_rate": count(self._rows_rate(rows)),
             "rate": amount(data.get("rate") or 0),
             "chunks": f"{data.get('chunks_done', 0)}/{data.get('chunks', 0)}",
             "eta": duration(eta) if eta is not None else "…",
-            "active": str(len(self._active)),
+            "active": str(len(data.get("workers", self._active))),
+            "client": CLIENT.format(cpu=data["cpu"], memory=amount(data["memory"])) if "cpu" in data else "",
         }
 
     def _rows_rate(self, rows: int) -> int:
@@ -162,30 +179,33 @@ class PlainView:
 
 
 class LiveView(PlainView):
-    """One bar for the whole run, by bytes; lines scroll above it."""
+    """One bar for the whole run, by bytes, and a line for each worker; other lines scroll above them."""
 
-    def __init__(self, console: Console, *, verbose: bool) -> None:
-        super().__init__(console, verbose=verbose)
+    def __init__(self, console: Console, *, verbose: bool, every: float = EVERY) -> None:
+        super().__init__(console, verbose=verbose, every=every)
         texts = ("{percent}", "{rows} rows", "{rows_rate}/s", "{rate}/s", "{chunks} chunks", "{active} active", "{eta}")
         columns = [TextColumn("{task.fields[" + t[1:].replace("}", "]}", 1), markup=False) for t in texts]
-        self._bar = Progress(BarColumn(bar_width=24), *columns, console=console, transient=True)
+        client = TextColumn("{task.fields[client]}", markup=False)
+        self._bar = Progress(BarColumn(bar_width=24), *columns, client, console=console)
+        self._lanes = Text()
+        self._live = Live(console=console, transient=True, get_renderable=lambda: Group(self._bar, self._lanes))
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._live.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The bar goes away while a person is asked."""
-        self._bar.stop()
+        self._live.stop()
         try:
             yield
         finally:
-            self._bar.start()
+            self._live.start()
 
     def _progress(self, data: dict[str, Any]) -> None:
         figures: dict[str, Any] = {**self._figures(data)}
@@ -193,6 +213,23 @@ class LiveView(PlainView):
         if self._task is None:
             self._task = self._bar.add_task("", total=total, **figures)
         self._bar.update(self._task, completed=min(float(data.get("bytes", 0)), total), total=total, **figures)
+        self._lanes = Text(lanes(data.get("workers", [])), no_wrap=True, overflow="ellipsis")
+
+
+def lanes(workers: Sequence[dict[str, Any]]) -> str:
+    """A line for each worker: where it is, what it does, how much and how fast."""
+    lines = [
+        LANE.format(
+            table=f"{w['table']} {w['chunk']}" if w["chunk"].startswith("ctid") else w["table"],
+            doing=w["doing"],
+            size=amount(w["bytes"]),
+            rate=amount(w["rate"]),
+        )
+        for w in workers[:LANES_SHOWN]
+    ]
+    if len(workers) > LANES_SHOWN:
+        lines.append(MORE_LANES.format(n=len(workers) - LANES_SHOWN))
+    return "\n".join(lines)
 
 
 def sentence(event: Event) -> str:

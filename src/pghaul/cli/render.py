@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pghaul.cli import sparkline
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import EventKind
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.run import Run, RunState
+from pghaul.model.sample import Sample
 
 if TYPE_CHECKING:
     from pghaul.service.migration import RunReport
@@ -38,6 +40,7 @@ PROOFS = {Proof.COUNT: "rows counted", Proof.STREAM: "hash of the stream", Proof
 UNBROKEN = {"run", "state", "started", "chunks", "rows", "bytes", "seconds"}
 DIFFERS = "DIFFERENT"
 SUM = "tables: {n}"
+RATE = "Rate (at most {most}/s, over {seconds})"
 AND_MORE = "… and {n} more"
 
 
@@ -116,6 +119,7 @@ def report_json(report: RunReport) -> dict[str, Any]:
         ],
         "events": [event.as_json() for event in report.events],
         "not_carried": [asdict(item) for item in report.not_carried],
+        "samples": [asdict(sample) for sample in report.samples],
     }
 
 
@@ -214,6 +218,7 @@ def _proof(parts: Sequence[Receipt]) -> Text:
 def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *, verbose: bool = False) -> None:
     """`pghaul show`: the run, its receipts, and whatever was not plain sailing."""
     status(console, found.run, counts)
+    rate_over_time(console, found.samples)
     heading(console, "Receipts")
     limit = None if verbose else TABLES_SHOWN
     receipts(console, (r.receipt for r in found.chunks if r.receipt), limit=limit)
@@ -228,8 +233,19 @@ def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *,
     listing(console, "Not carried over", lost, verbose=verbose)
 
 
+def rate_over_time(console: Console, samples: Sequence[Sample]) -> None:
+    """One line: how fast the run was over its time, and its fastest."""
+    heights = sparkline.rates(samples)
+    if not heights or max(heights) <= 0:
+        return
+    seconds = (samples[-1].at - samples[0].at).total_seconds()
+    heading(console, RATE.format(most=amount(max(heights)), seconds=duration(seconds)))
+    line(console, "  " + sparkline.draw(heights, console.encoding))
+
+
 SECTIONS = {
     "Attempts": {EventKind.ATTEMPT},
+    "Pauses": {EventKind.PAUSED, EventKind.RESUMED},
     "Done again": {EventKind.CHUNK_RETRY, EventKind.CHUNK_REDO},
     "Warnings": {EventKind.WARNING, EventKind.CHUNK_FAILED},
     "Notes": {EventKind.NOTICE},

@@ -1,4 +1,4 @@
-"""The first Ctrl-C (or SIGTERM) asks for a stop, the second ends at once."""
+"""The first Ctrl-C (or SIGTERM, or Ctrl-Break on Windows) asks for a stop, the second ends at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")
+STOPPING = tuple(number for name in NAMES if (number := getattr(signal, name, None)) is not None)
 
 
 @contextmanager

@@ -54,6 +54,14 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Woken:
+    """A paused run whose process lives. `asked`: its pause was a wish, which is withdrawn now."""
+
+    run: Run
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What has happened in a run since the last look: its state, its last word on progress, and events since then."""
 
@@ -199,7 +207,7 @@ class MigrationService:
         self._store.set_wish(run_id, Wish.FREE if let_go else Wish.PAUSE)
         return run
 
-    def wake(self, run_id: str) -> Run | None:
+    def wake(self, run_id: str) -> Woken | None:
         """Withdraw the pause of a run whose process lives; None where there is none to withdraw.
 
         A run that is paused by itself (for its hours, or a server under load) is returned too, and goes on by itself.
@@ -210,7 +218,7 @@ class MigrationService:
         asked = self._store.wish(run_id) in {Wish.PAUSE, Wish.FREE}
         if asked:
             self._store.set_wish(run_id, Wish.NONE)
-        return run if asked or run.state is RunState.PAUSED else None
+        return Woken(run=run, asked=asked) if asked or run.state is RunState.PAUSED else None
 
     # --- look ---
 
@@ -285,7 +293,7 @@ class MigrationService:
         if self._store.lives_elsewhere(run.id):
             raise TerminalError(
                 f"run {run.id} still runs, in process {run.pid}",
-                advice=f"watch it: pghaul watch {run.id}; if it hangs, end process {run.pid}",
+                advice=f"stop it first: pghaul stop {run.id}; if it hangs, end process {run.pid}",
             )
 
 
