@@ -177,6 +177,12 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     lock_timeout: LockTimeout = None,
     give_up_after: GiveUpAfter = None,
     retries: Retries = None,
+    max_rate: MaxRate = None,
+    only_between: OnlyBetween = None,
+    pause_hold: PauseHold = None,
+    max_source_lag: MaxSourceLag = None,
+    max_source_sessions: MaxSourceSessions = None,
+    max_checkpoint_pressure: MaxCheckpointPressure = None,
 ) -> Plan:
     """The Plan that these words say: those of the command line over those of the file."""
     chosen = {
@@ -195,6 +201,12 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "lock_timeout": lock_timeout,
         "give_up_after": give_up_after,
         "retries": retries,
+        "max_rate": max_rate,
+        "only_between": only_between,
+        "pause_hold": pause_hold,
+        "max_source_lag": max_source_lag,
+        "max_source_sessions": max_source_sessions,
+        "max_checkpoint_pressure": max_checkpoint_pressure,
     }
     return compose_plan(plan_file, source, target, table, chosen)
 

@@ -192,6 +192,7 @@ class Attempt:
         pool, self._order.pool = self._order.pool or WorkerPool(plan.options.workers), None
         try:
             pool.configure(scene.worker_config(epoch.run, epoch.number, plan, stage))
+            pool.limit(plan.options.max_rate or 0)
             pool.warm_up()
             self._move_with(pool, stage, ledger, epoch, mapped, dispositions, dump)
         finally:

@@ -25,6 +25,7 @@ class WorkerPool:
 
     def __init__(self, size: int, config: WorkerConfig | None = None) -> None:
         self.size = size
+        self._max_rate = 0.0
         self._config = config
         self._closed = False
         self._start()
@@ -32,6 +33,7 @@ class WorkerPool:
     def _start(self) -> None:
         # Anew with every pool: a worker of the old one may still write into the old memory.
         self.control = Control(self.size)
+        self.control.set_share(self._max_rate / self.size)
         context = multiprocessing.get_context("spawn")
         self._configs: SimpleQueue[WorkerConfig] = context.SimpleQueue()
         self._others = {p.pid for p in multiprocessing.active_children()}
@@ -47,6 +49,11 @@ class WorkerPool:
         """Whom the processes work for, once that is known."""
         self._config = config
         self._tell()
+
+    def limit(self, max_rate: float) -> None:
+        """Bytes per second of all processes together, 0 without a bound: until the runner looks, each has its part."""
+        self._max_rate = max_rate
+        self.control.set_share(max_rate / self.size)
 
     def _tell(self) -> None:
         if self._config is not None:

@@ -255,7 +255,8 @@ class Reporter:
         """Wishes, the leaders' health, totals for the store and progress for the screen: each in its own time."""
         self._heed()
         control.hold(self.steering.held)
-        control.set_share((self._plan.options.max_rate or 0) / max(1, sum(f.moving for f in flying)))
+        options = self._plan.options  # where no stream is open yet, as many may open before the next look as can fly
+        control.set_share((options.max_rate or 0) / (sum(f.moving for f in flying) or options.workers))
         self.steering.check()
         if self._due("leaders", LEADERS_EVERY):
             leaders()

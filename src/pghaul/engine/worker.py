@@ -69,13 +69,23 @@ class Worker:
     async def _run(self, job: Job) -> JobResult:
         try:
             hands = await self._hands(job)
-            return await perform(job, hands)
+            return await self._perform(job, hands)
         except Exception as exc:  # noqa: BLE001
             error = translate(exc, where=f"{job.relation} {job.chunk}")
             if isinstance(error, (StalledError, ConnectionLostError)):
                 await self._end_backends()
             await self._drop()
             raise error from None
+
+    async def _perform(self, job: Job, hands: Hands) -> JobResult:
+        """With locks per chunk they are given back after each: going back to a savepoint keeps the snapshot."""
+        if not job.lock_source or self._source is None:
+            return await perform(job, hands)
+        await self._source.execute("SAVEPOINT chunk", timeout=ANSWER)
+        result = await perform(job, hands)
+        await self._source.execute("ROLLBACK TO SAVEPOINT chunk", timeout=ANSWER)
+        await self._source.execute("RELEASE SAVEPOINT chunk", timeout=ANSWER)
+        return result
 
     async def _hands(self, job: Job) -> Hands:
         c = self.config

@@ -1,0 +1,377 @@
+"""Pause, resume, stop and rates of a run that moves: nothing is lost, and what is said is what happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.compare import assert_same_content
+from tests.databases import DatabasePair
+from tests.faults.program import Program, wait_until
+from tests.looking import assert_no_session_is_left, sessions_of_ours, value
+from tests.moving import Moved, move, plan_of, resume
+
+from pghaul.cli.app import run
+from pghaul.engine import care, window
+from pghaul.model.errors import StoppedError, TerminalError
+from pghaul.model.event import Event, EventKind
+from pghaul.model.plan import Locks, Verify
+from pghaul.model.run import RunState
+from pghaul.postgres import pressure
+from pghaul.service.migration import MigrationService
+
+RUN = "0123456789ab"
+MB = 1_000_000
+# About a megabyte of COPY text in each; a leaf for every one of them.
+TABLE = "CREATE TABLE {t} (id int, body text); INSERT INTO {t} SELECT g, repeat('x', 93) FROM generate_series(1, {n}) g;"
+BIG = TABLE.format(t="big", n=30_000)
+TWO = TABLE.format(t="one", n=30_000) + TABLE.format(t="two", n=30_000)
+SMALL = TABLE.format(t="small", n=100)
+
+
+@dataclass
+class Moving:
+    """A run in a thread of this process, and all that it says."""
+
+    events: list[Event] = field(default_factory=list)
+    outcome: list[Moved | BaseException] = field(default_factory=list)
+    thread: threading.Thread | None = None
+
+    def of(self, kind: EventKind) -> list[Event]:
+        return [e for e in list(self.events) if e.kind is kind]
+
+    def progress(self) -> list[int]:
+        return [e.data["bytes"] for e in self.of(EventKind.PROGRESS)]
+
+    def until(self, happened: Callable[[], object], seconds: float = 20) -> None:
+        assert wait_until(lambda: bool(happened()) or bool(self.outcome), seconds), self.told()
+        assert happened(), self.told()
+
+    def ended(self) -> Moved:
+        assert self.thread is not None
+        self.thread.join(30)
+        assert self.outcome, self.told()
+        if isinstance(self.outcome[0], BaseException):
+            raise self.outcome[0]
+        return self.outcome[0]
+
+    def told(self) -> str:
+        words = [f"{e.kind.value} {e.message}" for e in list(self.events) if e.kind is not EventKind.PROGRESS]
+        return f"{words} {self.progress()[-5:]} {self.outcome}"
+
+
+@contextmanager
+def moving(pair: DatabasePair, *tables: str, **options: object) -> Iterator[Moving]:
+    """A run in the background; stopped at the latest when the test is over."""
+    going, end = Moving(), threading.Event()
+    plan = plan_of(pair.source, pair.target, tables or ("*.*",), **({"verify": Verify.COUNT} | options))
+
+    def work() -> None:
+        try:
+            ended = MigrationService().run(plan, listener=going.events.append, run_id=RUN, stop=end.is_set)
+            going.outcome.append(Moved(run=ended, events=going.events))
+        except BaseException as exc:  # noqa: BLE001 -- raised by `ended`
+            going.outcome.append(exc)
+
+    going.thread = threading.Thread(target=work)
+    going.thread.start()
+    try:
+        yield going
+    finally:
+        end.set()
+        going.thread.join(30)
+
+
+def paused(going: Moving, *, freed: bool = False) -> bool:
+    return any(bool(e.data.get("freed")) is freed for e in going.of(EventKind.PAUSED))
+
+
+@pytest.mark.template(source=BIG)
+def test_a_pause_takes_effect_within_a_second_in_the_middle_of_a_leaf(db_pair: DatabasePair, state: str) -> None:
+    """And the run goes on where it was: the same snapshot, the same epoch, the same chunk."""
+    service = MigrationService()
+    with moving(db_pair, max_rate=2 * MB, stall_timeout=0.5) as going:
+        going.until(lambda: going.progress() and going.progress()[-1] > 200_000)
+        asked, before = datetime.now(UTC), len(going.progress())
+        service.request_pause(RUN)
+        going.until(lambda: paused(going))
+        assert (going.of(EventKind.PAUSED)[0].at - asked).total_seconds() < 0.9
+        going.until(lambda: going.of(EventKind.PROGRESS)[-1].at - asked > timedelta(seconds=2.2))
+        still = [e.data["bytes"] for e in going.of(EventKind.PROGRESS) if e.at - asked > timedelta(seconds=1)]
+        assert len(set(still)) == 1
+        assert 0 < still[0] < 3 * MB
+        assert len(going.progress()) > before  # the view lives on
+        assert (service.status(RUN).state, sessions_of_ours(db_pair.source)) == (RunState.PAUSED, 2)
+        assert "pghaul resume" in str(service.status(RUN).note)
+        woken = service.wake(RUN)
+        assert woken is not None
+        assert woken.asked
+        moved = going.ended()
+    assert moved.run.state is RunState.DONE
+    assert [len(moved.of(k)) for k in (EventKind.ATTEMPT, EventKind.CHUNK_STARTED, EventKind.CHUNK_RETRY)] == [1, 1, 0]
+    assert_same_content(db_pair.source, db_pair.target, ["public.big"])
+    assert service.status(RUN).note is None
+
+
+@pytest.mark.template(source=BIG + SMALL)
+def test_after_pause_hold_everything_is_let_go_and_the_run_goes_on_as_a_new_epoch(
+    db_pair: DatabasePair, state: str
+) -> None:
+    service = MigrationService()
+    with moving(db_pair, max_rate=3 * MB, pause_hold=0.2) as going:
+        going.until(lambda: going.progress() and going.progress()[-1] > 200_000)
+        service.request_pause(RUN)
+        going.until(lambda: paused(going, freed=True))
+        assert_no_session_is_left(db_pair.source, db_pair.target)
+        assert value(db_pair.target, "SELECT count(*) FROM big") == 0
+        assert service.status(RUN).state is RunState.PAUSED
+        assert service.wake(RUN) is not None
+        moved = going.ended()
+    snapshots = {e.data["snapshot"] for e in moved.of(EventKind.ATTEMPT)}
+    assert ([e.data["epoch"] for e in moved.of(EventKind.ATTEMPT)], len(snapshots)) == ([1, 2], 2)
+    assert moved.run.state is RunState.DONE
+    assert_same_content(db_pair.source, db_pair.target, ["public.big", "public.small"])
+
+
+@pytest.mark.template(source=BIG)
+@pytest.mark.parametrize("pause_hold", [0.0, 300.0])
+def test_a_paused_run_is_stopped_at_once(db_pair: DatabasePair, state: str, pause_hold: float) -> None:
+    service = MigrationService()
+    with moving(db_pair, max_rate=2 * MB, pause_hold=pause_hold) as going:
+        going.until(lambda: going.progress() and going.progress()[-1] > 100_000)
+        service.request_pause(RUN)
+        going.until(lambda: paused(going, freed=not pause_hold))
+        asked = time.monotonic()
+        service.request_stop(RUN)
+        with pytest.raises(TerminalError, match="stopping"):
+            service.request_pause(RUN)
+        with pytest.raises(StoppedError):
+            going.ended()
+        assert time.monotonic() - asked < 3
+    assert_no_session_is_left(db_pair.source, db_pair.target)
+    assert (service.status(RUN).state, service.wake(RUN)) == (RunState.STOPPED, None)
+    assert resume(RUN).run.state is RunState.DONE
+    assert_same_content(db_pair.source, db_pair.target, ["public.big"])
+
+
+@pytest.mark.template(source=TWO)
+def test_a_rate_is_held_by_all_workers_together(db_pair: DatabasePair, state: str) -> None:
+    wanted = 2.5 * MB
+    with moving(db_pair, workers=2, max_rate=int(wanted)) as going:
+        moved = going.ended()
+    said = [(e.at, e.data["bytes"]) for e in moved.of(EventKind.PROGRESS)]
+    middle = [(at, size) for at, size in said if 0.4 * MB < size < 5.5 * MB]  # both tables are 3 MB: both move
+    seconds = (middle[-1][0] - middle[0][0]).total_seconds()
+    rate = (middle[-1][1] - middle[0][1]) / seconds
+    assert seconds > 1
+    assert rate == pytest.approx(wanted, rel=0.2)
+    assert_same_content(db_pair.source, db_pair.target, ["public.one", "public.two"])
+
+
+# --- from another process ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(tmp_path: Path, state: str) -> Iterator[Program]:
+    program = Program(tmp_path)
+    assert program.state == state
+    try:
+        yield program
+    finally:
+        program.kill_all()
+
+
+def start(program: Program, pair: DatabasePair, *words: str) -> None:
+    ends = ("--from", pair.source, "--to", pair.target, "--table", "big", "--run-id", RUN)
+    program.start("run", *ends, "--max-rate", "2MB/s", "--json", *words)
+    assert wait_until(lambda: '"progress"' in program.said() and MigrationService().look(RUN).progress, 30)
+
+
+def is_paused() -> bool:
+    return MigrationService().status(RUN).state is RunState.PAUSED
+
+
+@pytest.mark.template(source=BIG)
+def test_pause_and_resume_by_the_command_line_of_another_process(
+    db_pair: DatabasePair, program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(program, db_pair)
+    assert run(["pause", RUN]) == 0
+    assert wait_until(is_paused, 5), program.said()
+    assert run(["status", RUN]) == 0
+    assert "paused as asked" in capsys.readouterr().out
+    assert run(["resume"]) == 0  # the latest unfinished
+    assert "goes on in process" in capsys.readouterr().err
+    assert run(["watch", RUN]) == 0  # until its end
+    told = capsys.readouterr()
+    assert "30,000" in told.out
+    assert program.wait(20) == 0, program.said()
+    assert run(["logs", RUN]) == 0
+    told = capsys.readouterr()
+    words = [line.split(maxsplit=3)[2:] for line in told.out.splitlines()]
+    assert [w for level, w in words if level == "info" and w.startswith(("paused: ", "goes on"))] != []
+    assert run(["logs", RUN, "--level", "warning"]) == 0
+    assert capsys.readouterr().out == ""
+    assert run(["show", RUN]) == 0
+    assert "Rate (at most" in capsys.readouterr().out
+    assert_same_content(db_pair.source, db_pair.target, ["public.big"])
+
+
+@pytest.mark.template(source=BIG)
+@pytest.mark.parametrize("words", [(), ("--pause-hold", "0")])
+def test_a_run_that_is_killed_while_it_is_paused_is_resumed(
+    db_pair: DatabasePair, program: Program, words: tuple[str, ...]
+) -> None:
+    start(program, db_pair, *words)
+    assert run(["pause", RUN]) == 0
+    assert wait_until(lambda: is_paused() and (not words or '"freed"' in program.said()), 8), program.said()
+    program.kill_main()
+    assert program.process is not None
+    program.process.wait(5)
+    assert MigrationService().status(RUN).state is RunState.STOPPED
+    assert run(["resume", RUN]) == 0
+    assert_same_content(db_pair.source, db_pair.target, ["public.big"])
+    assert wait_until(lambda: not program.processes(), 5)
+
+
+# --- hours and load ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The wall clock of the runs: its only entry is now."""
+    now = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+    monkeypatch.setattr(window, "now", lambda: now[0])
+    return now
+
+
+@pytest.mark.template(source=SMALL)
+def test_outside_its_hours_a_run_is_planned_and_waits_without_a_session(
+    db_pair: DatabasePair, state: str, clock: list[datetime]
+) -> None:
+    with moving(db_pair, only_between="22:00-06:00 UTC") as going:
+        going.until(lambda: paused(going, freed=True))
+        assert_no_session_is_left(db_pair.source, db_pair.target)
+        assert "goes on at 2026-03-01 22:00" in str(MigrationService().status(RUN).note)
+        assert value(db_pair.target, "SELECT to_regclass('public.small')") is None
+        clock[0] += timedelta(hours=10)
+        moved = going.ended()
+    assert moved.of(EventKind.RESUMED)[0].data["cause"] == "hours"
+    assert_same_content(db_pair.source, db_pair.target, ["public.small"])
+
+
+@pytest.mark.template(source=BIG)
+def test_when_its_hours_end_a_run_holds_in_the_middle_and_goes_on_by_itself(
+    db_pair: DatabasePair, state: str, clock: list[datetime]
+) -> None:
+    clock[0] = datetime(2026, 3, 1, 5, 59, tzinfo=UTC)
+    with moving(db_pair, only_between="22:00-06:00 UTC", max_rate=3 * MB) as going:
+        going.until(lambda: going.progress() and going.progress()[-1] > 200_000)
+        clock[0] += timedelta(minutes=2)
+        going.until(lambda: paused(going))
+        woken = MigrationService().wake(RUN)
+        assert woken is not None
+        assert not woken.asked  # nobody can talk it out of its hours
+        clock[0] += timedelta(hours=20)
+        moved = going.ended()
+    assert len(moved.of(EventKind.ATTEMPT)) == 1
+    assert_same_content(db_pair.source, db_pair.target, ["public.big"])
+
+
+@pytest.mark.template(source=BIG)
+def test_while_a_replica_of_the_source_is_behind_the_run_holds(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lag = [0.0]
+    monkeypatch.setattr(pressure, "replication_lag", lambda _session: lag[0])
+    monkeypatch.setattr(care, "LOOK_EVERY", 0.05)
+    with moving(db_pair, max_source_lag=5, max_rate=3 * MB) as going:
+        going.until(lambda: going.progress() and going.progress()[-1] > 200_000)
+        lag[0] = 14.25
+        going.until(lambda: paused(going))
+        assert "14.2 s behind, more than 5 s" in str(MigrationService().status(RUN).note)
+        lag[0] = 5.0
+        moved = going.ended()
+    assert [e.data["cause"] for e in moved.of(EventKind.RESUMED)] == ["load"]
+    assert len(moved.of(EventKind.ATTEMPT)) == 1
+    assert_same_content(db_pair.source, db_pair.target, ["public.big"])
+
+
+@pytest.mark.template(source=SMALL)
+@pytest.mark.parametrize("db_pair", [("pg16", "pg18"), ("pg18", "pg16")], indirect=True)
+def test_every_gauge_is_read_from_a_real_server(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody works on the source, and forces the target to a checkpoint; then both are quiet again."""
+    monkeypatch.setattr(care, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(care, "MINUTE", 1.0)
+    go_on = "SELECT pg_sleep(60) /* busy */"
+    with psycopg.connect(db_pair.source, autocommit=True) as busy, psycopg.connect(db_pair.target) as admin:
+        admin.autocommit = True
+        worker = threading.Thread(target=_until_cancelled, args=(busy, go_on))
+        worker.start()
+        bounds = {"max_source_sessions": 0, "max_source_lag": 60, "max_checkpoint_pressure": 0}
+        with moving(db_pair, **bounds) as going:
+            going.until(lambda: paused(going))
+            assert "1 sessions are at work on the source" in going.of(EventKind.PAUSED)[0].message
+            admin.execute("CHECKPOINT")
+            going.until(lambda: "forced into" in str(MigrationService().status(RUN).note))
+            busy.cancel_safe()
+            worker.join()
+            moved = going.ended()
+    assert moved.of(EventKind.WARNING) == []
+    assert_same_content(db_pair.source, db_pair.target, ["public.small"])
+
+
+def _until_cancelled(session: psycopg.Connection, statement: str) -> None:
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        session.execute(statement.encode())
+
+
+# --- other people's DDL --------------------------------------------------------------------------------------
+
+
+@pytest.mark.template(source=BIG + SMALL)
+def test_ddl_that_waits_behind_our_locks_is_told_and_can_be_let_through(db_pair: DatabasePair, state: str) -> None:
+    service, done = MigrationService(), threading.Event()
+
+    def alter() -> None:
+        with psycopg.connect(db_pair.source, autocommit=True) as session:
+            session.execute("ALTER TABLE small ADD extra int")
+        done.set()
+
+    with moving(db_pair, max_rate=2 * MB) as going:
+        going.until(lambda: going.progress() and going.progress()[-1] > 100_000)
+        ddl = threading.Thread(target=alter)
+        ddl.start()
+        going.until(lambda: any("waits for AccessExclusiveLock on public.small" in e.message for e in going.events))
+        assert not done.is_set()
+        service.request_pause(RUN, let_go=True)
+        assert done.wait(10)
+        service.wake(RUN)
+        moved = going.ended()
+    ddl.join()
+    assert moved.run.state is RunState.DONE
+    assert moved.notices("COLUMN") == ["public.small.extra"]
+
+
+@pytest.mark.template(source=BIG + SMALL)
+def test_with_locks_per_chunk_ddl_waits_for_one_chunk_at_most(db_pair: DatabasePair, state: str) -> None:
+    """The same worker has read `small`, and its transaction goes on with `big`."""
+    with moving(db_pair, max_rate=2 * MB, locks=Locks.CHUNK, split_bytes=1 << 20) as going:
+        going.until(lambda: going.of(EventKind.CHUNK_DONE))
+        locks = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE relname = 'small'"
+        with psycopg.connect(db_pair.source, autocommit=True) as session:
+            assert session.execute(locks).fetchone() == (0,)
+            session.execute("SET lock_timeout = '1s'")
+            session.execute("ALTER TABLE small ADD extra int")
+        assert not going.outcome
+        assert move  # the run is not over
+    assert going.outcome
