@@ -15,22 +15,30 @@ import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
 from tests.faults.program import Program, wait_until
-from tests.looking import assert_no_session_is_left, sessions_of_ours, value
-from tests.moving import Moved, move, plan_of, resume
+from tests.looking import assert_no_session_is_left, execute, sessions_of_ours, value
+from tests.moving import Moved, move, plan_of
+from tests.moving import resume as go_on
 
 from pghaul.cli.app import run
 from pghaul.engine import care, window
-from pghaul.model.errors import StoppedError, TerminalError
+from pghaul.engine.care import CareTaker
+from pghaul.model.errors import AccessError, StoppedError, TerminalError
 from pghaul.model.event import Event, EventKind
-from pghaul.model.plan import Locks, Verify
+from pghaul.model.plan import Locks, Options, Verify
+from pghaul.model.profile import Endpoint
 from pghaul.model.run import RunState
 from pghaul.postgres import pressure
+from pghaul.postgres.dsn import resolve
+from pghaul.postgres.session import connect
+from pghaul.postgres.settings import Role
 from pghaul.service.migration import MigrationService
 
 RUN = "0123456789ab"
 MB = 1_000_000
-# About a megabyte of COPY text in each; a leaf for every one of them.
-TABLE = "CREATE TABLE {t} (id int, body text); INSERT INTO {t} SELECT g, repeat('x', 93) FROM generate_series(1, {n}) g;"
+# 100 bytes of COPY text a row: `big` is 3 MB, and takes more than a second at the rates of these tests.
+TABLE = (
+    "CREATE TABLE {t} (id int, body text); INSERT INTO {t} SELECT g, repeat('x', 93) FROM generate_series(1, {n}) g;"
+)
 BIG = TABLE.format(t="big", n=30_000)
 TWO = TABLE.format(t="one", n=30_000) + TABLE.format(t="two", n=30_000)
 SMALL = TABLE.format(t="small", n=100)
@@ -157,7 +165,7 @@ def test_a_paused_run_is_stopped_at_once(db_pair: DatabasePair, state: str, paus
         assert time.monotonic() - asked < 3
     assert_no_session_is_left(db_pair.source, db_pair.target)
     assert (service.status(RUN).state, service.wake(RUN)) == (RunState.STOPPED, None)
-    assert resume(RUN).run.state is RunState.DONE
+    assert go_on(RUN).run.state is RunState.DONE
     assert_same_content(db_pair.source, db_pair.target, ["public.big"])
 
 
@@ -304,35 +312,61 @@ def test_while_a_replica_of_the_source_is_behind_the_run_holds(
     assert_same_content(db_pair.source, db_pair.target, ["public.big"])
 
 
-@pytest.mark.template(source=SMALL)
 @pytest.mark.parametrize("db_pair", [("pg16", "pg18"), ("pg18", "pg16")], indirect=True)
-def test_every_gauge_is_read_from_a_real_server(
-    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody works on the source, and forces the target to a checkpoint; then both are quiet again."""
-    monkeypatch.setattr(care, "LOOK_EVERY", 0.05)
-    monkeypatch.setattr(care, "MINUTE", 1.0)
-    go_on = "SELECT pg_sleep(60) /* busy */"
-    with psycopg.connect(db_pair.source, autocommit=True) as busy, psycopg.connect(db_pair.target) as admin:
-        admin.autocommit = True
-        worker = threading.Thread(target=_until_cancelled, args=(busy, go_on))
+def test_every_gauge_is_read_from_real_servers(db_pair: DatabasePair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody works on the source, and forces the target into a checkpoint; then both are quiet again."""
+    monkeypatch.setattr(care, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(care, "MINUTE", 0.5)
+    options = Options(max_source_sessions=0, max_source_lag=60, max_checkpoint_pressure=0)
+    said: list[str] = []
+    ends: dict[Role, Endpoint] = {"source": resolve(db_pair.source), "target": resolve(db_pair.target)}
+    taker = CareTaker(options, ends, "pghaul/test/1/care", said.append)
+    with (
+        psycopg.connect(db_pair.source, autocommit=True) as busy,
+        psycopg.connect(db_pair.target, autocommit=True) as admin,
+    ):
+        assert taker.why() is None
+        worker = threading.Thread(target=_work_until_cancelled, args=(busy,))
         worker.start()
-        bounds = {"max_source_sessions": 0, "max_source_lag": 60, "max_checkpoint_pressure": 0}
-        with moving(db_pair, **bounds) as going:
-            going.until(lambda: paused(going))
-            assert "1 sessions are at work on the source" in going.of(EventKind.PAUSED)[0].message
-            admin.execute("CHECKPOINT")
-            going.until(lambda: "forced into" in str(MigrationService().status(RUN).note))
-            busy.cancel_safe()
-            worker.join()
-            moved = going.ended()
-    assert moved.of(EventKind.WARNING) == []
-    assert_same_content(db_pair.source, db_pair.target, ["public.small"])
+        assert wait_until(lambda: taker.why() == "sessions at work on the source: 1, more than 0", 10), taker.why()
+        busy.cancel_safe()
+        worker.join()
+        assert wait_until(lambda: taker.why() is None, 10), taker.why()
+        admin.execute("CHECKPOINT")
+        assert wait_until(lambda: "within a minute: 1, more than 0" in str(taker.why()), 10), taker.why()
+        assert wait_until(lambda: taker.why() is None, 10), taker.why()
+    taker.close()
+    assert said == []
 
 
-def _until_cancelled(session: psycopg.Connection, statement: str) -> None:
+def _work_until_cancelled(session: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.QueryCanceled):
-        session.execute(statement.encode())
+        session.execute("SELECT count(*) FROM generate_series(1, 1000000000000)")
+
+
+@pytest.mark.parametrize("db_pair", [("pg16", "pg18"), ("pg18", "pg16")], indirect=True)
+def test_a_standby_s_own_lag_is_a_question_that_every_server_understands(db_pair: DatabasePair) -> None:
+    """Asked of a primary, which has received nothing and is never behind itself."""
+    with connect(resolve(db_pair.source), application_name="test", role="source") as session:
+        names = pressure.LAG_FUNCTIONS[session.server.capabilities.replay_lag]
+        assert session.value(pressure.OWN_LAG_SQL.format(**names)) == 0.0
+
+
+@pytest.mark.template(source=SMALL)
+def test_a_bound_that_our_role_cannot_see_is_refused_before_the_run(db_pair: DatabasePair, state: str) -> None:
+    execute(
+        db_pair.source,
+        "DROP ROLE IF EXISTS blind",
+        "CREATE ROLE blind LOGIN",
+        "GRANT SELECT ON small TO blind",
+    )
+    blind = db_pair.source.replace("postgres@", "blind@")
+    with pytest.raises(AccessError, match="role blind may not see what others do") as refused:
+        move(db_pair, "small", source=blind, max_source_sessions=3)
+    assert "GRANT pg_read_all_stats TO blind" in str(refused.value.advice)
+    execute(db_pair.source, "GRANT pg_read_all_stats TO blind")
+    assert move(db_pair, "small", source=blind, max_source_sessions=3).run.state is RunState.DONE
+    execute(db_pair.source, "DROP OWNED BY blind", "DROP ROLE blind")
 
 
 # --- other people's DDL --------------------------------------------------------------------------------------
@@ -373,5 +407,3 @@ def test_with_locks_per_chunk_ddl_waits_for_one_chunk_at_most(db_pair: DatabaseP
             session.execute("SET lock_timeout = '1s'")
             session.execute("ALTER TABLE small ADD extra int")
         assert not going.outcome
-        assert move  # the run is not over
-    assert going.outcome

@@ -26,8 +26,8 @@ MINUTE = 60.0
 ANSWER_SECONDS = 10.0
 
 LAG = "a replica of the source is {value:.1f} s behind, more than {bound:g} s"
-SESSIONS = "{value:.0f} sessions are at work on the source, more than {bound:g}"
-CHECKPOINTS = "the target was forced into {value:.0f} checkpoints within a minute, more than {bound:g}"
+SESSIONS = "sessions at work on the source: {value:.0f}, more than {bound:g}"
+CHECKPOINTS = "checkpoints that the target was forced into within a minute: {value:.0f}, more than {bound:g}"
 UNMEASURED = "{name} cannot be measured, and does not hold the run back: {why}"
 HIDDEN = "role {role} may not see what others do on the source, which {name} needs"
 GRANT = "GRANT pg_read_all_stats TO {role}; before PostgreSQL 10, use a superuser"

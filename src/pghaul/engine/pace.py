@@ -47,15 +47,16 @@ class Pace:
             await asyncio.sleep(SLICE)
 
     async def _pay(self, moved: int) -> None:
+        self._earn()
         self._owed += moved
-        while True:
-            share, now = self._control.share, time.monotonic()
-            if share <= 0:
-                self._owed = 0.0
-                return
-            self._owed = max(self._owed - share * (now - self._at), -share * CREDIT)
-            self._at = now
-            if self._owed <= 0:
-                return
+        while (share := self._control.share) > 0 and self._owed > 0:
             self._pulse.beat()
             await asyncio.sleep(min(SLICE, self._owed / share))
+            self._earn()
+        if share <= 0:
+            self._owed = 0.0
+
+    def _earn(self) -> None:
+        share, now = self._control.share, time.monotonic()
+        self._owed = max(self._owed - share * (now - self._at), -share * CREDIT)
+        self._at = now
