@@ -49,7 +49,7 @@ class Pace:
     async def _pay(self, moved: int) -> None:
         self._earn()
         self._owed += moved
-        while (share := self._control.share) > 0 and self._owed > 0:
+        while (share := self._control.share) > 0 and self._owed >= 1:
             self._pulse.beat()
             await asyncio.sleep(min(SLICE, self._owed / share))
             self._earn()
