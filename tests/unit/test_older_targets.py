@@ -79,6 +79,12 @@ def test_a_sequence_has_no_type_before_10() -> None:
     assert written_for(100000, ours) == ours
 
 
+def test_a_column_has_no_compression_of_its_own_before_14() -> None:
+    ours = 'ALTER TABLE ONLY m."p q" ALTER COLUMN t SET COMPRESSION pglz;\n'
+    assert written_for(130000, f"SELECT 1;\n{ours}SELECT 2;\n") == "SELECT 1;\nSELECT 2;\n"
+    assert written_for(140000, ours) == ours
+
+
 def test_what_is_quoted_is_masked_at_its_own_length() -> None:
     script = """a "b""c" 'd''e' E'f\\'g' $x$ h $y$ 'i' $x$ -- j 'k\nl"""
     mask = masked(script).mask

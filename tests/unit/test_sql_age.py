@@ -96,6 +96,14 @@ GONE = {
 # Where such words stand, and the capability that decides whether they are sent.
 BEHIND: dict[str, dict[str, str]] = {
     "engine/insert_sql.py": {"ON CONFLICT": "on_conflict", "row_security": "row_security"},
+    "engine/older_target.py": {
+        "attcompression": "compression",
+        "conperiod": "temporal_keys",
+        "pg_partitioned_table": "hash_partitions",
+        "conenforced": "unenforced_constraints",
+        "nullsnotdistinct": "nulls_not_distinct",
+        "attgenerated": "virtual_columns",
+    },
     "engine/recipes.py": {"row_security": "row_security"},
     "engine/collations.py": {"collprovider": "declarative_partitions"},
     "engine/scene.py": {"max_parallel_maintenance_workers": "parallel_index"},

@@ -11,6 +11,7 @@ from pghaul.engine import (
     characters,
     collations,
     mapping,
+    older_target,
     parameters,
     permits,
     preflight,
@@ -72,6 +73,8 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     found += requirements.ledger_findings(target, stage.run, list(mapped.shapes))
     found += permits.may_create(target, fate.missing)
     found += remake.findings(mapped, there, target)
+    as_they_are = remake.missing((t.name for t in fate.missing), mapped, stage.tables).tables
+    found += older_target.findings(source, target, as_they_are)
     needed = requirements.examine(source, target, fate.missing, indexes=plan.options.indexes)
     chunks = chunks_of(mapped.placements, stage.tables, fate, plan.options.split_bytes, source.server.capabilities)
     room = space.measure(

@@ -45,18 +45,26 @@ SINCE: dict[str, int] = {
     "partitioned_indexes": 110000,
     "execute_function": 110000,  # EXECUTE FUNCTION in CREATE TRIGGER; before, it says PROCEDURE
     "default_partitions": 110000,
+    "hash_partitions": 110000,
+    "index_include": 110000,  # columns in an index beside its key
     "generated_columns": 120000,
+    "partitioned_references": 120000,  # foreign keys to partitioned tables
     "exact_float_text": 120000,  # the shortest text that reads back as the same float
     "tid_range_scan": 140000,
     "multiranges": 140000,
+    "compression": 140000,  # a column's own method of compression
     "reltuples_unknown": 140000,  # -1 for never analysed; before, 0 may mean either
     "idle_session_timeout": 140000,
     "parameter_privileges": 150000,  # GRANT SET ON PARAMETER
+    "nulls_not_distinct": 150000,
     "transaction_timeout": 170000,
     "checkpointer_view": 170000,  # pg_stat_checkpointer; before, pg_stat_bgwriter
     "infinite_intervals": 170000,  # what was the longest interval before
     "not_null_constraints": 180000,  # NOT NULL as a constraint with a name, NOT VALID and NO INHERIT
     "not_valid_on_partitioned": 180000,  # foreign keys NOT VALID on partitioned tables, validated with their shares
+    "virtual_columns": 180000,
+    "temporal_keys": 180000,  # WITHOUT OVERLAPS, PERIOD
+    "unenforced_constraints": 180000,
     "builtin_locales": 170000,  # datlocale and colllocale, of ICU's and its own
 }
 
@@ -90,18 +98,26 @@ class Capabilities:
     partitioned_indexes: bool
     execute_function: bool
     default_partitions: bool
+    hash_partitions: bool
+    index_include: bool
     generated_columns: bool
+    partitioned_references: bool
     exact_float_text: bool
     tid_range_scan: bool
     multiranges: bool
+    compression: bool
     reltuples_unknown: bool
     idle_session_timeout: bool
     parameter_privileges: bool
+    nulls_not_distinct: bool
     transaction_timeout: bool
     checkpointer_view: bool
     infinite_intervals: bool
     not_null_constraints: bool
     not_valid_on_partitioned: bool
+    virtual_columns: bool
+    temporal_keys: bool
+    unenforced_constraints: bool
     builtin_locales: bool
 
 

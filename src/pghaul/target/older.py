@@ -29,6 +29,9 @@ NOT_NULL_NO_INHERIT = re.compile(r"(?<=NOT NULL) NO INHERIT")
 
 SEQUENCE_TYPE = re.compile(r"^    AS (?:integer|smallint|bigint)\n", re.MULTILINE)
 MULTIRANGE_NAME = re.compile(rf",?\n    multirange_type_name = (?:{NAME}\.)?{NAME}")
+COMPRESSION = re.compile(
+    rf"^ALTER TABLE (?:ONLY )?{NAME}\.{NAME} ALTER COLUMN {NAME} SET COMPRESSION \w+;\n", re.MULTILINE
+)
 TRIGGER_FUNCTION = re.compile(r"(?<= EXECUTE )FUNCTION(?= )")
 TRIGGER = re.compile(r"^CREATE (?:CONSTRAINT |EVENT )?TRIGGER [^;]*;", re.MULTILINE)
 
@@ -62,6 +65,7 @@ def rewrite(script: str, can: Capabilities) -> str:
         _plain_not_nulls: can.not_null_constraints,
         _plain_triggers: can.execute_function,
         _without(MULTIRANGE_NAME): can.multiranges,
+        _without(COMPRESSION): can.compression,
         _without(SEQUENCE_TYPE): can.sequence_types,
     }
     for rule in (r for r, known in rules.items() if not known):
