@@ -10,12 +10,13 @@ import pytest
 from tests.databases import DatabasePair
 
 from pghaul.model.errors import NotFoundError, ProgramError
-from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name, RelationKind, Table
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
 from pghaul.target import ddl, sequences
-from pghaul.target.programs import Programs, find_programs
+from pghaul.target.programs import find_programs
+from pghaul.target.restore import Transfer
+from pghaul.target.scope import Scope, survey
 
 PAIRS = [("pg16", "pg18"), ("pg15", "pg16"), ("pg18", "pg15"), ("pg18", "pg16")]
 
@@ -83,52 +84,34 @@ SELECT n.nspname::text, c.relname::text, c.oid::int8, c.relkind::text
 class Carrier:
     """Both sides of one test."""
 
-    source: Session
-    target: Session
-    source_at: Endpoint
-    target_at: Endpoint
-    programs: Programs
-    folder: Path
+    transfer: Transfer
+
+    @property
+    def source(self) -> Session:
+        return self.transfer.source
+
+    @property
+    def target(self) -> Session:
+        return self.transfer.target
 
     def tables(self, *names: str) -> list[Table]:
         rows = self.source.rows(TABLES_SQL)
         found = [Table(name=Name(s, n), oid=o, kind=RelationKind(k), columns=()) for s, n, o, k in rows]
         return [t for t in found if not names or t.name.name in names]
 
-    def dump(self, tables: Sequence[Table]) -> Path:
-        file = self.folder / "schema.dump"
-        schemas = ddl.needed_schemas(self.source, self.target, tables)
-        ddl.dump_schema(
-            self.programs,
-            self.source_at,
-            snapshot=None,
-            schemas=schemas,
-            file=file,
-            application_name="pghaul/test/1/dump",
-        )
-        return file
+    def scope(self, tables: Sequence[Table]) -> Scope:
+        there = {Name(s, n) for s, n, *_ in self.target.rows(TABLES_SQL)}
+        return survey(self.source, self.target, tables, created={t.name for t in tables} - there)
 
-    def create(self, file: Path, tables: Sequence[Table]) -> list[str]:
-        return ddl.create_tables(
-            self.programs,
-            file,
-            self.target_at,
-            source=self.source,
-            target_session=self.target,
-            tables=tables,
-            application_name="pghaul/test/1/restore",
-        )
+    def dump(self, scope: Scope) -> None:
+        self.transfer.file.unlink(missing_ok=True)
+        ddl.dump_schema(self.transfer, scope, snapshot=None)
 
-    def finish(self, file: Path, tables: Sequence[Table]) -> list[str]:
-        return ddl.finish_tables(
-            self.programs,
-            file,
-            self.target_at,
-            source=self.source,
-            target_session=self.target,
-            tables=tables,
-            application_name="pghaul/test/1/restore",
-        )
+    def create(self, scope: Scope) -> list[str]:
+        return ddl.create(self.transfer, scope)
+
+    def finish(self, scope: Scope) -> list[str]:
+        return ddl.finish(self.transfer, scope, ours=())
 
     def same(self, query: str) -> bool:
         return bool(self.source.rows(query) == self.target.rows(query))
@@ -141,14 +124,16 @@ def carrier(db_pair: DatabasePair, tmp_path: Path) -> Iterator[Carrier]:
         connect(source_at, application_name="pghaul/test/1/leader", role="source") as source,
         connect(target_at, application_name="pghaul/test/1/leader", role="target") as target,
     ):
-        programs = find_programs(source.server.version_num, target_version_num=target.server.version_num)
         yield Carrier(
-            source=source,
-            target=target,
-            source_at=source_at,
-            target_at=target_at,
-            programs=programs,
-            folder=tmp_path,
+            transfer=Transfer(
+                programs=find_programs(source.server.version_num, target_version_num=target.server.version_num),
+                file=tmp_path / "schema.dump",
+                source=source,
+                target=target,
+                source_at=source_at,
+                target_at=target_at,
+                application_name="pghaul/test/1",
+            )
         )
 
 
@@ -156,8 +141,9 @@ def carrier(db_pair: DatabasePair, tmp_path: Path) -> Iterator[Carrier]:
 @pytest.mark.parametrize("db_pair", PAIRS, indirect=True)
 def test_a_table_comes_with_all_it_needs_and_nothing_else(carrier: Carrier) -> None:
     tables = carrier.tables("측정 값")
-    file = carrier.dump(tables)
-    said = carrier.create(file, tables)
+    scope = carrier.scope(tables)
+    carrier.dump(scope)
+    said = carrier.create(scope)
     assert f"table {tables[0].name}" in said
     assert sorted(x for x in said if x.startswith("type")) == [
         "type Typen.mood",
@@ -173,14 +159,15 @@ def test_a_table_comes_with_all_it_needs_and_nothing_else(carrier: Carrier) -> N
     assert carrier.target.value("SELECT count(*) FROM pg_proc WHERE proname = 'unrelated'") == 0
     assert carrier.target.value("SELECT count(*) FROM pg_proc WHERE proname = 'key'") == 1
     assert carrier.target.value("SELECT count(*) FROM pg_collation WHERE collname = 'plain'") == 1
-    carrier.finish(file, tables)
+    carrier.finish(scope)
     assert carrier.same(INDEXES_SQL)
 
 
 @pytest.mark.template(source=TYPES)
 def test_a_serial_column_owns_its_sequence_again(carrier: Carrier) -> None:
-    tables = carrier.tables("측정 값")
-    carrier.create(carrier.dump(tables), tables)
+    scope = carrier.scope(carrier.tables("측정 값"))
+    carrier.dump(scope)
+    carrier.create(scope)
     carrier.target.execute('INSERT INTO "한글 ""x"" y"."측정 값" (t) VALUES (\'a\')')
     assert carrier.target.rows('SELECT id, n, k FROM "한글 ""x"" y"."측정 값"') == [(1, 1, 2)]
     carrier.target.execute('DROP TABLE "한글 ""x"" y"."측정 값"')
@@ -191,10 +178,11 @@ def test_a_serial_column_owns_its_sequence_again(carrier: Carrier) -> None:
 @pytest.mark.parametrize("db_pair", PAIRS, indirect=True)
 def test_partitions_parents_indexes_and_keys_are_as_on_the_source(carrier: Carrier) -> None:
     tables = carrier.tables()
-    file = carrier.dump(tables)
-    carrier.create(file, tables)
+    scope = carrier.scope(tables)
+    carrier.dump(scope)
+    carrier.create(scope)
     assert carrier.same(COLUMNS_SQL)
-    carrier.finish(file, tables)
+    carrier.finish(scope)
     assert carrier.same(CONSTRAINTS_SQL)
     assert carrier.same(INDEXES_SQL)
 
@@ -203,21 +191,23 @@ def test_partitions_parents_indexes_and_keys_are_as_on_the_source(carrier: Carri
 @pytest.mark.parametrize("db_pair", [("pg16", "pg18"), ("pg18", "pg15")], indirect=True)
 def test_both_steps_done_again_do_nothing(carrier: Carrier) -> None:
     tables = carrier.tables()
-    file = carrier.dump(tables)
-    carrier.create(file, tables)
-    carrier.finish(file, tables)
-    assert (carrier.create(file, tables), carrier.finish(file, tables)) == ([], [])
+    scope = carrier.scope(tables)
+    carrier.dump(scope)
+    carrier.create(scope)
+    carrier.finish(scope)
+    assert (carrier.create(scope), carrier.finish(scope)) == ([], [])
 
 
 @pytest.mark.template(source=PARTITIONS)
 def test_what_the_load_has_built_is_kept_and_attached(carrier: Carrier) -> None:
     tables = carrier.tables("h", "h_1", "h_2", "h_2_a")
-    file = carrier.dump(tables)
-    carrier.create(file, tables)
+    scope = carrier.scope(tables)
+    carrier.dump(scope)
+    carrier.create(scope)
     carrier.target.execute("ALTER TABLE public.h_1 ADD CONSTRAINT h_1_pkey PRIMARY KEY (id, day)")
     carrier.target.execute("CREATE INDEX h_1_day_idx ON public.h_1 (day)")
     kept = carrier.target.value("SELECT 'public.h_1_pkey'::regclass::oid::int8")
-    said = carrier.finish(file, tables)
+    said = carrier.finish(scope)
     assert "index public.h_1_day_idx attached to public.by_day" in said
     assert carrier.target.value("SELECT 'public.h_1_pkey'::regclass::oid::int8") == kept
     assert carrier.same(INDEXES_SQL.replace("t.oid >= 16384", "t.relname LIKE 'h%%'"))
@@ -226,46 +216,46 @@ def test_what_the_load_has_built_is_kept_and_attached(carrier: Carrier) -> None:
 
 @pytest.mark.template(source=PARTITIONS)
 def test_a_new_partition_joins_a_parent_that_is_there(carrier: Carrier) -> None:
-    first = carrier.tables("h", "h_1")
-    carrier.create(carrier.dump(first), first)
-    both = carrier.tables("h", "h_1", "h_2", "h_2_a")
-    carrier.create(carrier.dump(both), both)
+    for names in (("h", "h_1"), ("h", "h_1", "h_2", "h_2_a")):
+        scope = carrier.scope(carrier.tables(*names))
+        carrier.dump(scope)
+        carrier.create(scope)
     assert carrier.same(COLUMNS_SQL.replace("WHERE", "WHERE c.relname LIKE 'h%%' AND"))
 
 
 @pytest.mark.template(source="CREATE TABLE t (id int DEFAULT 1)", target="CREATE TABLE t (id int)")
 def test_a_table_that_is_there_is_left_as_it_is(carrier: Carrier) -> None:
-    tables = carrier.tables()
-    assert carrier.create(carrier.dump(tables), tables) == []
+    assert carrier.scope(carrier.tables()).things == ()
     assert not carrier.same(COLUMNS_SQL)
 
 
 @pytest.mark.template(source=TYPES)
 def test_a_failed_restore_leaves_nothing(carrier: Carrier) -> None:
-    tables = carrier.tables("측정 값")
-    file = carrier.dump(tables)
+    scope = carrier.scope(carrier.tables("측정 값"))
+    carrier.dump(scope)
     carrier.target.execute('CREATE SCHEMA "한글 ""x"" y"')
     carrier.target.execute('CREATE SEQUENCE "한글 ""x"" y"."측정 값_id_seq"')
     with pytest.raises(ProgramError, match="측정 값_id_seq"):
-        carrier.create(file, tables)
+        carrier.create(scope)
     assert carrier.target.rows(TABLES_SQL) == []
     assert carrier.target.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'Typen'") == 0
 
 
 @pytest.mark.template(source="CREATE EXTENSION vector; CREATE TABLE v (id int, e vector(3))")
 def test_an_extension_that_the_target_offers_is_created(carrier: Carrier) -> None:
-    tables = carrier.tables()
-    said = carrier.create(carrier.dump(tables), tables)
+    scope = carrier.scope(carrier.tables())
+    carrier.dump(scope)
+    said = carrier.create(scope)
     assert said == ["extension vector", "table public.v"]
 
 
 @pytest.mark.template(source="CREATE EXTENSION vector; CREATE TABLE v (id int, e vector(3))")
 @pytest.mark.parametrize("db_pair", [("pg16", "pg15")], indirect=True)
 def test_a_type_of_an_extension_that_the_target_lacks_is_an_error_that_names_it(carrier: Carrier) -> None:
-    tables = carrier.tables()
-    file = carrier.dump(tables)
+    scope = carrier.scope(carrier.tables())
+    carrier.dump(scope)
     with pytest.raises(NotFoundError, match="vector"):
-        carrier.create(file, tables)
+        carrier.create(scope)
     assert carrier.target.rows(TABLES_SQL) == []
 
 

@@ -7,25 +7,22 @@ the next attempt finds what the ledger says is done, compares it with its own sn
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pghaul.engine import checks, compose, layout, mapping, permits, preflight, refreshing, remake, scene, survey
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.pool import WorkerPool
-from pghaul.engine.remake import Missing
 from pghaul.engine.report import Reporter
+from pghaul.engine.schema import Archive, Schema
 from pghaul.model.design import Design
-from pghaul.model.errors import PghaulError, ProgramError, StoppedError
+from pghaul.model.errors import PghaulError, StoppedError
 from pghaul.model.finding import refuse
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Locks, Plan, Verify
@@ -37,11 +34,10 @@ from pghaul.postgres.formats import choose_format, copy_encoding
 from pghaul.postgres.pressure import waiting_behind
 from pghaul.postgres.rowhash import agree
 from pghaul.sources.postgresql import not_carried
-from pghaul.target import ddl, foreign_keys, sequences
+from pghaul.target import foreign_keys, sequences
 from pghaul.target import layout as layout_ddl
 from pghaul.target.ledger import Ledger
-from pghaul.target.programs import Programs, find_programs
-from pghaul.target.restore import watch
+from pghaul.target.scope import Scope
 
 GRACE = 3.0  # seconds that workers get to let go of what is in flight
 
@@ -70,7 +66,9 @@ class Attempt:
         self._differences: list[str] = []
         self._number = report.run.epoch + 1
         self._folder: str | None = None
-        self._early: tuple[Path, Callable[[], None]] | None = None
+        self._known: Mapping[Name, Table] = {}  # the source's tables, with the columns that were planned
+        self._early: Archive | None = None
+        self._scope: Scope | None = None  # as it was planned, in the attempt that plans
         self.reached = False  # both servers have answered
         self.led = led  # the ledger has named this process as the run's leader
 
@@ -84,7 +82,7 @@ class Attempt:
                 scene.opened(order.run, number, order.plan, order.source, order.target, self._manifest, leader=leader)
             )
             self.reached = True
-            tables = self._tables(stage)
+            tables = self._known = self._tables(stage)
             mapped = self._mapped(stage, tables)
             fate = self._plan(stage, tables, mapped, held)
             ledger = Ledger(stage.target, order.run)
@@ -139,10 +137,11 @@ class Attempt:
         verdict = checks.examine(look, order.ask)
         refuse(verdict.findings)
         fate = verdict.fate
-        missing = remake.missing((t.name for t in fate.missing), mapped, tables)
-        if missing.needs_dump(stage.source, stage.target):
-            self._begin_dump(stage, missing, held)
-        left = [*not_carried(stage.source, stage.selected), *survey.skipped(fate.dispositions)]
+        self._scope = verdict.scope
+        if verdict.scope.things:
+            self._begin_dump(stage, verdict.scope, held)
+        left = [*not_carried(stage.source, stage.selected, whole=order.plan.whole), *verdict.scope.left]
+        left += survey.skipped(fate.dispositions)
         left += remake.left_behind(stage.source, stage.target, mapped.designs, tables)
         self._manifest = Manifest(
             tables=tuple(tables.values()),
@@ -208,23 +207,26 @@ class Attempt:
         dispositions: dict[Name, str],
         dump: Path,
     ) -> None:
-        missing = remake.missing((n for n, d in dispositions.items() if d == "created"), mapped, stage.tables)
-        created = list(missing.tables)
-        if missing.needs_dump(stage.source, stage.target):
-            dump = self._dump(stage, missing, dump)
-        if created:
-            self._report.schema("create", self._restore(ddl.create_tables, stage, epoch, created, dump))
-        if missing.designs:
-            self._remake(stage, epoch, missing, dump)
+        plan = self._order.plan
+        created = {n for n, d in dispositions.items() if d == "created"}
+        steps = Schema(self._early or Archive(stage, plan, epoch.run, epoch.number, dump), ledger, self._report)
+        steps.create(self._scope or steps.survey(mapped, self._known, created))
+        designs = remake.missing(created, mapped).designs
+        if designs:
+            self._report.schema("create", layout_ddl.create(stage.source, stage.target, designs))
         loadings = self._loadings(stage, mapped, dispositions)
         self._load(pool, stage, ledger, epoch, loadings)
-        self._finish(stage, ledger, epoch, created, dump)
-        if missing.designs and self._order.plan.options.indexes:
-            self._refit(stage, missing.designs)
+        # First what was taken away: finishing skips what is there, and would else make the same constraint again.
+        self._put_back(stage, ledger)
+        steps.finish()
+        if designs and plan.options.indexes:
+            self._refit(stage, designs)
         sources = mapped.sources
         filled = list(dict.fromkeys(sources.get(n, n) for n in mapped.shapes if dispositions[n] != "skip"))
-        renamed = layout_ddl.renamed_sequences(stage.source, missing.designs)
-        self._report.schema("sequences", sequences.carry(stage.source, stage.target, filled, renamed))
+        renamed = layout_ddl.renamed_sequences(stage.source, designs)
+        carried = sequences.carry(stage.source, stage.target, filled, renamed, whole=plan.whole)
+        self._report.schema("sequences", carried)
+        self._differences += steps.conclude()
 
     def _dispositions(
         self, stage: scene.Scene, ledger: Ledger, mapped: Mapped, fate: preflight.Fate | None
@@ -238,86 +240,18 @@ class Attempt:
             known = ledger.dispositions()
         return {n: known[str(n)] for n in mapped.shapes}
 
-    def _begin_dump(self, stage: scene.Scene, missing: Missing, held: contextlib.ExitStack) -> None:
+    def _begin_dump(self, stage: scene.Scene, scope: Scope, held: contextlib.ExitStack) -> None:
         """pg_dump works while we plan on and open the store. No lock is held yet: the folder is this call's own."""
         prefix = _folder_name(self._order.run, stage.target.server.identity)
         self._folder = held.enter_context(tempfile.TemporaryDirectory(prefix=prefix))
-        file = Path(self._folder) / "early.dump"
-        self._early = file, held.enter_context(self._dumping(stage, missing, file))
-
-    def _dump(self, stage: scene.Scene, missing: Missing, file: Path) -> Path:
-        """The archive of what is to be created."""
-        self._report.schema("dump", [])
-        if self._early is not None:
-            early, finished = self._early
-            with contextlib.suppress(ProgramError):  # then once more, patiently
-                finished()
-                return early
-        self._patiently(lambda: self._dump_now(stage, missing, file))
-        return file
-
-    def _dump_now(self, stage: scene.Scene, missing: Missing, file: Path) -> None:
-        with self._dumping(stage, missing, file) as finished:
-            finished()
-
-    def _dumping(
-        self, stage: scene.Scene, missing: Missing, file: Path
-    ) -> contextlib.AbstractContextManager[Callable[[], None]]:
-        name = scene.application_name(self._order.run, self._number, "dump")
-        schemas = missing.schemas(stage.source, stage.target)
-        return ddl.dumping(
-            self._programs(stage),
-            stage.source.endpoint,
-            snapshot=stage.snapshot.id,
-            schemas=schemas,
-            without=ddl.unreadable(stage.source, schemas),
-            file=file,
-            application_name=name,
-            alive=watch(stage.source, name),
-            stall_timeout=self._order.plan.options.stall_timeout,
-        )
-
-    def _restore(
-        self, restore: Callable[..., list[str]], stage: scene.Scene, epoch: Epoch, created: Sequence[Table], dump: Path
-    ) -> list[str]:
-        return self._patiently(
-            lambda: restore(
-                self._programs(stage),
-                dump,
-                stage.target.endpoint,
-                source=stage.source,
-                target_session=stage.target,
-                tables=created,
-                application_name=scene.application_name(epoch.run, epoch.number, "restore"),
-                stall_timeout=self._order.plan.options.stall_timeout,
-            )
-        )
-
-    def _remake(self, stage: scene.Scene, epoch: Epoch, missing: Missing, dump: Path) -> None:
-        """First what the tables need, as pg_dump writes it, then the tables themselves."""
-        if ddl.schemas_of_needs(stage.source, stage.target, missing.needing):
-            self._report.schema("create", self._restore(ddl.create_needs, stage, epoch, missing.needing, dump))
-        self._report.schema("create", layout_ddl.create(stage.source, stage.target, missing.designs))
+        self._early = Archive(stage, self._order.plan, self._order.run, self._number, Path(self._folder) / "early.dump")
+        self._early.begin(scope, held)
 
     def _refit(self, stage: scene.Scene, remade: Sequence[Design]) -> None:
         finished = layout_ddl.finish(stage.source, stage.target, remade, stage.tables)
         self._report.schema("finish", list(finished.built))
         for left in finished.refused:
             self._report.notice(left.kind, left.name, left.why)
-
-    def _programs(self, stage: scene.Scene) -> Programs:
-        target = stage.target.server.capabilities.version_num
-        return find_programs(stage.source.server.version_num, target_version_num=target, environ=os.environ)
-
-    def _patiently(self, call: Callable[[], list[str] | None]) -> list[str]:
-        """PostgreSQL's programs tell no SQLSTATE: whatever they fail from is tried three times."""
-        tries = Retrying(
-            retry=retry_if_exception_type(ProgramError),
-            stop=stop_after_attempt(3),
-            wait=wait_random_exponential(multiplier=0.3, max=5),
-            reraise=True,
-        )
-        return tries(call) or []
 
     def _loadings(self, stage: scene.Scene, mapped: Mapped, dispositions: dict[Name, str]) -> list[Loading]:
         manifest, options = self._manifest, self._order.plan.options
@@ -425,20 +359,6 @@ class Attempt:
         self._differences += sorted({str(n) for n in self._report.take_differing()})
 
     # --- finishing ------------------------------------------------------------------------------------------------
-
-    def _finish(
-        self,
-        stage: scene.Scene,
-        ledger: Ledger,
-        epoch: Epoch,
-        created: list[Table],
-        dump: Path,
-    ) -> None:
-        # First what was taken away: finishing skips what is there, and would else make the same constraint again.
-        self._put_back(stage, ledger)
-        if created and self._order.plan.options.indexes:
-            built = self._restore(ddl.finish_tables, stage, epoch, created, dump)
-            self._report.schema("finish", built)
 
     def _put_back(self, stage: scene.Scene, ledger: Ledger) -> None:
         for undo in ledger.pending_undo():

@@ -17,6 +17,7 @@ from pghaul.engine import (
     preflight,
     remake,
     requirements,
+    schema,
     space,
 )
 from pghaul.engine.mapping import Mapped
@@ -31,6 +32,7 @@ from pghaul.postgres.catalog import describe
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
 from pghaul.sources.postgresql import plan_chunks
+from pghaul.target.scope import Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Verdict:
     fate: preflight.Fate
     there: Mapping[Name, Table]
     chunks: tuple[Chunk, ...]
+    scope: Scope
     creates: Mapping[str, list[str]]
     space: Space
     findings: tuple[Finding, ...]
@@ -73,9 +76,9 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     found += requirements.ledger_findings(target, stage.run, list(mapped.shapes))
     found += permits.may_create(target, fate.missing)
     found += remake.findings(mapped, there, target)
-    as_they_are = remake.missing((t.name for t in fate.missing), mapped, stage.tables).tables
-    found += older_target.findings(source, target, as_they_are)
-    needed = requirements.examine(source, target, fate.missing, indexes=plan.options.indexes)
+    scope = schema.survey(source, target, plan, mapped, stage.tables, {t.name for t in fate.missing})
+    found += older_target.findings(source, target, [t for t in fate.missing if t.name in scope.created])
+    needed = requirements.examine(source, target, scope, fate.missing, indexes=plan.options.indexes)
     chunks = chunks_of(mapped.placements, stage.tables, fate, plan.options.split_bytes, source.server.capabilities)
     room = space.measure(
         source, target, mapped.placements, stage.tables, fate.dispositions, said=plan.options.target_free, exact=exact
@@ -92,6 +95,7 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
         fate=fate,
         there=there,
         chunks=tuple(chunks),
+        scope=scope,
         creates=remake.told(needed.creates, fate.missing, mapped.designs),
         space=room,
         findings=tuple(found),

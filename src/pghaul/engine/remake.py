@@ -11,39 +11,25 @@ from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
 from pghaul.postgres.session import Session
 from pghaul.sources.postgresql import left_by_layout
-from pghaul.target import blueprint, ddl
+from pghaul.target import blueprint
 from pghaul.target._design_ddl import kept_checks
 from pghaul.target.root_indexes import root_indexes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """What the target lacks: `tables` come by pg_dump's sections, `designs` are made of the tables `needing`."""
+    """What the target lacks: `tables` come by pg_dump's sections, `designs` are made otherwise."""
 
-    tables: tuple[Table, ...]
+    tables: tuple[Name, ...]
     designs: tuple[Design, ...]
-    needing: tuple[Table, ...]
-
-    def needs_dump(self, source: Session, target: Session) -> bool:
-        """Designs may need nothing that is missing."""
-        return bool(self.tables) or bool(ddl.schemas_of_needs(source, target, self.needing))
-
-    def schemas(self, source: Session, target: Session) -> list[str]:
-        """Where pg_dump has to look."""
-        found = set(ddl.needed_schemas(source, target, self.tables)) if self.tables else set()
-        return sorted(found | set(ddl.schemas_of_needs(source, target, self.needing)))
 
 
-def missing(names: Iterable[Name], mapped: Mapped, tables: Mapping[Name, Table]) -> Missing:
-    """`names` are the target's, `tables` the source's."""
+def missing(names: Iterable[Name], mapped: Mapped) -> Missing:
+    """`names` are the target's."""
     wanted = set(names)
     designs = tuple(d for d in mapped.designs if d.name in wanted)
     own = {d.name for d in designs}
-    return Missing(
-        tables=tuple(t for n, t in mapped.shapes.items() if n in wanted and n not in own),
-        designs=designs,
-        needing=tuple(tables[n] for n in dict.fromkeys(d.source for d in designs)),
-    )
+    return Missing(tables=tuple(n for n in mapped.shapes if n in wanted and n not in own), designs=designs)
 
 
 def findings(mapped: Mapped, there: Mapping[Name, Table], target: Session) -> Iterator[Finding]:

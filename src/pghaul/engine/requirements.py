@@ -11,9 +11,10 @@ from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.table import Name, Table
 from pghaul.postgres.session import Session
 from pghaul.target import closure
-from pghaul.target.closure import PARTS, PG_TYPE, Thing
+from pghaul.target.closure import PG_TYPE, Thing
 from pghaul.target.ledger import being_loaded, check_may_install
 from pghaul.target.programs import find_programs
+from pghaul.target.scope import Scope
 
 EXTENSIONS = """
 SELECT e.name::text, e.default_version::text, e.installed_version::text FROM pg_catalog.pg_available_extensions AS e
@@ -22,7 +23,6 @@ SELECT x.extname::text, NULL, x.extversion::text FROM pg_catalog.pg_extension AS
 """
 SOURCE_EXTENSIONS = "SELECT extname::text, extversion::text FROM pg_catalog.pg_extension"
 MAY_CREATE_EXTENSIONS = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
-UNTOLD = ("i", "I", "c", "A")  # indexes are told by their tables; composites and arrays come with their types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +33,15 @@ class Requirements:
     findings: list[Finding] = field(default_factory=list)
 
 
-def examine(source: Session, target: Session, missing: Sequence[Table], *, indexes: bool) -> Requirements:
-    """Of the tables that the target lacks."""
-    if not missing:
+def examine(source: Session, target: Session, scope: Scope, missing: Sequence[Table], *, indexes: bool) -> Requirements:
+    """Of what the target lacks; `missing` are its tables."""
+    things = scope.things
+    if not things:
         return Requirements()
-    things = closure.needed_by(source, [t.oid for t in missing])
     there = closure.present(target, things)
     creates: dict[str, list[str]] = {}
     for thing in things:
-        told = thing.extension is None and thing.tableoid not in PARTS and thing.relkind not in UNTOLD
+        told = thing.extension is None and thing.told
         if told and thing.key not in there:
             kind, name = _kind_and_name(thing)
             creates.setdefault(kind, []).append(name)

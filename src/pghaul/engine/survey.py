@@ -69,7 +69,8 @@ def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview)
         creates=verdict.creates,
         space=verdict.space,
         not_carried=(
-            *not_carried(here, selected),
+            *not_carried(here, selected, whole=plan.whole),
+            *verdict.scope.left,
             *skipped(verdict.fate.dispositions),
             *remake.left_behind(here, there, mapped.designs, tables),
         ),

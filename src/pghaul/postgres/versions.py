@@ -31,6 +31,7 @@ SINCE: dict[str, int] = {
     "idle_timeout": 90600,  # idle_in_transaction_session_timeout
     "system_identifier": 90600,  # pg_control_system()
     "parallel_query": 90600,
+    "access_methods": 90600,  # CREATE ACCESS METHOD
     "declarative_partitions": 100000,
     "identity": 100000,
     "sequence_types": 100000,  # CREATE SEQUENCE … AS integer
@@ -43,6 +44,7 @@ SINCE: dict[str, int] = {
     "hash_extended": 110000,
     "parallel_index": 110000,  # CREATE INDEX with parallel workers
     "partitioned_indexes": 110000,
+    "index_statistics": 110000,  # ALTER INDEX … ALTER COLUMN … SET STATISTICS
     "execute_function": 110000,  # EXECUTE FUNCTION in CREATE TRIGGER; before, it says PROCEDURE
     "default_partitions": 110000,
     "hash_partitions": 110000,
@@ -55,6 +57,7 @@ SINCE: dict[str, int] = {
     "compression": 140000,  # a column's own method of compression
     "reltuples_unknown": 140000,  # -1 for never analysed; before, 0 may mean either
     "idle_session_timeout": 140000,
+    "published_schemas": 150000,
     "parameter_privileges": 150000,  # GRANT SET ON PARAMETER
     "nulls_not_distinct": 150000,
     "transaction_timeout": 170000,
@@ -84,6 +87,7 @@ class Capabilities:
     idle_timeout: bool
     system_identifier: bool
     parallel_query: bool
+    access_methods: bool
     declarative_partitions: bool
     identity: bool
     sequence_types: bool
@@ -96,6 +100,7 @@ class Capabilities:
     hash_extended: bool
     parallel_index: bool
     partitioned_indexes: bool
+    index_statistics: bool
     execute_function: bool
     default_partitions: bool
     hash_partitions: bool
@@ -108,6 +113,7 @@ class Capabilities:
     compression: bool
     reltuples_unknown: bool
     idle_session_timeout: bool
+    published_schemas: bool
     parameter_privileges: bool
     nulls_not_distinct: bool
     transaction_timeout: bool

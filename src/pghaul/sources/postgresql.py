@@ -230,10 +230,10 @@ def _ranges(target: Name, table: Table, split_bytes: int) -> Iterator[Chunk]:
         )
 
 
-def not_carried(session: Session, names: Sequence[Name]) -> list[Unsupported]:
-    """What belongs to these relations and stays behind, one record each."""
+def not_carried(session: Session, names: Sequence[Name], *, whole: bool = False) -> list[Unsupported]:
+    """What belongs to these relations and stays behind whatever the target is, one record each."""
     wanted: tuple[Any, ...] = ([n.schema for n in names], [n.name for n in names])
-    rows = session.rows(left_behind_sql(session.server.capabilities), wanted)
+    rows = session.rows(left_behind_sql(session.server.capabilities, whole=whole), wanted)
     return [Unsupported(kind=kind, name=name, why=why) for kind, name, why in rows]
 
 

@@ -8,20 +8,19 @@ name, so that resume may call them again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from psycopg import sql
 
-from pghaul.model.profile import Endpoint
-from pghaul.model.table import Name, Table
+from pghaul.model.table import Name
 from pghaul.postgres.session import Session
-from pghaul.target import closure, post_data, toc
-from pghaul.target.closure import PARTS, PG_ATTRDEF, PG_CLASS, PG_TYPE, Thing
-from pghaul.target.programs import STALL_TIMEOUT, Programs, Running
-from pghaul.target.restore import EVERYTHING_BUT_OWNERS, Restore, calling, database, restore
+from pghaul.target import closure, post_data, restore, toc
+from pghaul.target.closure import PARTS, PG_ATTRDEF, PG_CLASS, PG_CONSTRAINT, PG_EVENT_TRIGGER, PG_TYPE, Thing
+from pghaul.target.programs import Running
+from pghaul.target.restore import Transfer, calling, database
+from pghaul.target.scope import Scope, key_text
 
 PARTITIONS_SQL = """
 SELECT i.inhrelid::int8, i.inhparent::int8
@@ -45,56 +44,46 @@ SELECT n.nspname::text, c.relname::text
 """
 
 AVAILABLE_SQL = "SELECT e.name::text FROM pg_catalog.pg_available_extensions AS e"
-PG_NAMESPACE = 2615
-UNTOLD = ("i", "I", "c", "A")  # indexes are not built yet, composites and arrays come with their types
 INSTALLED_SQL = "SELECT e.extname::text FROM pg_catalog.pg_extension AS e"
+# Kinds that pg_dump leaves out as soon as it is given schemas: casts, transforms, languages, access methods,
+# foreign data wrappers and servers, event triggers.
+OF_NO_SCHEMA = {2605, 3576, 2612, 2601, 2328, 1417, PG_EVENT_TRIGGER}
 
 
 @contextmanager
 def dumping(
-    programs: Programs,
-    endpoint: Endpoint,
-    *,
-    snapshot: str | None,
-    schemas: Sequence[str],
-    without: Sequence[Name] = (),
-    file: Path,
-    application_name: str,
-    alive: Callable[[], bool] | None = None,
-    stall_timeout: float = STALL_TIMEOUT,
+    transfer: Transfer, scope: Scope, *, snapshot: str | None, alive: Callable[[], bool] | None = None
 ) -> Iterator[Callable[[], None]]:
-    """pg_dump -Fc --schema-only of these schemas (needed_schemas() names them) to `file`, for our eyes only.
+    """pg_dump -Fc --schema-only of what the scope needs, for our eyes only; without tables that may not be read.
 
-    It works while the caller does something else; what is yielded waits for its end. `without` are the tables that
-    the role may not read: see unreadable().
+    It works while the caller does something else; what is yielded waits for its end.
     """
-    args: list[str | Path] = [
-        programs.pg_dump,
-        "--format=custom",
-        "--schema-only",
-        "--compress=0",
-        "--encoding=UTF8",
-    ]
-    args += [*EVERYTHING_BUT_OWNERS, *programs.access_method_switch, "--no-password"]
-    args += [f"--schema={exact_pattern(s)}" for s in schemas]
-    args += [f"--exclude-table={exact_pattern(n.schema)}.{exact_pattern(n.name)}" for n in without]
+    args: list[str | Path] = [transfer.programs.pg_dump, "--format=custom", "--schema-only", "--compress=0"]
+    args += ["--encoding=UTF8", *transfer.switches, "--no-password", f"--exclude-schema={exact_pattern('pghaul')}"]
+    if not (scope.whole or any(t.tableoid in OF_NO_SCHEMA and not t.extension for t in scope.things)):
+        schemas = sorted({n.schema for n in scope.created} | set(closure.schemas_of(scope.things)))
+        args += [f"--schema={exact_pattern(s)}" for s in schemas]
+        without = unreadable(transfer.source, schemas)
+        args += [f"--exclude-table={exact_pattern(n.schema)}.{exact_pattern(n.name)}" for n in without]
     args += [f"--snapshot={snapshot}"] if snapshot else []
-    file.touch(mode=0o600)
-    args += [f"--file={file}", f"--dbname={database(endpoint)}"]
+    transfer.file.touch(mode=0o600)
+    args += [f"--file={transfer.file}", f"--dbname={database(transfer.source_at)}"]
     with (
-        calling(endpoint, application_name, file.parent) as environ,
-        Running(args, environ, endpoint.password) as program,
+        calling(transfer.source_at, f"{transfer.application_name}/dump", transfer.file.parent) as environ,
+        Running(args, environ, transfer.source_at.password) as program,
     ):
 
         def wait() -> None:
-            program.wait(alive, stall_timeout)
+            program.wait(alive, transfer.stall_timeout)
 
         yield wait
 
 
-def dump_schema(programs: Programs, endpoint: Endpoint, **words: Any) -> None:
+def dump_schema(
+    transfer: Transfer, scope: Scope, *, snapshot: str | None, alive: Callable[[], bool] | None = None
+) -> None:
     """The same, to its end."""
-    with dumping(programs, endpoint, **words) as finished:
+    with dumping(transfer, scope, snapshot=snapshot, alive=alive) as finished:
         finished()
 
 
@@ -104,141 +93,83 @@ def exact_pattern(identifier: str) -> str:
     return f'"{quoted}"'
 
 
-def needed_schemas(source: Session, target: Session, tables: Sequence[Table]) -> list[str]:
-    """The schemas that dump_schema must look into: of the tables, and of what the missing ones need."""
-    things = closure.needed_by(source, [t.oid for t in _missing(target, tables)])
-    return sorted({t.name.schema for t in tables} | set(closure.schemas_of(things)))
-
-
 def unreadable(source: Session, schemas: Sequence[str]) -> list[Name]:
     """Tables of these schemas that the role may not read; a selected one has been refused before."""
     return [Name(s, n) for s, n in source.rows(UNREADABLE_SQL, (list(schemas),))]
 
 
-def create_tables(
-    programs: Programs,
-    file: Path,
-    target: Endpoint,
-    *,
-    source: Session,
-    target_session: Session,
-    tables: Sequence[Table],
-    application_name: str,
-    stall_timeout: float = STALL_TIMEOUT,
-) -> list[str]:
-    """Create the tables that the target lacks, with what they need and it lacks; returns what was created.
+def lacking(target: Session, scope: Scope) -> list[Thing]:
+    """What of the scope the target does not have."""
+    there = closure.present(target, scope.things)
+    return [t for t in scope.things if not t.extension and t.tableoid not in PARTS and t.key not in there]
+
+
+def create(transfer: Transfer, scope: Scope) -> list[str]:
+    """Make what has to be there before the rows, as far as the target lacks it; returns what was made.
 
     Extensions are created by name where the target offers them; one that it does not offer is named in the
-    answer ("needs extension x"), and is an error only if a table cannot do without.
+    answer ("needs extension x"), and is an error only if something cannot do without.
     """
-    things = closure.needed_by(source, [t.oid for t in _missing(target_session, tables)])
+    things = [t for t in scope.things if t.tableoid != PG_EVENT_TRIGGER]
     if not things:
         return []
-    said = _create_extensions(target_session, things)
-    there = closure.present(target_session, things)
+    said = _create_extensions(transfer.target, things)
+    there = closure.present(transfer.target, things)
     new = {t.oid for t in things if t.tableoid == PG_CLASS and t.key not in there}
     chosen = [t for t in things if not t.extension and _is_wanted(t, new, there)]
-    named = [*_attachments(source, target_session, things, new), *_without_oid(chosen)]
+    named = [*_attachments(transfer.source, transfer.target, things, new), *_without_oid(chosen)]
     wanted = toc.Wanted(ids={(t.tableoid, t.oid) for t in chosen}, named=named)
-    job = Restore(
-        programs=programs,
-        file=file,
-        target=target,
-        session=target_session,
-        application_name=application_name,
-        stall_timeout=stall_timeout,
+    entries = toc.choose(restore.entries(transfer, section="pre-data"), wanted)
+    restore.restore(transfer, entries, section="pre-data")
+    return said + _said(chosen, entries)
+
+
+def finish(transfer: Transfer, scope: Scope, *, ours: Collection[str], indexes: bool = True) -> list[str]:
+    """Make what comes after the rows, as far as the target lacks it; returns what was made.
+
+    Indexes, constraints and attachments that the load has not built; views that need a key; statistics objects, rules,
+    triggers, policies; and the comments and grants of all that is `ours` (keys of what the run has made).
+    """
+    wanted, said, parts = post_data.lacking(transfer.source, transfer.target, scope.relations(ours), indexes=indexes)
+    late = [t for t in lacking(transfer.target, scope) if t.tableoid != PG_EVENT_TRIGGER and not _of_table(t)]
+    late = [t for t in late if t.relkind not in {"i", "I"}]
+    archive = restore.entries(transfer)
+    entries = toc.choose(
+        archive, toc.Wanted(ids={*wanted.ids, *((t.tableoid, t.oid) for t in late)}, named=wanted.named)
     )
-    restore(job, "pre-data", wanted)
-    return said + [t.description for t in chosen if t.tableoid not in PARTS and t.relkind not in UNTOLD]
+    made = {(t.tableoid, t.oid) for t in scope.things if key_text(t.key) in ours or t.name in scope.created} | parts
+    also = toc.belonging(archive, toc.COMMENT, made)
+    if transfer.privileges:
+        also += toc.belonging(archive, toc.GRANTS, made)
+        also += [e for e in archive if scope.whole and e.words.startswith(toc.DEFAULT_GRANTS)]
+    restore.restore(transfer, [*entries, *also])
+    return said + _said(late, entries)
 
 
-def schemas_of_needs(source: Session, target: Session, tables: Sequence[Table]) -> list[str]:
-    """The schemas that dump_schema must look into for what create_needs brings; none where nothing is missing."""
-    chosen, _ = _needs(source, target, tables)
-    return closure.schemas_of(chosen)
+def conclude(transfer: Transfer, scope: Scope) -> list[str]:
+    """Event triggers, after the last statement that would set them off."""
+    late = [t for t in lacking(transfer.target, scope) if t.tableoid == PG_EVENT_TRIGGER]
+    if not late:
+        return []
+    archive = restore.entries(transfer)
+    ids = {(t.tableoid, t.oid) for t in late}
+    entries = toc.choose(archive, toc.Wanted(ids=ids))
+    restore.restore(transfer, [*entries, *toc.belonging(archive, toc.COMMENT, ids)])
+    return _said(late, entries)
 
 
-def create_needs(
-    programs: Programs,
-    file: Path,
-    target: Endpoint,
-    *,
-    source: Session,
-    target_session: Session,
-    tables: Sequence[Table],
-    application_name: str,
-    stall_timeout: float = STALL_TIMEOUT,
-) -> list[str]:
-    """What these tables need, without them: they are made otherwise. Returns what was created."""
-    chosen, things = _needs(source, target_session, tables)
-    said = _create_extensions(target_session, things)
-    job = Restore(
-        programs=programs,
-        file=file,
-        target=target,
-        session=target_session,
-        application_name=application_name,
-        stall_timeout=stall_timeout,
-    )
-    named = list(_without_oid(chosen))
-    restore(job, "pre-data", toc.Wanted(ids={(t.tableoid, t.oid) for t in chosen}, named=named))
-    return said + [t.description for t in chosen if t.relkind not in UNTOLD]
+def _said(chosen: Sequence[Thing], entries: Sequence[toc.Entry]) -> list[str]:
+    listed = {(e.tableoid, e.oid) for e in entries}
+    return [t.description for t in chosen if (t.tableoid, t.oid) in listed and t.told]
 
 
-def _needs(source: Session, target: Session, tables: Sequence[Table]) -> tuple[list[Thing], list[Thing]]:
-    """What to bring, and all that is needed. No tables, nor parts of some, and schemas only where something lies."""
-    things = closure.needed_by(source, [t.oid for t in tables])
-    if not things:
-        return [], []
-    there = closure.present(target, things)
-    made = {t.oid for t in tables}
-    chosen = [
-        t
-        for t in things
-        if not t.extension
-        and t.tableoid not in PARTS
-        and t.relkind not in {"r", "p", "f", "i", "I"}
-        and t.owner not in made
-        and t.key not in there
-    ]
-    homes = {t.schema for t in chosen if t.tableoid != PG_NAMESPACE}
-    return [t for t in chosen if t.tableoid != PG_NAMESPACE or t.identity.replace('"', "") in homes], things
+def _of_table(thing: Thing) -> bool:
+    """Its constraints are post_data's to make."""
+    return thing.tableoid == PG_CONSTRAINT and thing.owner is not None
 
 
-def finish_tables(
-    programs: Programs,
-    file: Path,
-    target: Endpoint,
-    *,
-    source: Session,
-    target_session: Session,
-    tables: Sequence[Table],
-    application_name: str,
-    stall_timeout: float = STALL_TIMEOUT,
-) -> list[str]:
-    """Build the indexes, constraints and attachments that the target still lacks; returns what was built."""
-    wanted, said = post_data.lacking(source, target_session, tables)
-    job = Restore(
-        programs=programs,
-        file=file,
-        target=target,
-        session=target_session,
-        application_name=application_name,
-        stall_timeout=stall_timeout,
-    )
-    if wanted.ids or wanted.named:
-        restore(job, "post-data", wanted)
-    return said
-
-
-def _missing(target: Session, tables: Sequence[Table]) -> list[Table]:
-    names = [t.name.name for t in tables]
-    there = {Name(str(s), str(n)) for s, n in target.rows(closure.RELATIONS_SQL, (names,))}
-    return [t for t in tables if t.name not in there]
-
-
-def _is_wanted(thing: Thing, new: set[int], there: set[tuple[int, Name | str]]) -> bool:
-    if thing.tableoid in PARTS:
+def _is_wanted(thing: Thing, new: set[int], there: Collection[closure.ThingKey]) -> bool:
+    if thing.tableoid in PARTS or _of_table(thing):
         return thing.tableoid == PG_ATTRDEF and thing.owner in new
     if thing.relkind == "S" and thing.owner is not None and thing.owner in new:
         return True  # one that is there already belongs to somebody else: better a clear error than a shared one

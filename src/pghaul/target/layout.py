@@ -1,7 +1,7 @@
 """Tables that are made anew on the target, as pg_dump cannot write them: other names, fewer columns, another layout.
 
 Both halves skip what is there, so that a resume may call them again. What the tables need (types, functions, schemas …)
-has been brought by pg_dump's sections before: see ddl.create_needs.
+has been brought by pg_dump's sections before: see scope.py.
 """
 
 from __future__ import annotations

@@ -107,6 +107,17 @@ class Ledger:
         if found:
             self._session.execute(sql.ADD_DISPOSITIONS, (self._run, [str(n) for n in found], list(found.values())))
 
+    def made(self) -> set[str]:
+        """Objects other than tables that this run has made, or was about to make."""
+        return {thing for (thing,) in self._session.rows(sql.MADE, (self._run,))}
+
+    def will_make(self, things: Iterable[str]) -> set[str]:
+        """Recorded before anything is made: a crash must not make our own objects look like somebody else's."""
+        new = sorted(set(things) - self.made())
+        if new:
+            self._session.execute(sql.ADD_MADE, (self._run, new))
+        return set(new)
+
     def markers(self, tables: Iterable[Name]) -> dict[tuple[Name, str], Receipt]:
         """Everything committed for these tables: chunks beside steps such as `ready` and `index:…`."""
         names = {str(n): n for n in tables}

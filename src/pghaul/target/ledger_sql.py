@@ -29,12 +29,13 @@ CREATE UNLOGGED TABLE IF NOT EXISTS pghaul.chunk_marker_unlogged (
 CREATE TABLE IF NOT EXISTS pghaul.undo (
     id serial PRIMARY KEY, run_id text NOT NULL, relation text NOT NULL, kind text NOT NULL,
     forward_sql text NOT NULL, restore_sql text NOT NULL, validate_sql text, done boolean NOT NULL DEFAULT false);
+CREATE TABLE IF NOT EXISTS pghaul.made (run_id text, thing text, PRIMARY KEY (run_id, thing));
 """
 
 IS_INSTALLED = """
-SELECT pg_catalog.count(*) = 6 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+SELECT pg_catalog.count(*) = 7 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'pghaul' AND c.relkind = 'r'
-  AND c.relname IN ('run', 'claim', 'run_table', 'chunk_marker', 'chunk_marker_unlogged', 'undo')
+  AND c.relname IN ('run', 'claim', 'run_table', 'chunk_marker', 'chunk_marker_unlogged', 'undo', 'made')
 """
 
 # --- the workers' side (asyncpg) ---------------------------------------------------------------------------------
@@ -136,3 +137,6 @@ PENDING_UNDO = (
     "SELECT id, relation, kind, restore_sql, validate_sql FROM pghaul.undo WHERE run_id = %s AND NOT done ORDER BY id"
 )
 DONE_UNDO = "UPDATE pghaul.undo SET done = true WHERE id = %s"
+
+MADE = "SELECT thing FROM pghaul.made WHERE run_id = %s"
+ADD_MADE = "INSERT INTO pghaul.made (run_id, thing) SELECT %s, t FROM pg_catalog.unnest(%s::text[]) t"

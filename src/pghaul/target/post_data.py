@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pghaul.model.table import Name, Table
+from pghaul.model.table import Name
 from pghaul.postgres.session import Session
 from pghaul.target import toc
 from pghaul.target.closure import PG_CLASS, PG_CONSTRAINT
@@ -66,35 +66,37 @@ class _Constraint:
         return (self.table, self.name)
 
 
-def lacking(source: Session, target: Session, tables: Sequence[Table]) -> tuple[toc.Wanted, list[str]]:
-    """The entries to restore, and what they are."""
-    selected = {t.name for t in tables}
+def lacking(
+    source: Session, target: Session, selected: Collection[Name], *, indexes: bool = True
+) -> tuple[toc.Wanted, list[str], set[tuple[int, int]]]:
+    """The entries to restore, what they are, and all indexes and constraints that these relations have."""
     schemas = sorted({n.schema for n in selected})
-    ours = [i for i in _indexes(source, schemas) if i.table in selected]
+    ours = [i for i in _indexes(source, schemas) if i.table in selected] if selected else []
+    keys = [c for c in _constraints(source, schemas) if c.table in selected] if selected else []
+    parts = {(PG_CLASS, i.oid) for i in ours} | {(PG_CONSTRAINT, c.oid) for c in keys}
+    if not indexes or not selected:
+        return toc.Wanted(), [], parts
     theirs = _indexes(target, schemas)
     names, places = {i.name for i in theirs}, {i.place for i in theirs if i.parent}
-    indexes = [i for i in ours if i.name not in names and i.place not in places]
+    missing = [i for i in ours if i.name not in names and i.place not in places]
     attach = [i for i in ours if i.parent and i.place not in places]
-    constraints = _constraints_lacking(
-        source, target, schemas, selected, {i.oid for i in ours} - {i.oid for i in indexes}
-    )
+    there = {c.key for c in _constraints(target, schemas)}
+    constraints = _constraints_lacking(keys, there, selected, {i.oid for i in ours} - {i.oid for i in missing})
     backed = {c.index for c in constraints if c.kind in "pux"}
-    ids = {(PG_CLASS, i.oid) for i in indexes} | {(PG_CONSTRAINT, c.oid) for c in constraints}
-    said = [f"index {i.name}" for i in indexes if i.oid not in backed]
+    ids = {(PG_CLASS, i.oid) for i in missing} | {(PG_CONSTRAINT, c.oid) for c in constraints}
+    said = [f"index {i.name}" for i in missing if i.oid not in backed]
     said += [f"constraint {c.name} on {c.table}" for c in constraints]
     said += [f"index {i.name} attached to {i.parent}" for i in attach]
-    return toc.Wanted(ids=ids, named=[(toc.INDEX_ATTACH, i.name) for i in attach]), said
+    return toc.Wanted(ids=ids, named=[(toc.INDEX_ATTACH, i.name) for i in attach]), said, parts
 
 
 def _constraints_lacking(
-    source: Session, target: Session, schemas: list[str], selected: set[Name], indexed: set[int]
+    keys: Sequence[_Constraint], there: Collection[tuple[Name, str]], selected: Collection[Name], indexed: set[int]
 ) -> list[_Constraint]:
-    there = {c.key for c in _constraints(target, schemas)}
     return [
         c
-        for c in _constraints(source, schemas)
-        if c.table in selected
-        and c.key not in there
+        for c in keys
+        if c.key not in there
         and (c.references is None or c.references in selected)
         and not (c.kind in "pux" and c.index in indexed)
     ]

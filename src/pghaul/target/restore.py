@@ -7,9 +7,10 @@ these run here, without its preamble and in the target's own words (older.py), o
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,6 @@ from pghaul.postgres.session import Session, connect
 from pghaul.target import toc
 from pghaul.target.older import rewrite
 from pghaul.target.programs import STALL_TIMEOUT, Programs, run_program
-
-EVERYTHING_BUT_OWNERS = ("--no-owner", "--no-acl", "--no-tablespaces", "--no-security-labels")
 
 # Over the defaults of database and role; the programs reset their timeouts, but not before their first statements.
 OPTIONS = "-c default_transaction_read_only=off -c statement_timeout=0"
@@ -49,52 +48,70 @@ FIRST_ENTRY = "-- Name: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restore:
-    """An archive and where it goes; `session` is ours, on the same target."""
+class Transfer:
+    """An archive on its way: programs, both servers, and what of owners and privileges goes along.
+
+    `source` and `target` are our own sessions; the programs open theirs from `source_at` and `target_at`.
+    """
 
     programs: Programs
     file: Path
-    target: Endpoint
-    session: Session
+    source: Session
+    target: Session
+    source_at: Endpoint
+    target_at: Endpoint
     application_name: str
     stall_timeout: float = STALL_TIMEOUT
+    owners: bool = False
+    privileges: bool = False
+
+    @property
+    def switches(self) -> list[str]:
+        """What pg_dump and pg_restore leave out."""
+        out = ["--no-tablespaces", "--no-security-labels", *self.programs.access_method_switch]
+        out += [] if self.owners else ["--no-owner"]
+        return out + ([] if self.privileges else ["--no-acl"])
 
 
-def restore(job: Restore, section: str, wanted: toc.Wanted) -> None:
-    """One transaction with the wanted entries of a section."""
-    program: list[str | Path] = [job.programs.pg_restore, f"--section={section}"]
-    private = tempfile.TemporaryDirectory(dir=job.file.parent)
-    with calling(job.target, job.application_name, job.file.parent) as environ, private as folder:
-        listing = run_program([*program, "--list", job.file], environ=environ)
-        entries = toc.choose(toc.parse(listing), wanted)
-        if not entries:
-            return
-        chosen = Path(folder, "list")
-        chosen.write_bytes(toc.list_file(entries).encode("utf-8", "surrogateescape"))
-        program += [*EVERYTHING_BUT_OWNERS, *job.programs.access_method_switch, f"--use-list={chosen}"]
-        if job.programs.accepted_by(job.session.server.capabilities.version_num):
-            program += [
-                "--single-transaction",
-                "--exit-on-error",
-                "--no-password",
-                f"--dbname={database(job.target)}",
-            ]
+def entries(transfer: Transfer, *, section: str | None = None) -> list[toc.Entry]:
+    """The archive's table of contents, each entry with what it depends on; or those of a section, without that."""
+    which = f"--section={section}" if section else "--verbose"  # together they list everything
+    return toc.parse(run_program([transfer.programs.pg_restore, "--list", which, transfer.file], environ=os.environ))
+
+
+def restore(transfer: Transfer, chosen: Sequence[toc.Entry], *, section: str | None = None) -> None:
+    """One transaction with these entries, or with those of them that are of a section."""
+    if not chosen:
+        return
+    program: list[str | Path] = [transfer.programs.pg_restore]
+    program += [f"--section={section}"] if section else []
+    private = tempfile.TemporaryDirectory(dir=transfer.file.parent)
+    name = f"{transfer.application_name}/restore"
+    with calling(transfer.target_at, name, transfer.file.parent) as environ, private as folder:
+        listed = Path(folder, "list")
+        listed.write_bytes(toc.list_file(chosen).encode("utf-8", "surrogateescape"))
+        program += [*transfer.switches, f"--use-list={listed}"]
+        if transfer.programs.accepted_by(transfer.target.server.capabilities.version_num):
+            program += ["--single-transaction", "--exit-on-error", "--no-password"]
             run_program(
-                [*program, job.file],
+                [*program, f"--dbname={database(transfer.target_at)}", transfer.file],
                 environ=environ,
-                secret=job.target.password,
-                alive=watch(job.session, job.application_name),
-                stall_timeout=job.stall_timeout,
+                secret=transfer.target_at.password,
+                alive=watch(transfer.target, name),
+                stall_timeout=transfer.stall_timeout,
             )
         else:
             script = Path(folder, "script")
-            run_program([*program, f"--file={script}", job.file], environ=environ)
-            _run_script(job.session, script.read_bytes().decode("utf-8", "surrogateescape"))
+            run_program([*program, f"--file={script}", transfer.file], environ=environ)
+            _run_script(transfer.target, script.read_bytes().decode("utf-8", "surrogateescape"))
 
 
 def _run_script(session: Session, script: str) -> None:
     """Statements of a section without rows: plain SQL, once the preamble and psql's own words are out."""
-    statements = NOT_STATEMENTS.sub("", script[script.index(FIRST_ENTRY) - 3 :])
+    start = script.find(FIRST_ENTRY)
+    if start < 0:  # none of the entries is of this section
+        return
+    statements = NOT_STATEMENTS.sub("", script[start - 3 :])
     with session.transaction():
         for setting in SCRIPT_SETTINGS:
             session.execute(setting)

@@ -40,6 +40,17 @@ SELECT n.nspname::text, s.relname::text,
  ORDER BY 1, 2
 """
 
+# Of the whole database: those that stand alone, too.
+ALL_SQL = """
+SELECT n.nspname::text, s.relname::text,
+       CASE WHEN pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
+            THEN (pg_catalog.pg_sequence_parameters(s.oid)).increment END
+  FROM pg_catalog.pg_class AS s
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = s.relnamespace
+ WHERE s.relkind = 'S' AND s.relpersistence <> 't' AND n.nspname <> 'pghaul'
+ ORDER BY 1, 2
+"""
+
 PRESENT_SQL = """
 SELECT n.nspname::text, s.relname::text, pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
            AND pg_catalog.has_sequence_privilege(s.oid, 'UPDATE')
@@ -65,16 +76,23 @@ class _Position:
 
 
 def carry(
-    source: Session, target: Session, tables: Sequence[Name], renamed: Mapping[Name, Name] | None = None
+    source: Session,
+    target: Session,
+    tables: Sequence[Name],
+    renamed: Mapping[Name, Name] | None = None,
+    *,
+    whole: bool = False,
 ) -> list[str]:
     """Move the target's sequences of these tables (owned, identity, used by a default) to the source's position.
+
+    With `whole` all sequences of the database.
 
     Never backwards: a target with rows of its own may be further on. Tables, and the keys of `renamed`, are named as on
     the source. Returns what was moved, and what could not be.
     """
     wanted = [t.name for t in tables]
     where = ([t.schema for t in tables], wanted, wanted)
-    found = {Name(s, n): i for s, n, i in source.rows(FIND_SQL, where)}
+    found = {Name(s, n): i for s, n, i in (source.rows(ALL_SQL) if whole else source.rows(FIND_SQL, where))}
     increments = {name: int(i) for name, i in found.items() if i is not None}
     new = {n: (renamed or {}).get(n, n) for n in increments}
     rows = target.rows(PRESENT_SQL, ([n.name for n in new.values()],)) if new else []
