@@ -143,6 +143,18 @@ BEHIND: dict[str, dict[str, str]] = {
     "sources/partitions.py": {"": "declarative_partitions"},
     "target/_design_ddl.py": {"PARTITION": "declarative_partitions"},
     "target/_design_sql.py": {"attgenerated": "generated_columns", "attidentity": "identity"},
+    "target/_closure_sql.py": {
+        "pg_policy": "row_security",
+        "relrowsecurity": "row_security",
+        "pg_statistic_ext": "extended_statistics",
+        "pg_publication": "publications",
+    },
+    "target/_scope_sql.py": {
+        "pg_policy": "row_security",
+        "relrowsecurity": "row_security",
+        "pg_statistic_ext": "extended_statistics",
+    },
+    "target/withdraw.py": {"relrowsecurity": "row_security"},
     "target/layout.py": {"to_regclass": "declarative_partitions"},  # of indexes of partitioned tables alone
 }
 # The same of words that later versions have lost.
@@ -154,7 +166,7 @@ NOT_SENT = {
     "postgres/versions.py": "",
     "postgres/widening.py": "jsonb",
     "service/demo.py": "",
-    "target/closure.py": "jit",  # looked up in pg_settings
+    "target/_closure_sql.py": "jit",  # looked up in pg_settings
     "target/older.py": "",
     "target/restore.py": "default_table_access_method",
 }

@@ -72,7 +72,8 @@ FEW = {
 }
 FEW_95 = {3256: "pg_policy", 3576: "pg_transform"}
 FEW_96 = {2601: "pg_am"}
-FEW_10 = {3381: "pg_statistic_ext", 6104: "pg_publication", 6106: "pg_publication_rel"}
+STATISTICS = {3381: "pg_statistic_ext"}
+PUBLICATIONS = {6104: "pg_publication", 6106: "pg_publication_rel"}
 FEW_15 = {6237: "pg_publication_namespace"}
 
 DESCRIBED = """
@@ -146,7 +147,8 @@ def _few(can: Capabilities) -> dict[int, str]:
     by_version = [
         (can.row_security, FEW_95),
         (can.access_methods, FEW_96),
-        (can.publications, FEW_10),
+        (can.extended_statistics, STATISTICS),
+        (can.publications, PUBLICATIONS),
         (can.published_schemas, FEW_15),
     ]
     for known, kinds in by_version:

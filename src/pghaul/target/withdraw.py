@@ -64,7 +64,8 @@ def _switch_off_the_rest(target: Session, things: Collection[Thing]) -> None:
         if unquoted(name) in events:
             target.execute(sql.SQL("DROP EVENT TRIGGER {}").format(sql.Identifier(name)))
     tables = {t.name for t in things if t.tableoid == ROW_SECURITY}
-    for schema, relation in target.rows(SECURED) if tables else []:
+    known = target.server.capabilities.row_security
+    for schema, relation in target.rows(SECURED) if tables and known else []:
         if any(t and (t.schema, t.name) == (schema, relation) for t in tables):
             target.execute(
                 sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(sql.Identifier(schema, relation))
