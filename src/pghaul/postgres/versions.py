@@ -21,9 +21,6 @@ ASSUME_VERSION = "PGHAUL_ASSUME_VERSION"
 
 # The first version (as server_version_num) with each feature, from PostgreSQL's release notes.
 SINCE: dict[str, int] = {
-    "copy_freeze": 90300,
-    "jsonb": 90400,
-    "to_regclass": 90400,
     "replica_identity": 90400,
     "on_conflict": 90500,
     "row_security": 90500,
@@ -77,9 +74,6 @@ class Capabilities:
     """One server's features; `version_num` is for messages, not for decisions."""
 
     version_num: int
-    copy_freeze: bool
-    jsonb: bool
-    to_regclass: bool
     replica_identity: bool
     on_conflict: bool
     row_security: bool
