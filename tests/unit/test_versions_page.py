@@ -12,7 +12,8 @@ from pghaul.postgres.versions import SINCE, parse_version
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "pghaul"
 PAGE = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
-ROWS = {
+ROW = re.compile(r"^\| `(\w+)` \| ([\d.]+) \| (.+) \|$", re.MULTILINE)
+ROWS = {name: (since, without) for name, since, without in ROW.findall(PAGE)}
     name: (since, without)
     for name, since, without in re.findall(r"^\| `(\w+)` \| ([\d.]+) \| (.+) \|$", PAGE, re.MULTILINE)
 }
