@@ -54,7 +54,7 @@ def run(
         ask = _asking(view, console) if asks else None
         return service.run(plan, run_id=name, fresh=run_id is None, listener=view, ask=ask, stop=stop)
 
-    return _execute(start, service, name, every=every, as_json=as_json, verbose=verbose)
+    return watch_to_its_end(start, service, name, every=every, as_json=as_json, verbose=verbose)
 
 
 def resume(
@@ -75,7 +75,7 @@ def resume(
     def go_on(view: View, _console: Console, stop: Stop) -> Run:
         return service.resume(name, source=source, target=target, trust_ledger=trust_ledger, listener=view, stop=stop)
 
-    return _execute(go_on, service, name, every=every, as_json=as_json, verbose=verbose)
+    return watch_to_its_end(go_on, service, name, every=every, as_json=as_json, verbose=verbose)
 
 
 def _follow_woken(service: MigrationService, woken: Woken, *, every: float, as_json: bool, verbose: bool) -> int:
@@ -116,7 +116,7 @@ def status(run_id: options.OptionalRun = None, as_json: options.AsJson = False) 
     return exit_codes.DONE
 
 
-def _execute(
+def watch_to_its_end(
     action: Callable[[View, Console, Stop], Run],
     service: MigrationService,
     run_id: str,

@@ -26,6 +26,7 @@ WINDOW = 10.0  # seconds over which rows per second are taken
 NOTICES_SHOWN = 10  # the rest is in `show`
 
 ALWAYS = {
+    EventKind.CUTOVER,
     EventKind.WARNING,
     EventKind.CHUNK_RETRY,
     EventKind.CHUNK_FAILED,
@@ -46,6 +47,7 @@ TITLES = {
     EventKind.INDEX_DONE: "indexed",
     EventKind.VERIFIED: "verified",
     EventKind.SCHEMA: "schema",
+    EventKind.CUTOVER: "cutover",
     EventKind.NOTICE: "note",
     EventKind.PAUSED: "paused",
     EventKind.RESUMED: "goes on",

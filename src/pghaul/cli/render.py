@@ -244,6 +244,7 @@ def rate_over_time(console: Console, samples: Sequence[Sample]) -> None:
 
 
 SECTIONS = {
+    "Cutover": {EventKind.CUTOVER},
     "Attempts": {EventKind.ATTEMPT},
     "Pauses": {EventKind.PAUSED, EventKind.RESUMED},
     "Done again": {EventKind.CHUNK_RETRY, EventKind.CHUNK_REDO},

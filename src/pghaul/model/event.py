@@ -23,6 +23,7 @@ class EventKind(Enum):
     VERIFIED = "verified"  # data: agrees, step, rows, proof, source_hash, target_hash
     PROGRESS = "progress"  # data: rows, bytes, bytes_estimated, rate, eta, chunks_done, chunks, workers, cpu, memory
     PAUSED = "paused"  # data: cause, until, freed
+    CUTOVER = "cutover"  # data: step, and what goes with it
     RESUMED = "resumed"  # data: cause, seconds
     NOTICE = "notice"  # something to know; data: kind, name, why for what is not carried
     WARNING = "warning"

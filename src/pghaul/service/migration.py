@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, TerminalError, UsageError
-from pghaul.model.event import Event, Listener
+from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.preview import Preview
 from pghaul.model.profile import Endpoint
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pghaul.engine.pool import WorkerPool
+    from pghaul.service.cutover import Cutover
     from pghaul.store.repository import ChunkRecord, Store
 
 Ask = Callable[[Name, int | None], OnExisting]
@@ -126,16 +127,8 @@ class MigrationService:
         run_id = _checked(run_id) if run_id else new_run_id()
         source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
         kept = plan.model_copy(update={"source": storable_url(source), "target": storable_url(target)})
-        run = Run(
-            id=run_id,
-            state=RunState.RUNNING,
-            source=source.display,
-            target=target.display,
-            started=datetime.now(UTC),
-            pid=os.getpid(),
-        )
-        if not fresh:
-            self._refuse_known(run_id)
+        run = _new_run(run_id, source, target)
+        self._refuse_known(run_id)
         with _spawning(plan.options.workers) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
 
@@ -174,6 +167,9 @@ class MigrationService:
         urls = (source or plan.source, target or plan.target)
         reached = self._endpoints(*urls, source_password, target_password)
         self._store.set_wish(run.id, Wish.NONE)
+        if cutover := self._as_cutover(run, plan, *reached, listener):
+            planned = manifest if any(manifest.identities) else None
+            return cutover.go_on(planned, stop, trust_ledger=trust_ledger)
         with _spawning(plan.options.workers) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415
 
@@ -189,6 +185,53 @@ class MigrationService:
                 stop=stop,
                 pool=pool,
             ).execute()
+
+    def cutover(
+        self,
+        plan: Plan,
+        *,
+        listener: Listener,
+        run_id: str | None = None,
+        read_only: bool = False,
+        end_sessions: bool = False,
+        quiet_for: float = 2.0,
+        source_password: str | None = None,
+        target_password: str | None = None,
+        stop: Stop = _never,
+    ) -> Run:
+        """The last refresh: the source is quiet (else NotQuietError), what differs is copied, and all of it is proven.
+
+        The run tells by its CUTOVER events what was done, and how long nobody could write.
+        """
+        from pghaul.service.cutover import Cutover, Words, as_cutover  # noqa: PLC0415 -- drivers
+
+        run_id = _checked(run_id) if run_id else new_run_id()
+        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        kept = plan.model_copy(update={"source": storable_url(source), "target": storable_url(target)})
+        self._refuse_known(run_id)
+        words = Words(read_only=read_only, end_sessions=end_sessions, quiet_for=quiet_for)
+        run = _new_run(run_id, source, target)
+        return Cutover(self._store, run, as_cutover(kept), source, target, words, listener).begin(stop)
+
+    def undo_cutover(self, run_id: str, *, source: str | None = None, source_password: str | None = None) -> None:
+        """Let the source take writes again; NotFoundError where this run did not forbid them."""
+        run, plan, _ = self._store.load_run(run_id)
+        ends = self._endpoints(source or plan.source, plan.target, source_password, None)
+        cutover = self._as_cutover(run, plan, *ends, lambda _event: None)
+        if cutover is None:
+            raise NotFoundError(f"run {run_id} is no cutover", advice="`pghaul runs` lists what there is")
+        cutover.undo()
+
+    def _as_cutover(
+        self, run: Run, plan: Plan, source: Endpoint, target: Endpoint, listener: Listener
+    ) -> Cutover | None:
+        events = [e for e in self._store.events(run.id) if e.kind is EventKind.CUTOVER]
+        if not events:
+            return None
+        from pghaul.service.cutover import Cutover, words_of  # noqa: PLC0415
+
+        words = words_of(events)
+        return Cutover(self._store, run, plan, source, target, words, listener) if words else None
 
     def request_stop(self, run_id: str) -> Run:
         """Ask a running run, in whatever process, to stop between two buffers."""
@@ -308,6 +351,17 @@ def _spawning(workers: int) -> Iterator[WorkerPool]:
         yield pool
     finally:
         pool.close(0.0)
+
+
+def _new_run(run_id: str, source: Endpoint, target: Endpoint) -> Run:
+    return Run(
+        id=run_id,
+        state=RunState.RUNNING,
+        source=source.display,
+        target=target.display,
+        started=datetime.now(UTC),
+        pid=os.getpid(),
+    )
 
 
 def _checked(run_id: str) -> str:

@@ -66,14 +66,18 @@ class Store:
     # --- runs ---
 
     def create_run(self, run: Run, plan: Plan, manifest: Manifest) -> None:
-        """The run, its tables and its chunks: all or nothing."""
+        """The run, its tables and its chunks: all or nothing. One that was recorded without a manifest gets its own."""
         tables = [
             {"run_id": run.id, "position": i, "definition": TABLE.dump_json(table).decode()}
             for i, table in enumerate(manifest.tables)
         ]
         chunks = [_chunk_values(run.id, i, chunk) for i, chunk in enumerate(manifest.chunks)]
         with self._scope() as session:
-            session.execute(insert(RunRow).values(_run_values(run) | _plan_values(plan, manifest)))
+            values = _run_values(run) | _plan_values(plan, manifest)
+            if session.get(RunRow, run.id) is None:
+                session.execute(insert(RunRow).values(values))
+            else:
+                session.execute(update(RunRow).where(RunRow.id == run.id, RunRow.source_identity == "").values(values))
             if tables:
                 session.execute(insert(TableRow), tables)
             if chunks:
