@@ -29,7 +29,7 @@ QuietFor = Annotated[
 ]
 
 
-def cutover(
+def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
     what: What,
     source: options.From = None,
     target: options.To = None,
