@@ -14,9 +14,6 @@ SOURCE = ROOT / "src" / "pghaul"
 PAGE = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(\w+)` \| ([\d.]+) \| (.+) \|$", re.MULTILINE)
 ROWS = {name: (since, without) for name, since, without in ROW.findall(PAGE)}
-    name: (since, without)
-    for name, since, without in re.findall(r"^\| `(\w+)` \| ([\d.]+) \| (.+) \|$", PAGE, re.MULTILINE)
-}
 
 
 @pytest.mark.parametrize("capability", sorted(SINCE))
