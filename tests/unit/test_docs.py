@@ -12,7 +12,20 @@ import typer.main
 
 from pghaul.cli.app import app
 from pghaul.model.event import EventKind
-from pghaul.model.plan import Format, Layout, Locks, OnExisting, Options, Period, Plan, Selection, Unit, Verify
+from pghaul.model.plan import (
+    Format,
+    Layout,
+    Locks,
+    OnConflict,
+    OnExisting,
+    Options,
+    Period,
+    Plan,
+    Recipe,
+    Selection,
+    Unit,
+    Verify,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
@@ -78,12 +91,12 @@ def test_no_plan_key_is_documented_that_is_not_there() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", PLAN, re.MULTILINE)) - known == set()
 
 
-@pytest.mark.parametrize("choices", [OnExisting, Verify, Format, Locks, Layout, Unit])
+@pytest.mark.parametrize("choices", [OnExisting, Recipe, OnConflict, Verify, Format, Locks, Layout, Unit])
 def test_every_choice_of_a_plan_key_is_documented(choices: type[StrEnum]) -> None:
     assert {c.value for c in choices if f'`"{c.value}"`' not in PLAN} == set()
 
 
-@pytest.mark.parametrize("choices", [OnExisting, Verify, Format, Locks])
+@pytest.mark.parametrize("choices", [OnExisting, Recipe, OnConflict, Verify, Format, Locks])
 def test_every_choice_of_an_option_is_documented(choices: type[StrEnum]) -> None:
     assert {c.value for c in choices if f"`{c.value}`" not in _section("run")} == set()
 

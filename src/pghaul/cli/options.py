@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
+from pydantic import ValidationError
 
 from pghaul.model.errors import UsageError
-from pghaul.model.plan import Format, Locks, OnExisting, Options, Plan, Selection, Verify
+from pghaul.model.plan import Format, Locks, OnConflict, OnExisting, Options, Plan, Recipe, Selection, Verify
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -68,6 +69,13 @@ Proofs: TypeAlias = Annotated[
 ]
 CopyFormat: TypeAlias = Annotated[
     Format | None, typer.Option("--format", help="The form of COPY.", rich_help_panel=RULES)
+]
+Recipes: TypeAlias = Annotated[
+    Recipe | None, typer.Option("--recipe", help="By COPY, or by INSERT in batches.", rich_help_panel=RULES)
+]
+Conflicts: TypeAlias = Annotated[
+    OnConflict | None,
+    typer.Option("--on-conflict", help="Rows whose key is there; implies --recipe insert.", rich_help_panel=RULES),
 ]
 LockSpan: TypeAlias = Annotated[
     Locks | None, typer.Option("--locks", help="Lock for the run, or per chunk.", rich_help_panel=RULES)
@@ -165,6 +173,8 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     workers: Workers = None,
     on_existing: Existing = None,
     verify: Proofs = None,
+    recipe: Recipes = None,
+    on_conflict: Conflicts = None,
     copy_format: CopyFormat = None,
     locks: LockSpan = None,
     split_size: SplitSize = None,
@@ -189,6 +199,8 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "workers": workers,
         "on_existing": on_existing,
         "verify": verify,
+        "recipe": recipe,
+        "on_conflict": on_conflict,
         "format": copy_format,
         "locks": locks,
         "split_bytes": split_size,
@@ -208,7 +220,11 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "max_source_sessions": max_source_sessions,
         "max_checkpoint_pressure": max_checkpoint_pressure,
     }
-    return compose_plan(plan_file, source, target, table, chosen)
+    try:
+        return compose_plan(plan_file, source, target, table, chosen)
+    except ValidationError as exc:
+        said = "; ".join(str(e["msg"]).removeprefix("Value error, ") for e in exc.errors(include_url=False))
+        raise UsageError(said) from None
 
 
 def takes_plan(command: Callable[..., int]) -> Callable[..., int]:
@@ -245,7 +261,7 @@ def compose_plan(
     from pghaul.service.plan_file import read_plan  # noqa: PLC0415
 
     plan = read_plan(file, source=source, target=target)
-    changed: dict[str, Any] = {"options": plan.options.model_dump() | options}
+    changed: dict[str, Any] = {"options": plan.options.model_dump(exclude_unset=True) | options}
     if tables:
         changed["tables"] = [{"name": name} for name in tables]
     return Plan.model_validate(plan.model_dump() | changed)

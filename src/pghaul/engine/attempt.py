@@ -14,7 +14,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pghaul.engine import checks, compose, layout, mapping, permits, preflight, refreshing, remake, scene, survey
+from pghaul.engine import (
+    checks,
+    compose,
+    layout,
+    mapping,
+    permits,
+    preflight,
+    recipes,
+    refreshing,
+    remake,
+    scene,
+    survey,
+)
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.mapping import Mapped
@@ -165,9 +177,9 @@ class Attempt:
     def _decide(
         self, stage: scene.Scene, mapped: Mapped, shapes: Mapping[Name, Table], there: Mapping[Name, Table]
     ) -> preflight.Fate:
-        plan = self._order.plan
-        said = checks.choices(plan, stage.tables, mapped, shapes)
-        return preflight.decide(plan, shapes, there, stage.target, self._order.ask, said.__getitem__)
+        plan, chosen = self._order.plan, recipes.chosen_for(self._order.plan, stage.tables, mapped)
+        choices = recipes.choices(plan, stage.tables, mapped, chosen)
+        return preflight.decide(plan, shapes, there, stage.target, self._order.ask, choices.__getitem__, chosen)
 
     @property
     def manifest(self) -> Manifest | None:
@@ -258,7 +270,12 @@ class Attempt:
         if manifest is None:
             raise RuntimeError("an attempt loads only what has been planned")
         there = describe(stage.target, list(mapped.shapes))
-        noisy = permits.can_silence_triggers(stage.target, [t for n, t in there.items() if dispositions[n] != "skip"])
+        chosen = recipes.chosen_for(self._order.plan, stage.tables, mapped)
+        guarded = recipes.guarded(stage.target, there.values())
+        loaded = [t for n, t in there.items() if dispositions[n] != "skip"]
+        set_off, loud = recipes.set_off(stage.target, [t.name for t in loaded], chosen)
+        refuse(loud)
+        noisy = permits.can_silence_triggers(stage.target, loaded, set_off)
         here, far = stage.source.server, stage.target.server
         encoding = options.source_encoding
         chunks = compose.chunks_by_table(manifest.chunks)
@@ -280,6 +297,9 @@ class Attempt:
                 agreement=agree(here, far, encoding),
                 replica_role=n in noisy,
                 lock_per_chunk=options.locks is Locks.CHUNK,
+                inserting=recipes.inserting(
+                    chosen[n], dispositions[n], here.capabilities, far.capabilities, guarded=n in guarded
+                ),
             )
             for n, placement in filled.items()
         ]
@@ -353,8 +373,7 @@ class Attempt:
         tasks = [t for ld in loadings if (t := compose.final_check(ld, epoch, done.get(ld.name, {}))) is not None]
         dispatcher.run(tasks)
         for loading in loadings:
-            if loading.verify and not (loading.comparable and (loading.hashable or not loading.split)):
-                why = "rows that were there before" if loading.appended else "types that two servers write differently"
+            if loading.verify and (why := loading.unproven):
                 self._report.notice("PROOF", str(loading.name), f"compared by count alone: {why}")
         self._differences += sorted({str(n) for n in self._report.take_differing()})
 

@@ -10,11 +10,11 @@ from pghaul.engine import (
     care,
     characters,
     collations,
-    mapping,
     older_target,
     parameters,
     permits,
     preflight,
+    recipes,
     remake,
     requirements,
     schema,
@@ -25,7 +25,7 @@ from pghaul.engine.parameters import Load
 from pghaul.model.chunk import Chunk
 from pghaul.model.finding import Finding
 from pghaul.model.placement import Placement
-from pghaul.model.plan import OnExisting, Plan
+from pghaul.model.plan import Plan
 from pghaul.model.preview import Space
 from pghaul.model.table import Name, Table
 from pghaul.postgres.catalog import describe
@@ -68,11 +68,14 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     plan, source, target, mapped = stage.plan, stage.source, stage.target, stage.mapped
     there = describe(target, list(mapped.shapes))
     found = [*characters.findings(source, target, mapped.placements, dict(stage.tables), plan.options.source_encoding)]
-    said = choices(plan, stage.tables, mapped, mapped.shapes)
-    fate, against = preflight.examine(plan, mapped.shapes, there, target, ask, said.__getitem__)
+    chosen = recipes.chosen_for(plan, stage.tables, mapped)
+    choices = recipes.choices(plan, stage.tables, mapped, chosen)
+    fate, against = preflight.examine(plan, mapped.shapes, there, target, ask, choices.__getitem__, chosen)
     found += against
     loaded = [t for n, t in there.items() if fate.dispositions[n] != "skip"]
-    found += permits.loud_triggers(target, sorted(permits.noisy(loaded)))
+    set_off, loud = recipes.set_off(target, [t.name for t in loaded], chosen)
+    found += [*loud, *permits.loud_triggers(target, sorted(permits.noisy(loaded) | set_off))]
+    found += recipes.encoding_findings(source.server, plan, chosen.values())
     found += requirements.ledger_findings(target, stage.run, list(mapped.shapes))
     found += permits.may_create(target, fate.missing)
     found += remake.findings(mapped, there, target)
@@ -100,14 +103,6 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
         space=room,
         findings=tuple(found),
     )
-
-
-def choices(
-    plan: Plan, tables: Mapping[Name, Table], mapped: Mapped, targets: Iterable[Name]
-) -> dict[Name, OnExisting]:
-    """What the plan says of rows that are there, by the target's names."""
-    sources = mapped.sources
-    return {n: mapping.on_existing(plan, tables, sources.get(n, n)) for n in targets}
 
 
 def chunks_of(

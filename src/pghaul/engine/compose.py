@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pghaul.engine import hashing, statements
 from pghaul.engine.dispatch import Task
+from pghaul.engine.inserts import Inserting, insert_plan, unproven
 from pghaul.engine.job import CopySide, HashPlan, Job, JobKind, Readiness, Statement
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.placement import Placement
@@ -41,6 +42,7 @@ class Loading:
     agreement: Agreement  # how rows are hashed alike on both servers
     replica_role: bool
     lock_per_chunk: bool
+    inserting: Inserting | None = None  # by the recipe `insert`; None: by COPY
 
     @property
     def name(self) -> Name:
@@ -74,8 +76,21 @@ class Loading:
 
     @property
     def same_text(self) -> bool:
-        """Do COPY's bytes agree where the rows do?"""
+        """Do both sides' COPY give the same bytes where the rows agree? Inserted rows lie in another order."""
+        if self.inserting:
+            return False
         return self.format == "binary" or not (self.agreement.float_binary and any(c.holds_float for c in self.columns))
+
+    @property
+    def unproven(self) -> str | None:
+        """Why content cannot be compared, so that the proof is by count alone."""
+        if self.inserting and self.appended:
+            return unproven(self, self.inserting)
+        if self.appended:
+            return "rows that were there before"
+        if self.comparable and (self.hashable or not self.split):
+            return None
+        return "types that two servers write differently"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +120,10 @@ def _leaf_job(loading: Loading, epoch: Epoch, chunk: Chunk, *, redo: bool) -> Jo
         steps.append(_analyze(loading))
     readiness = _readiness(loading, again=redo)
     return replace(
-        _job(loading, epoch, JobKind.COPY, chunk.key),
-        **_sides(loading, chunk),
+        _load_job(loading, epoch, chunk),
         **_emptying(loading, readiness),
         redo=redo,
-        freeze=readiness is not Readiness.KEEP,
+        freeze=readiness is not Readiness.KEEP and not loading.inserting,
         hash=_whole_hash(loading) if loading.verify and loading.comparable else None,
         statements=tuple(steps),
     )
@@ -156,7 +170,13 @@ def _range_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
     proof = None
     if loading.verify and not loading.appended and loading.hashable:
         proof = HashPlan(stream=False, source_rows=(_rows_sql(loading, loading.source, chunk),))
-    return replace(_job(loading, epoch, JobKind.COPY, chunk.key), **_sides(loading, chunk), hash=proof)
+    return replace(_load_job(loading, epoch, chunk), hash=proof)
+
+
+def _load_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
+    kind = JobKind.INSERT if loading.inserting else JobKind.COPY
+    job = replace(_job(loading, epoch, kind, chunk.key), **_sides(loading, chunk))
+    return replace(job, insert=insert_plan(loading, loading.inserting, chunk)) if loading.inserting else job
 
 
 def recheck_task(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> Task | None:

@@ -18,6 +18,12 @@ class JobKind(Enum):
     STEP = "step"  # one statement after the load: an index, a constraint, ANALYZE
     KEEP = "keep"  # hash both sides; where they are equal, mark the table as done and leave it alone
     CHECK = "check"  # hash both sides of what is there, change nothing
+    INSERT = "insert"  # as COPY, by INSERT in batches
+
+    @property
+    def loads(self) -> bool:
+        """Does it fill a chunk?"""
+        return self in {JobKind.COPY, JobKind.INSERT}
 
 
 class Readiness(Enum):
@@ -49,6 +55,60 @@ class HashPlan:
     source_rows: tuple[str, ...] = ()  # statements giving (count, sum); their sums are added up
     target_rows: str = ""  # empty where rows cannot be hashed alike on both servers
     known_source: tuple[int, int] | None = None  # (count, sum) from the chunks' receipts instead of source_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByKey:
+    """One relation read in the order of a unique key.
+
+    `first` takes the number of rows; `following` takes it too, and the key of the last row so far, as texts. Every
+    batch is one row: count, sum of row hashes (or NULL), one array literal per column, the key of its last row.
+    """
+
+    first: str
+    following: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByPages:
+    """One relation read by places in its heap: `batch` takes two places, from the first up to the second.
+
+    `statement` takes two of them as page and offset; `extent` says how many pages there are, and places in a page.
+    """
+
+    batch: str
+    extent: str
+    first_page: int = 0
+    end_page: int | None = None
+
+
+class Counts(Enum):
+    INSERTED = "inserted"  # the rows of this statement's command tag are new
+    UPDATED = "updated"  # … were there, and are changed
+    BOTH = "both"  # it answers with both numbers
+    FOUND = "found"  # it writes nothing: it answers with the number and the hashes of rows that are there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One statement for a batch; `parameters` are the numbers of the columns whose arrays it takes."""
+
+    sql: str
+    parameters: tuple[int, ...]
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsertPlan:
+    """How a chunk is inserted. `columns` is how many there are; a table without any takes a number of rows."""
+
+    columns: int
+    readers: tuple[ByKey | ByPages, ...]
+    before: tuple[str, ...]  # on the target, once
+    writes: tuple[Write, ...]
+    on_conflict: Literal["error", "ignore", "update"] = "error"
+    found: Write | None = None  # (count, sum of hashes) of the target's rows with the keys of a batch
+    hashed: bool = False  # batches carry the sum of their hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +145,7 @@ class Job:
     freeze: bool = False
     covers: tuple[str, ...] = ()  # KEEP: what else of the table is done with it
     count_sql: str = ""  # KEEP: of the target, where the proof does not count
+    insert: InsertPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ import asyncpg
 
 from pghaul.engine import hashing
 from pghaul.engine.hands import Hands
-from pghaul.engine.job import HashPlan, Job, JobKind, JobResult, Readiness
+from pghaul.engine.insert import Inserted, insert
+from pghaul.engine.job import HashPlan, InsertPlan, Job, JobKind, JobResult, Readiness
 from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Relayed, relay
 from pghaul.engine.streams import reading, writing
@@ -56,6 +57,9 @@ async def _adopt(job: Job, hands: Hands) -> JobResult:
         proof=Proof(found["proof"] or "count"),
         source_hash=found["source_hash"] or "",
         target_hash=found["target_hash"] or "",
+        updated=found["updated"] or 0,
+        unchanged=found["unchanged"] or 0,
+        ignored=found["ignored"] or 0,
     )
     return JobResult(receipt=receipt, adopted=True, agrees=receipt.agrees)
 
@@ -104,6 +108,41 @@ async def _copy(job: Job, hands: Hands) -> JobResult:
     )
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt, agrees=receipt.agrees)
+
+
+async def _insert(job: Job, hands: Hands) -> JobResult:
+    """As _copy, by INSERT: the source's hashes come along with its batches."""
+    if job.insert is None:
+        raise ValueError(f"an insert job without a plan: {job.relation} {job.chunk}")
+    started = time.monotonic()
+    await _begin(job, hands, forget=job.chunk if job.redo else None)
+    await _lock_source(job, hands)
+    await _ready(job, hands)
+    moved = await insert(job, hands)
+    proof, source_hash, target_hash = await _prove_inserted(job, job.insert, hands, moved)
+    await _statements(job, hands)
+    receipt = _receipt(
+        job,
+        **moved.facts(job.insert),
+        seconds=time.monotonic() - started,
+        proof=proof,
+        source_hash=source_hash,
+        target_hash=target_hash,
+    )
+    await _complete(receipt, job, hands)
+    return JobResult(receipt=receipt, agrees=receipt.agrees)
+
+
+async def _prove_inserted(job: Job, plan: InsertPlan, hands: Hands, moved: Inserted) -> tuple[Proof, str, str]:
+    """A whole table is read back; of rows among others, those with the keys of the batches have been."""
+    if not plan.hashed:
+        return Proof.COUNT, "", ""
+    source = hashing.as_text((moved.rows, moved.sum))
+    if plan.found:
+        return Proof.ROWS, source, hashing.as_text((moved.found_rows, moved.found_sum))
+    if job.hash is None or not job.hash.target_rows:  # a range: compared when the whole table is there
+        return Proof.ROWS, source, ""
+    return Proof.ROWS, source, hashing.as_text(await hashing.row_sum(hands, hands.target, (job.hash.target_rows,)))
 
 
 async def _lock_source(job: Job, hands: Hands) -> None:
@@ -262,6 +301,9 @@ async def _complete(receipt: Receipt, job: Job, hands: Hands) -> None:
             proof=receipt.proof.value,
             source_hash=receipt.source_hash,
             target_hash=receipt.target_hash,
+            updated=receipt.updated,
+            unchanged=receipt.unchanged,
+            ignored=receipt.ignored,
         )
     )
 
@@ -274,6 +316,7 @@ def _receipt(job: Job, **facts: Any) -> Receipt:
 
 _IN_TRANSACTION: dict[JobKind, Callable[[Job, Hands], Awaitable[JobResult]]] = {
     JobKind.COPY: _copy,
+    JobKind.INSERT: _insert,
     JobKind.READY: _make_ready,
     JobKind.STEP: _step,
     JobKind.KEEP: _keep,

@@ -11,12 +11,15 @@ from pghaul.postgres.session import Session
 PRIVILEGES = """
 SELECT n.nspname, c.relname,
        pg_catalog.has_table_privilege(c.oid, 'INSERT'), pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
-       pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+       pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.has_table_privilege(c.oid, 'UPDATE'),
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN (SELECT pg_catalog.unnest(%s::text[]) AS s, pg_catalog.unnest(%s::text[]) AS t) AS w
   ON w.s = n.nspname AND w.t = c.relname
 ORDER BY 1, 2
 """
+USAGE = "USAGE on its schema"
+KINDS = ("INSERT", "TRUNCATE", "SELECT", "UPDATE", USAGE)
 SCHEMAS = """
 SELECT nspname::text, pg_catalog.has_schema_privilege(oid, 'CREATE')
 FROM pg_catalog.pg_namespace WHERE nspname = ANY(%s) ORDER BY 1
@@ -34,31 +37,26 @@ ORDER BY 1, 2, 3
 """
 
 
-def may_write(session: Session, dispositions: Mapping[Name, str]) -> Iterator[Finding]:
+def held(session: Session, names: Sequence[Name]) -> dict[Name, set[str]]:
+    """What our role holds on tables that are there."""
+    rows = session.rows(PRIVILEGES, ([n.schema for n in names], [n.name for n in names]))
+    return {Name(s, t): {kind for kind, has in zip(KINDS, may, strict=True) if has} for s, t, *may in rows}
+
+
+def may_write(session: Session, lacking: Mapping[Name, set[str]]) -> Iterator[Finding]:
     """What the role lacks on tables that are there, one finding for each table."""
-    names = list(dispositions)
-    rows = session.rows(PRIVILEGES, ([n.schema for n in names], [n.name for n in names]))
-    for schema, table, insert, truncate, select, usage in rows:
-        name = Name(schema, table)
-        needed = {"INSERT": insert, "SELECT": select, "USAGE on its schema": usage}
-        if dispositions[name] != "append":
-            needed["TRUNCATE"] = truncate
-        lacking = [p for p, has in needed.items() if not has]
-        if lacking:
-            granted = ", ".join(p for p in lacking if " " not in p) or "USAGE"
-            yield Finding(
-                kind=Kind.PRIVILEGE,
-                object=str(name),
-                what=f"role {session.server.user} lacks {', '.join(lacking)} on the target's {name}",
-                where=session.server.database,
-                advice=f"GRANT {granted} … TO {session.server.user}",
-            )
-
-
-def unreadable(session: Session, names: Sequence[Name]) -> set[Name]:
-    """Of these relations those that we may not look into: nobody knows whether they hold rows."""
-    rows = session.rows(PRIVILEGES, ([n.schema for n in names], [n.name for n in names]))
-    return {Name(row[0], row[1]) for row in rows if not (row[4] and row[5])}
+    for name, kinds in lacking.items():
+        if not kinds:
+            continue
+        words = sorted(kinds, key=KINDS.index)
+        granted = ", ".join(w for w in words if w != USAGE) or "USAGE"
+        yield Finding(
+            kind=Kind.PRIVILEGE,
+            object=str(name),
+            what=f"role {session.server.user} lacks {', '.join(words)} on the target's {name}",
+            where=session.server.database,
+            advice=f"GRANT {granted} … TO {session.server.user}",
+        )
 
 
 def may_create(session: Session, missing: Sequence[Table]) -> Iterator[Finding]:
@@ -91,9 +89,12 @@ def noisy(tables: Iterable[Table]) -> set[Name]:
     return {t.name for t in tables if t.row_triggers}
 
 
-def can_silence_triggers(session: Session, tables: Iterable[Table]) -> set[Name]:
-    """Tables whose triggers would fire; raises AccessError, NotSupportedError where they cannot be kept quiet."""
-    found = noisy(tables)
+def can_silence_triggers(session: Session, tables: Iterable[Table], others: set[Name]) -> set[Name]:
+    """Tables whose triggers would fire, and `others` for which we have to be as quiet.
+
+    Raises AccessError, NotSupportedError where they cannot be kept quiet.
+    """
+    found = noisy(tables) | others
     refuse(loud_triggers(session, sorted(found)))
     return found
 

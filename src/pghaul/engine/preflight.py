@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from pghaul.engine import statements
-from pghaul.engine.permits import may_write, unreadable
+from pghaul.engine import permits, recipes, statements
+from pghaul.engine.recipes import Chosen
 from pghaul.model.finding import Finding, Kind, refuse
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.table import Name, RelationKind, Table
@@ -37,9 +37,10 @@ def decide(
     session: Session,
     ask: Ask | None,
     choice: Callable[[Name], OnExisting],
+    chosen: Mapping[Name, Chosen],
 ) -> Fate:
     """Every table's disposition. Raises TargetNotEmptyError, NotFoundError, AccessError, NotSupportedError."""
-    fate, findings = examine(plan, source, target, session, ask, choice)
+    fate, findings = examine(plan, source, target, session, ask, choice, chosen)
     refuse(findings)
     return fate
 
@@ -51,6 +52,7 @@ def examine(
     session: Session,
     ask: Ask | None,
     choice: Callable[[Name], OnExisting],
+    chosen: Mapping[Name, Chosen],
 ) -> tuple[Fate, list[Finding]]:
     """Every table's disposition, and everything that stands against it.
 
@@ -62,15 +64,23 @@ def examine(
     present = [n for n in source if n in target]
     for name in present:
         findings += shape_findings(source[name], target[name])
-    closed = unreadable(session, present)
-    filled = rows_present(session, [n for n in present if target[n].kind is RelationKind.TABLE and n not in closed])
+    can, guarded = session.server.capabilities, recipes.guarded(session, [target[n] for n in present])
+    for name in present:
+        findings += recipes.findings(chosen[name], source[name], target[name], can, guarded=name in guarded)
+    held = permits.held(session, present)
+    open_ = [n for n in present if target[n].kind is RelationKind.TABLE and {"SELECT", permits.USAGE} <= held[n]]
+    with recipes.policies_applied(session, guarded):
+        filled = rows_present(session, open_)
     found = {t.name: "created" for t in missing}
     for name in present:
         found[name] = "empty"
         if name in filled:
             found[name], against = _disposition(name, choice(name), target[name], ask=ask)
             findings += against
-    findings += may_write(session, {n: d for n, d in found.items() if d not in {"created", "skip"}})
+        may_truncate = "TRUNCATE" in held[name]
+        found[name] = recipes.disposition(found[name], chosen[name], may_truncate=may_truncate, guarded=name in guarded)
+    written = [n for n in present if found[n] != "skip"]
+    findings += permits.may_write(session, {n: recipes.privileges(chosen[n], found[n], can) - held[n] for n in written})
     return Fate(dispositions=found, missing=missing), findings
 
 

@@ -166,14 +166,14 @@ class Reporter:
 
     def started(self, task: Task) -> None:
         """A job was handed out."""
-        if task.job.kind is JobKind.COPY:
+        if task.job.kind.loads:
             self.emit(EventKind.CHUNK_STARTED, table=task.table, chunk=task.job.chunk, store=False)
 
     def finished(self, task: Task, result: JobResult) -> None:
         """A job is committed."""
         self.moved_at = time.monotonic()
         receipt = replace(result.receipt, table=task.table)
-        if task.job.kind is JobKind.COPY:
+        if task.job.kind.loads:
             self._copied(task, receipt, result)
         elif task.job.kind is JobKind.KEEP:
             self._compared_to_keep(task, receipt, result)
@@ -239,7 +239,7 @@ class Reporter:
 
     def failed(self, task: Task, exc: PghaulError) -> None:
         """What ends the run: said of its chunk too."""
-        if task.job.kind is JobKind.COPY:
+        if task.job.kind.loads:
             self._journal.save_chunk(
                 self.run.id, task.table, task.job.chunk, ChunkState.FAILED, error=str(exc), attempts=task.attempts
             )
@@ -454,6 +454,10 @@ class Reporter:
 def _facts(receipt: Receipt) -> dict[str, Any]:
     return {
         "rows": receipt.rows,
+        "inserted": receipt.inserted,
+        "updated": receipt.updated,
+        "unchanged": receipt.unchanged,
+        "ignored": receipt.ignored,
         "bytes": receipt.bytes,
         "seconds": round(receipt.seconds, 3),
         "proof": receipt.proof.value,

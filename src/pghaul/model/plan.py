@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,17 @@ class Format(StrEnum):
     AUTO = "auto"  # binary where every type's binary form is the same on both servers, else text
     TEXT = "text"
     BINARY = "binary"
+
+
+class Recipe(StrEnum):
+    COPY = "copy"  # COPY of one side into COPY of the other
+    INSERT = "insert"  # batches and multi-row INSERTs, where COPY is not permitted or rows may conflict
+
+
+class OnConflict(StrEnum):
+    ERROR = "error"  # a row whose key is there already fails the run
+    IGNORE = "ignore"  # it is left out
+    UPDATE = "update"  # the row that is there becomes it
 
 
 class Locks(StrEnum):
@@ -56,6 +67,17 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _implied(said: Any) -> Any:
+    """Only INSERT can meet a conflict, and only among rows that stay; saying otherwise contradicts itself."""
+    conflict = said.get("on_conflict") if isinstance(said, dict) else None
+    if conflict in {None, "error"}:
+        return said
+    for key, needed in (("recipe", "insert"), ("on_existing", "append")):
+        if said.get(key) not in {None, needed}:
+            raise ValueError(f"on_conflict = {conflict} goes with {key} = {needed} only")
+    return said | {"recipe": "insert", "on_existing": "append"}
+
+
 class Selection(Model):
     """`name` is `schema.table` with shell wildcards in either part, or `/regex/`; without a dot it means public."""
 
@@ -68,6 +90,13 @@ class Selection(Model):
     key: str | None = None  # the column that partitions, or that a period is about
     larger_than: Annotated[int, Field(ge=0)] | None = None  # bytes of the heap
     smaller_than: Annotated[int, Field(ge=0)] | None = None
+    recipe: Recipe | None = None  # override the plan's
+    on_conflict: OnConflict | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _conflicts_are_met_by_inserts(cls, said: Any) -> Any:
+        return _implied(said)
 
 
 class Period(Model):
@@ -82,6 +111,8 @@ class Period(Model):
 class Options(Model):
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     on_existing: OnExisting = OnExisting.FAIL
+    recipe: Recipe = Recipe.COPY
+    on_conflict: OnConflict = OnConflict.ERROR
     verify: Verify = Verify.COUNT
     format: Format = Format.AUTO
     locks: Locks = Locks.RUN
@@ -101,6 +132,11 @@ class Options(Model):
     max_source_lag: Annotated[float, Field(gt=0)] | None = None  # seconds behind which replicas may be
     max_source_sessions: Annotated[int, Field(ge=0)] | None = None  # sessions of others that are at work
     max_checkpoint_pressure: Annotated[int, Field(ge=0)] | None = None  # requested checkpoints of the target a minute
+
+    @model_validator(mode="before")
+    @classmethod
+    def _conflicts_are_met_by_inserts(cls, said: Any) -> Any:
+        return _implied(said)
 
 
 class Plan(Model):

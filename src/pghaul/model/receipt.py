@@ -16,7 +16,10 @@ class Proof(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """`source_hash` and `target_hash` are hex; empty where the proof is by count."""
+    """`source_hash` and `target_hash` are hex; empty where the proof is by count.
+
+    `rows` are those that were read. Where conflicts are updated or ignored, not all of them are new on the target.
+    """
 
     table: Name
     chunk: str
@@ -27,6 +30,14 @@ class Receipt:
     proof: Proof = Proof.COUNT
     source_hash: str = ""
     target_hash: str = ""
+    updated: int = 0  # were there, and differed
+    unchanged: int = 0  # were there, and were the same
+    ignored: int = 0  # conflicted with a row that was there, which stays as it is
+
+    @property
+    def inserted(self) -> int:
+        """Rows that the target did not have."""
+        return self.rows - self.updated - self.unchanged - self.ignored
 
     @property
     def agrees(self) -> bool:

@@ -40,6 +40,9 @@ class Column:
     portable_binary: bool = False  # the binary form holds no oid, no locale, no server-made number
     holds_float: bool = False  # float4/float8 somewhere inside: text may differ between versions
     send_function: str = ""  # schema-qualified output function of the binary form, e.g. pg_catalog.float8send
+    output_function: str = ""  # the same of the text form, e.g. pg_catalog.float8out; empty: made for another type
+    base: str = ""  # the type below all domains, without modifier: "numeric", "public.mood", "bpchar"
+    unnests: bool = False  # values of `base` can be taken out of one array of it, parted by commas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,8 @@ class Index:
     constraint: str | None = None  # name of the constraint it backs
     constraint_definition: str | None = None  # pg_get_constraintdef
     constraint_kind: str | None = None  # p, u or x
+    columns: tuple[str, ...] = ()  # its key, where that is plain columns of all rows; empty for anything cleverer
+    immediate: bool = True  # uniqueness is checked at once: not deferrable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pghaul.model.errors import NotFoundError, NotSupportedError, RowError
 from pghaul.model.pattern import compiled, is_matched, is_named
 from pghaul.model.table import Column, Index, Name, RelationKind, Table
-from pghaul.postgres.catalog_sql import CANDIDATES, INDEXES, INHERITANCE, TYPES, columns_sql, relations_sql
+from pghaul.postgres.catalog_sql import CANDIDATES, INHERITANCE, TYPES, columns_sql, indexes_sql, relations_sql
 from pghaul.postgres.formats import TypeFacts, TypeRow, type_facts
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def describe(session: Session, names: Sequence[Name]) -> dict[Name, Table]:
     columns = session.rows(columns_sql(capable), (oids,))
     facts = _facts(session, {row[2] for row in columns})
     columns_of = _columns(columns, facts)
-    indexes_of = _indexes(session.rows(INDEXES, (oids,)))
+    indexes_of = _indexes(session.rows(indexes_sql(capable), (oids,)))
     tables = [
         _table(row, columns_of.get(row[0], ()), indexes_of.get(row[0], ()), capable.reltuples_unknown)
         for row in relations
@@ -134,8 +134,13 @@ def _facts(session: Session, types: set[int]) -> dict[int, TypeFacts]:
                 array=array,
                 refs=tuple(refs),
                 send_function=send,
+                output_function=out,
+                text=text,
+                has_array=has_array,
             )
-            for oid, schema, name, kind, array, refs, send in session.rows(TYPES, (sorted(types),))
+            for oid, schema, name, kind, array, refs, send, out, text, has_array in session.rows(
+                TYPES, (sorted(types),)
+            )
         }
     )
 
@@ -164,12 +169,15 @@ def _column(row: tuple[Any, ...], facts: TypeFacts) -> Column:
         portable_binary=facts.portable_binary,
         holds_float=facts.holds_float,
         send_function=facts.send_function,
+        output_function=facts.output_function,
+        base=facts.base,
+        unnests=facts.unnests,
     )
 
 
 def _indexes(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Index, ...]]:
     indexes = defaultdict(list)
-    for relation, name, definition, unique, constraint, constraint_definition, kind in rows:
+    for relation, name, definition, unique, constraint, constraint_definition, kind, columns, immediate in rows:
         indexes[relation].append(
             Index(
                 name=name,
@@ -178,6 +186,8 @@ def _indexes(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Index, ...]]:
                 constraint=constraint,
                 constraint_definition=constraint_definition,
                 constraint_kind=kind,
+                columns=tuple(columns),
+                immediate=immediate,
             )
         )
     return {relation: tuple(found) for relation, found in indexes.items()}

@@ -91,19 +91,34 @@ WITH RECURSIVE reached (oid, whole) AS (
 SELECT t.oid::int8, n.nspname::text, t.typname::text, t.typtype::text,
        t.typsend = 'pg_catalog.array_send(anyarray)'::regprocedure,
        ARRAY(SELECT m.oid::int8 FROM reached m WHERE m.whole = t.oid),
-       coalesce(pn.nspname::text || '.' || p.proname::text, '')
+       coalesce(pn.nspname::text || '.' || p.proname::text, ''),
+       CASE WHEN p_out.proargtypes[0] = t.oid OR a_out.typtype = 'p'
+            THEN n_out.nspname::text || '.' || p_out.proname::text
+            ELSE '' END, pg_catalog.format_type(t.oid, -1),
+       t.typarray <> 0 AND t.typdelim = ','
 FROM (SELECT DISTINCT oid FROM reached) r
 JOIN pg_catalog.pg_type t ON t.oid = r.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_proc p ON p.oid = t.typsend
 LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
+JOIN pg_catalog.pg_proc p_out ON p_out.oid = t.typoutput
+JOIN pg_catalog.pg_namespace n_out ON n_out.oid = p_out.pronamespace
+LEFT JOIN pg_catalog.pg_type a_out ON a_out.oid = p_out.proargtypes[0]
 """
 )
 
-INDEXES = SQL(
+# The last but one: the key's columns; of expressions, parts of a table and foreign operator classes, none.
+_INDEXES = SQL(
     """
 SELECT i.indrelid::int8, c.relname::text, pg_catalog.pg_get_indexdef(i.indexrelid), i.indisunique,
-       k.conname::text, pg_catalog.pg_get_constraintdef(k.oid), k.contype::text
+       k.conname::text, pg_catalog.pg_get_constraintdef(k.oid), k.contype::text,
+       CASE WHEN i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS (
+           SELECT 1 FROM pg_catalog.generate_series(0, {keys} - 1) AS n
+           JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[n] WHERE NOT o.opcdefault
+       ) THEN ARRAY(SELECT a.attname::text FROM pg_catalog.generate_series(0, {keys} - 1) AS n
+                    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n] ORDER BY n)
+       ELSE '{{}}'::text[] END,
+       i.indimmediate
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 LEFT JOIN pg_catalog.pg_constraint k
@@ -112,6 +127,11 @@ WHERE i.indrelid = ANY (%s::oid[]) AND i.indisvalid
 ORDER BY i.indrelid, i.indisunique DESC, c.relname
 """
 )
+
+
+def indexes_sql(capable: Capabilities) -> Composable:
+    """One row per valid index."""
+    return _INDEXES.format(keys=SQL("i.indnkeyatts") if capable.index_include else SQL("i.indnatts"))
 
 
 def relations_sql(capable: Capabilities) -> Composable:

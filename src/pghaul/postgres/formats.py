@@ -53,6 +53,9 @@ class TypeRow:
     array: bool
     refs: tuple[int, ...]
     send_function: str
+    output_function: str = ""
+    text: str = ""  # format_type() without modifier
+    has_array: bool = False  # there is an array type of it, parted by commas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,9 @@ class TypeFacts:
     portable_binary: bool
     holds_float: bool
     send_function: str
+    output_function: str = ""
+    base: str = ""
+    unnests: bool = False
 
 
 def type_facts(types: Mapping[int, TypeRow]) -> dict[int, TypeFacts]:
@@ -71,9 +77,19 @@ def type_facts(types: Mapping[int, TypeRow]) -> dict[int, TypeFacts]:
             portable_binary=_portable(row, types),
             holds_float=any(_built_in(t) and t.name in FLOATING for t in _parts(row, types)),
             send_function=row.send_function,
+            output_function=_base(row, types).output_function,
+            base=_base(row, types).text,
+            unnests=_base(row, types).has_array,
         )
         for oid, row in types.items()
     }
+
+
+def _base(row: TypeRow, types: Mapping[int, TypeRow]) -> TypeRow:
+    """What a domain is made of, through domains over domains; any other type itself."""
+    while row.kind == "d" and row.refs and row.refs[0] in types:
+        row = types[row.refs[0]]
+    return row
 
 
 def _built_in(row: TypeRow) -> bool:

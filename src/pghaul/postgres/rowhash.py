@@ -100,10 +100,22 @@ def row_hash_sql(
     `query`, a composed SELECT of the columns, takes the place of the table where only some of its rows are meant, or
     others too. `changes` are the pair's type_changes(), the same for both sides.
     """
-    values = [_hashed(c, float_binary, changes or {}) for c in columns if not c.generated]
-    whole = _extended_hash(values) if extended else _md5_hash(values, recode)
+    whole = row_hash(columns, extended=extended, float_binary=float_binary, recode=recode, changes=changes)
     rows = SQL("({})").format(SQL(query)) if query else SQL("ONLY {}").format(Identifier(table.schema, table.name))
     return STATEMENT.format(hash=whole, rows=rows).as_string(None)
+
+
+def row_hash(
+    columns: Sequence[Column],
+    *,
+    extended: bool,
+    float_binary: bool,
+    recode: str | None = None,
+    changes: Mapping[str, str | None] | None = None,
+) -> Composable:
+    """The hash of one row of whatever goes by the alias `r`."""
+    values = [_hashed(c, float_binary, changes or {}) for c in columns if not c.generated]
+    return _extended_hash(values) if extended else _md5_hash(values, recode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

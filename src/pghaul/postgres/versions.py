@@ -21,6 +21,7 @@ ASSUME_VERSION = "PGHAUL_ASSUME_VERSION"
 
 # The first version (as server_version_num) with each feature, from PostgreSQL's release notes.
 SINCE: dict[str, int] = {
+    "record_image": 90400,  # *<> and its kin: are two rows the same, bit by bit
     "replica_identity": 90400,
     "on_conflict": 90500,
     "row_security": 90500,
@@ -74,6 +75,7 @@ class Capabilities:
     """One server's features; `version_num` is for messages, not for decisions."""
 
     version_num: int
+    record_image: bool
     replica_identity: bool
     on_conflict: bool
     row_security: bool

@@ -37,15 +37,17 @@ class Ledger:
         self._run = run_id
 
     def install(self) -> None:
-        """Create schema `pghaul` where it is missing.
+        """Create schema `pghaul` where it is missing, and bring that of an older release up to this one.
 
         Raises AccessError where the role may not.
         """
-        if self._session.value(sql.IS_INSTALLED):
+        if self._session.value(sql.IS_INSTALLED) and not _lacking(self._session):
             return
         with self._session.transaction():
             self._session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (sql.INSTALL_LOCK,))
             self._session.execute(sql.INSTALL)
+            for table, column, kind in _lacking(self._session):
+                self._session.execute(sql.add_column(table, column, kind))
 
     def open(self, relations: Sequence[Name], source_identity: str, leader: str) -> int:
         """Own the run and its tables; return the epoch under which chunks may be written.
@@ -195,8 +197,13 @@ def being_loaded(session: Session, run: str, relations: Sequence[str]) -> list[t
     return [(r, owner) for r, owner in session.rows(sql.CLAIMED_ALIVE, (list(relations), run))]
 
 
+def _lacking(session: Session) -> list[tuple[str, str, str]]:
+    there = set(session.rows(sql.COLUMNS))
+    return [added for added in sql.ADDED if added[:2] not in there]
+
+
 def _receipt(table: Name, row: tuple[Any, ...]) -> Receipt:
-    _, chunk, epoch, rows, size, seconds, proof, source_hash, target_hash = row
+    _, chunk, epoch, rows, size, seconds, proof, source_hash, target_hash, updated, unchanged, ignored = row
     return Receipt(
         table=table,
         chunk=chunk,
@@ -207,4 +214,7 @@ def _receipt(table: Name, row: tuple[Any, ...]) -> Receipt:
         proof=Proof(proof or "count"),
         source_hash=source_hash or "",
         target_hash=target_hash or "",
+        updated=updated or 0,
+        unchanged=unchanged or 0,
+        ignored=ignored or 0,
     )

@@ -20,11 +20,13 @@ CREATE TABLE IF NOT EXISTS pghaul.run_table (
     run_id text, relation text, disposition text NOT NULL, PRIMARY KEY (run_id, relation));
 CREATE TABLE IF NOT EXISTS pghaul.chunk_marker (
     run_id text, relation text, chunk text, epoch int NOT NULL, rows int8, bytes int8, seconds float8,
-    proof text, source_hash text, target_hash text, finished_at timestamptz,
+    proof text, source_hash text, target_hash text, updated int8, unchanged int8, ignored int8,
+    finished_at timestamptz,
     PRIMARY KEY (run_id, relation, chunk));
 CREATE UNLOGGED TABLE IF NOT EXISTS pghaul.chunk_marker_unlogged (
     run_id text, relation text, chunk text, epoch int NOT NULL, rows int8, bytes int8, seconds float8,
-    proof text, source_hash text, target_hash text, finished_at timestamptz,
+    proof text, source_hash text, target_hash text, updated int8, unchanged int8, ignored int8,
+    finished_at timestamptz,
     PRIMARY KEY (run_id, relation, chunk));
 CREATE TABLE IF NOT EXISTS pghaul.undo (
     id serial PRIMARY KEY, run_id text NOT NULL, relation text NOT NULL, kind text NOT NULL,
@@ -37,6 +39,24 @@ SELECT pg_catalog.count(*) = 7 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_nam
 WHERE n.nspname = 'pghaul' AND c.relkind = 'r'
   AND c.relname IN ('run', 'claim', 'run_table', 'chunk_marker', 'chunk_marker_unlogged', 'undo', 'made')
 """
+
+# What later releases added: an older ledger gets it in place, when a run of this release begins.
+ADDED = tuple(
+    (table, column, "int8")
+    for table in ("chunk_marker", "chunk_marker_unlogged")
+    for column in ("updated", "unchanged", "ignored")
+)
+COLUMNS = """
+SELECT c.relname::text, a.attname::text FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'pghaul' AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+def add_column(table: str, column: str, kind: str) -> str:
+    """From ADDED alone: all three are words of ours."""
+    return f"ALTER TABLE pghaul.{table} ADD COLUMN {column} {kind}"
+
 
 # --- the workers' side (asyncpg) ---------------------------------------------------------------------------------
 
@@ -61,7 +81,8 @@ def complete_marker(marker: str) -> str:
     """Last before commit: what the receipt says."""
     return (
         f"UPDATE {marker} SET rows = $4, bytes = $5, seconds = $6, proof = $7, source_hash = $8, target_hash = $9, "  # noqa: S608
-        "finished_at = pg_catalog.clock_timestamp() WHERE run_id = $1 AND relation = $2 AND chunk = $3"
+        "updated = $10, unchanged = $11, ignored = $12, finished_at = pg_catalog.clock_timestamp() "
+        "WHERE run_id = $1 AND relation = $2 AND chunk = $3"
     )
 
 
@@ -78,8 +99,8 @@ def delete_markers(marker: str) -> str:
 def read_marker(marker: str) -> str:
     """What a twin committed."""
     return (
-        f"SELECT rows, bytes, seconds, proof, source_hash, target_hash, epoch FROM {marker} "  # noqa: S608
-        "WHERE run_id = $1 AND relation = $2 AND chunk = $3"
+        "SELECT rows, bytes, seconds, proof, source_hash, target_hash, epoch, updated, unchanged, ignored "  # noqa: S608
+        f"FROM {marker} WHERE run_id = $1 AND relation = $2 AND chunk = $3"
     )
 
 
@@ -123,10 +144,10 @@ ADD_DISPOSITIONS = (
     "SELECT %s, r, d FROM (SELECT pg_catalog.unnest(%s::text[]) AS r, pg_catalog.unnest(%s::text[]) AS d) AS x"
 )
 MARKERS = """
-SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash
+SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash, updated, unchanged, ignored
 FROM pghaul.chunk_marker WHERE run_id = %s AND finished_at IS NOT NULL
 UNION ALL
-SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash
+SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash, updated, unchanged, ignored
 FROM pghaul.chunk_marker_unlogged WHERE run_id = %s AND finished_at IS NOT NULL
 """
 ADD_UNDO = (

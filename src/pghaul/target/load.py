@@ -55,11 +55,13 @@ async def complete(
     proof: str,
     source_hash: str,
     target_hash: str,
+    updated: int,
+    unchanged: int,
+    ignored: int,
 ) -> None:
     """Write the receipt into the marker, last before commit."""
-    await connection.execute(
-        sql.complete_marker(marker), run, relation, chunk, rows, size, seconds, proof, source_hash, target_hash
-    )
+    facts = (rows, size, seconds, proof, source_hash, target_hash, updated, unchanged, ignored)
+    await connection.execute(sql.complete_marker(marker), run, relation, chunk, *facts)
 
 
 async def ready(
