@@ -225,14 +225,14 @@ class Attempt:
         steps.create(self._scope or steps.survey(mapped, self._known, created))
         designs = remake.missing(created, mapped).designs
         if designs:
-            self._report.schema("create", layout_ddl.create(stage.source, stage.target, designs))
+            self._report.schema("create", layout_ddl.create(stage.source, stage.target, mapped.designs))
         loadings = self._loadings(stage, mapped, dispositions)
         self._load(pool, stage, ledger, epoch, loadings)
         # First what was taken away: finishing skips what is there, and would else make the same constraint again.
         self._put_back(stage, ledger)
         steps.finish()
         if designs and plan.options.indexes:
-            self._refit(stage, designs)
+            self._refit(stage, mapped, designs)
         sources = mapped.sources
         filled = list(dict.fromkeys(sources.get(n, n) for n in mapped.shapes if dispositions[n] != "skip"))
         renamed = layout_ddl.renamed_sequences(stage.source, designs)
@@ -259,8 +259,9 @@ class Attempt:
         self._early = Archive(stage, self._order.plan, self._order.run, self._number, Path(self._folder) / "early.dump")
         self._early.begin(scope, held)
 
-    def _refit(self, stage: scene.Scene, remade: Sequence[Design]) -> None:
-        finished = layout_ddl.finish(stage.source, stage.target, remade, stage.tables)
+    def _refit(self, stage: scene.Scene, mapped: Mapped, remade: Sequence[Design]) -> None:
+        made = {d.name for d in remade}
+        finished = layout_ddl.finish(stage.source, stage.target, mapped.designs, made, stage.tables)
         self._report.schema("finish", list(finished.built))
         for left in finished.refused:
             self._report.notice(left.kind, left.name, left.why)

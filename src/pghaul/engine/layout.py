@@ -17,7 +17,7 @@ from pghaul.engine.mapping import Mapped
 from pghaul.model.design import Design
 from pghaul.model.errors import PlanError, ShapeChangedError
 from pghaul.model.placement import Placement
-from pghaul.model.plan import Layout, Plan
+from pghaul.model.plan import Layout, Period, Plan
 from pghaul.model.table import Name, RelationKind, Table
 from pghaul.postgres.session import Session
 from pghaul.sources import keys
@@ -60,7 +60,7 @@ def _without_lost_indexes(session: Session, designs: Sequence[Design]) -> tuple[
 
 def _lay_out(session: Session, plan: Plan, tree: Tree, facts: Mapping[Name, Partitioning]) -> Laid:
     if tree.layout is Layout.DECLARATIVE and tree.root.kind is not RelationKind.PARTITIONED:
-        return layout_tree.declarative(session, tree)
+        return layout_tree.declarative(session, tree, plan.period or Period())
     if tree.layout in FLAT:
         return layout_flat.partitioned(session, tree, plan)
     return Laid(placements=tree.placements, designs=tuple(_as_it_is(tree, facts)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg import sql
 
@@ -14,13 +13,14 @@ from pghaul.model.bounds import Value
 from pghaul.model.design import Design
 from pghaul.model.errors import PlanError
 from pghaul.model.placement import Origin, Placement
-from pghaul.model.plan import Layout, Period, Plan, Unit
+from pghaul.model.plan import Layout, Period, Plan
 from pghaul.model.table import Column, Name, RelationKind
 from pghaul.postgres.bound_values import Family, family
+from pghaul.postgres.moments import find_scale, find_zone
 from pghaul.postgres.session import Session
 from pghaul.sources import keys
 from pghaul.sources.slices import Slice, both, rest
-from pghaul.sources.spans import likely_unit, spans
+from pghaul.sources.spans import spans
 from pghaul.target.retarget import fitting
 
 MOST_SPANS = 4000  # ten years of days; more is a stray date rather than a wish
@@ -59,37 +59,31 @@ def _spans(session: Session, origin: Origin, column: Column, layout: Layout, per
         raise PlanError(f"{origin.table}.{column.name} is {column.type}: no date, timestamp or integer", where="key")
     try:
         found = keys.extremes(session, origin.table, column.name, column.type, origin.where)
-        return [] if found is None else list(_counted(origin.table, found, layout, period))
+        return [] if found is None else list(_counted(origin.table, column, found, layout, period))
     except (ValueError, OverflowError) as exc:
         raise PlanError(
-            f"the keys of {origin.table} reach beyond the years 1 to 9999: {exc}",
+            f"keys of {origin.table} lie beyond the years 1 to 9999: {exc}",
             where=f"{origin.table}.{column.name}",
             advice="leave such rows out with `where`, or say the `unit` of integers",
         ) from exc
 
 
-def _counted(table: Name, found: tuple[Value, Value], layout: Layout, period: Period) -> Iterator[_Piece]:
-    zone, unit = _zone(period.timezone), _unit(period.unit, found)
-    for number, (label, piece) in enumerate(spans(layout, *found, zone, unit)):
+def _counted(
+    table: Name, column: Column, found: tuple[Value, Value], layout: Layout, period: Period
+) -> Iterator[_Piece]:
+    zone, scale = find_zone(period.timezone), find_scale(column.type, found, period.unit)
+    if scale is None:
+        raise PlanError(
+            f"{table}.{column.name} goes from {found[0]} to {found[1]}: which time that means is not clear",
+            advice="say the period's `unit`, or leave stray keys out with `where`",
+        )
+    for number, (label, piece) in enumerate(spans(layout, *found, scale, zone)):
         if number >= MOST_SPANS:
             raise PlanError(
                 f"{table} would need more than {MOST_SPANS} partitions: its keys go from {found[0]} to {found[1]}",
                 advice="use layout = month, or leave stray dates out with `where` or a period",
             )
         yield _Piece(label=label, slice=piece)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as exc:
-        raise PlanError(f"there is no time zone {name}", advice="write it like Asia/Seoul") from exc
-
-
-def _unit(unit: Unit, found: tuple[Value, Value]) -> Unit:
-    if unit is Unit.AUTO and isinstance(found[1], int):
-        return likely_unit(found[1])
-    return unit
 
 
 def _values(session: Session, origin: Origin, column: Column) -> list[_Piece]:

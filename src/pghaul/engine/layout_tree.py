@@ -7,7 +7,6 @@ parent itself, mostly) go where the key sends them, and to a DEFAULT partition w
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,11 +19,12 @@ from pghaul.model.bounds import Bounds, Edge, Strategy, Value, after, low_order
 from pghaul.model.design import Design
 from pghaul.model.errors import PlanError
 from pghaul.model.placement import Origin, Placement
+from pghaul.model.plan import Period
 from pghaul.model.table import Column, Name, Table
 from pghaul.postgres.bound_values import Family, family
 from pghaul.postgres.session import Session
+from pghaul.postgres.trees import trees
 from pghaul.sources import keys
-from pghaul.sources.checks import check_bounds
 from pghaul.sources.slices import NOWHERE, Slice, both, rest
 from pghaul.target.retarget import fitting
 
@@ -40,7 +40,7 @@ class _Partition:
     slice: Slice
 
 
-def declarative(session: Session, tree: Tree) -> Laid:
+def declarative(session: Session, tree: Tree, period: Period) -> Laid:
     """PlanError by name for overlaps, for children without bounds, and for columns that the parent does not have."""
     leaves = [t for n, t in tree.tables.items() if n != tree.root.name and not t.has_children]
     if not leaves:
@@ -48,27 +48,15 @@ def declarative(session: Session, tree: Tree) -> Laid:
             f"{tree.root.name} has no children that could become partitions",
             advice="for a table without children it is layout = day, month or list",
         )
-    bounds = check_bounds(session, tree.tables)
-    column = tree.key_column(_likely_key(bounds, tree.root, leaves))
+    (known,) = trees(session, [tree.root.name], period=period)
+    column = tree.key_column(known.key or None)
     for leaf in leaves:
         _same_columns(tree.root, leaf)
     # A period may leave out a whole child: it is not made, and nothing of it is read.
     kept = [t for t in leaves if t.name in tree.origins]
-    partitions = _in_order([_partition(t, bounds[t.name].get(column.name), column) for t in kept])
+    partitions = _in_order([_partition(t, known.bounds(known.by_name[t.name], column.name), column) for t in kept])
     _refuse_overlaps(partitions)
     return replace(_placed(session, tree, column, partitions), warnings=tuple(_gaps(tree.root.name, partitions)))
-
-
-def _likely_key(bounds: Mapping[Name, Mapping[str, Bounds]], root: Table, leaves: Sequence[Table]) -> str | None:
-    """The column that most children are told apart by; what holds for the parent as well tells nothing apart."""
-    general = bounds[root.name]
-    counted = Counter(c for t in leaves for c, b in bounds[t.name].items() if general.get(c) != b)
-    most = counted.most_common(2)
-    if len(most) == 2 and most[0][1] == most[1][1]:
-        raise PlanError(
-            f"the children of {root.name} are told apart by {most[0][0]} and by {most[1][0]}", advice="set `key`"
-        )
-    return most[0][0] if most else None
 
 
 def _same_columns(root: Table, leaf: Table) -> None:

@@ -76,7 +76,7 @@ def told(creates: Mapping[str, list[str]], missing: Sequence[Table], designs: Se
 def left_behind(
     source: Session, target: Session, designs: Sequence[Design], tables: Mapping[Name, Table]
 ) -> list[Unsupported]:
-    """What belongs to the tables that are made anew, and does not come with them."""
+    """What belongs to the tables that are made anew, and does not come with them; views are told with all others."""
     if not designs:
         return []
     plans = blueprint.blueprints(source, (d.source for d in designs))

@@ -28,16 +28,6 @@ SELECT 'RULE', c.name || '.' || r.rulename::text
 FROM chosen c JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid
 WHERE r.rulename <> '_RETURN'
 """
-VIEWS = """
-SELECT DISTINCT CASE v.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END,
-       n.nspname::text || '.' || v.relname::text
-FROM chosen c
-JOIN pg_catalog.pg_depend d ON d.refclassid = 1259 AND d.refobjid = c.oid
-                           AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
-JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
-JOIN pg_catalog.pg_namespace n ON n.oid = v.relnamespace
-"""
 PRIVILEGES = """
 SELECT 'PRIVILEGE', c.name
 FROM chosen c
@@ -63,7 +53,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
 
 def left_by_layout_sql(capable: Capabilities) -> Composable:
     """Rows of (kind, name)."""
-    parts = [TRIGGERS, RULES, VIEWS, PRIVILEGES, CLUSTERED]
+    parts = [TRIGGERS, RULES, PRIVILEGES, CLUSTERED]
     if capable.row_security:
         parts.append(POLICIES)
     if capable.extended_statistics:

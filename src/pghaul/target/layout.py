@@ -6,7 +6,7 @@ has been brought by pg_dump's sections before: see scope.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -102,13 +102,18 @@ def present(target: Session, names: Iterable[Name]) -> dict[Name, Name | None]:
     return {Name(s, n): Name(ps, p) if p else None for s, n, ps, p in rows}
 
 
-def finish(source: Session, target: Session, designs: Sequence[Design], tables: Mapping[Name, Table]) -> Finished:
-    """The indexes and constraints of partitioned tables, which adopt those of their partitions, then foreign keys."""
+def finish(
+    source: Session, target: Session, designs: Sequence[Design], made: Collection[Name], tables: Mapping[Name, Table]
+) -> Finished:
+    """The indexes and constraints of partitioned tables, which adopt those of their partitions, then foreign keys.
+
+    Only on those that this run has made; `tables` are the source's.
+    """
     found = root_indexes(source, designs, tables, target.server.capabilities)
-    built = [_built(target, i) for i in found.wanted]
-    keys = _Keys(source=source, target=target, designs=designs, selected=set(tables))
-    made, refused = keys.add()
-    return Finished(built=(*(b for b in built if b), *made), refused=refused)
+    built = [_built(target, i) for i in found.wanted if i.table in made]
+    keys = _Keys(source=source, target=target, designs=[d for d in designs if d.name in made], selected=set(tables))
+    added, refused = keys.add()
+    return Finished(built=(*(b for b in built if b), *added), refused=refused)
 
 
 def _built(target: Session, wanted: RootIndex) -> str:
