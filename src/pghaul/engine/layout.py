@@ -68,13 +68,15 @@ def _lay_out(session: Session, plan: Plan, tree: Tree, facts: Mapping[Name, Part
 
 def _trees(plan: Plan, placements: Sequence[Placement], tables: Mapping[Name, Table]) -> Iterator[Tree]:
     """What is laid out anew, by its topmost table: a selection's word holds for all descendants."""
+    if not any(s.layout is not Layout.SAME or s.into or s.columns for s in plan.tables):
+        return
     fillers = {p.source: p for p in placements}
     root_of: dict[Name, Name] = {}
-    for name, table in tables.items():  # parents come before their children
-        if table.parent in root_of:
-            root_of[name] = root_of[table.parent]
-        elif _is_asked(plan, tables, name):
-            root_of[name] = name
+    for name in tables:
+        lineage = list(mapping.lineage(tables, name))
+        root = next((n for n in reversed(lineage) if n in root_of or _is_asked(plan, tables, n)), None)
+        if root is not None:
+            root_of[name] = root_of.get(root, root)
     for root in dict.fromkeys(root_of.values()):
         members = {n: tables[n] for n, r in root_of.items() if r == root}
         yield Tree(

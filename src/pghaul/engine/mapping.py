@@ -72,11 +72,16 @@ def shape(placements: Iterable[Placement], tables: Mapping[Name, Table], designs
 
 def _below(designs: Iterable[Design], tables: Mapping[Name, Table]) -> set[Name]:
     """The sources of designs and all their descendants: each has a design, or a period leaves nothing of it."""
-    found = {d.source for d in designs}
-    for name, table in tables.items():  # parents come before their children
-        if table.parent in found:
-            found.add(name)
-    return found
+    sources = {d.source for d in designs}
+    return {name for name in tables if sources and not sources.isdisjoint(lineage(tables, name))}
+
+
+def lineage(tables: Mapping[Name, Table], name: Name) -> Iterator[Name]:
+    """The table and its ancestors, upwards, as far as they are known."""
+    at: Name | None = name
+    while at is not None and at in tables:
+        yield at
+        at = tables[at].parent
 
 
 def _designed(design: Design, table: Table) -> Table:
