@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pghaul.engine.worker import WorkerConfig
-from pghaul.model.errors import EndpointChangedError, ShapeChangedError
+from pghaul.model.errors import EndpointChangedError, ShapeChangedError, SnapshotLostError
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
@@ -20,6 +20,10 @@ from pghaul.postgres.versions import Capabilities
 from pghaul.sources.choice import Chosen, choose
 from pghaul.sources.postgresql import Snapshot
 from pghaul.target.ledger import check_leader
+
+STANDBY_ADVICE = (
+    "for the time of the run, on the standby: hot_standby_feedback = on, or max_standby_streaming_delay = -1"
+)
 
 
 @dataclass(kw_only=True)
@@ -79,15 +83,28 @@ def opened(
         stack.callback(snapshot.release)
         tables = {n: t for n, t in describe(here, names).items() if t.kind is not RelationKind.FOREIGN}
         conditions = {c.table: c.where for c in chosen}
-        yield Scene(
-            source=here,
-            target=there,
-            snapshot=snapshot,
-            selected=tuple(names),
-            tables=tables,
-            conditions=conditions,
-            gone=gone,
-        )
+        with _standby_told(here):
+            yield Scene(
+                source=here,
+                target=there,
+                snapshot=snapshot,
+                selected=tuple(names),
+                tables=tables,
+                conditions=conditions,
+                gone=gone,
+            )
+
+
+@contextlib.contextmanager
+def _standby_told(source: Session) -> Iterator[None]:
+    """A snapshot that is lost on a standby was, as a rule, in the way of its recovery; few would guess it."""
+    try:
+        yield
+    except SnapshotLostError as exc:
+        if source.server.in_recovery:
+            told = f"{exc.message}; the source is a standby, whose recovery ends what is in its way"
+            raise SnapshotLostError(told, where=exc.where, advice=STANDBY_ADVICE, sqlstate=exc.sqlstate) from exc
+        raise
 
 
 @contextlib.contextmanager
