@@ -147,10 +147,11 @@ def test_a_registry_of_another_name_is_taken_and_one_without_its_columns_is_refu
     )
     problem = {f.problem for t in trees(session, period=SEOUL) for f in t.findings}
     assert Problem.REGISTRY not in problem
-    problem = {f.problem for t in trees(session, period=SEOUL, registry="our_parts") for f in t.findings}
+    named = Period(timezone="Asia/Seoul", registry="our_parts")
+    problem = {f.problem for t in trees(session, period=named) for f in t.findings}
     assert Problem.REGISTRY in problem
     with pytest.raises(NotFoundError, match="no registry"):
-        trees(session, registry="public.point_history")
+        trees(session, period=Period(registry="public.point_history"))
 
 
 def test_trees_with_odd_names_types_and_levels(ask: Callable[[str], Session]) -> None:

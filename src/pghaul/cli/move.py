@@ -155,7 +155,8 @@ def _is_recorded(service: MigrationService, run_id: str) -> bool:
 
 
 def _must_ask(plan: Plan, *, as_json: bool) -> bool:
-    asks = any((s.on_existing or plan.options.on_existing) is OnExisting.ASK for s in plan.tables)
+    said = [s.on_existing or plan.options.on_existing for s in plan.tables]
+    asks = OnExisting.ASK in [*said, *([plan.options.on_existing] if plan.whole else [])]
     if asks and (as_json or not sys.stdin.isatty()):
         raise UsageError(NOBODY_TO_ASK, advice=NOBODY_ADVICE)
     return asks

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 from pydantic import ValidationError
 
+from pghaul.cli import selecting
 from pghaul.model.errors import UsageError
-from pghaul.model.plan import Format, Locks, OnConflict, OnExisting, Options, Plan, Recipe, Selection, Verify
-
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
-UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+from pghaul.model.plan import Format, Locks, OnConflict, OnExisting, Plan, Recipe, Verify
 
 SIZE_WRONG = "a size is written 64MB or 1GB (at least 8kB)"
 RATE_WRONG = "a rate is written 50MB/s (at least 8kB/s)"
 MISSING = "nothing says {what}"
 EXAMPLE = "e.g. pghaul run --from postgresql://me@old/db --to postgresql://me@new/db --table 'public.payment*'"
 WHAT = {"source": "where from (--from)", "target": "where to (--to)", "tables": "which tables (--table)"}
+NOTHING: Mapping[str, Any] = {}
 
 
 def parse_size(text: str) -> int:
     """Bytes: 8192, 64MB, 1.5GB; units are powers of two, as PostgreSQL's are."""
-    found = SIZE.fullmatch(text.strip())
-    size = int(float(found[1]) * UNIT[found[2].lower()]) if found else 0
+    size = selecting.parse_bytes(text)
     if size < 8192:
         raise typer.BadParameter(SIZE_WRONG)
     return size
@@ -170,6 +167,20 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     source: From = None,
     target: To = None,
     table: Tables = None,
+    schema: selecting.Schemas = None,
+    exclude: selecting.Excluded = None,
+    everything: selecting.Everything = False,
+    larger_than: selecting.Larger = None,
+    smaller_than: selecting.Smaller = None,
+    where: selecting.Condition = None,
+    since: selecting.Since = None,
+    until: selecting.Until = None,
+    timezone: selecting.Timezone = None,
+    unit: selecting.EpochUnit = None,
+    registry: selecting.Registry = None,
+    key: selecting.Key = None,
+    layout: selecting.TargetLayout = None,
+    into: selecting.Into = None,
     workers: Workers = None,
     on_existing: Existing = None,
     verify: Proofs = None,
@@ -220,8 +231,24 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "max_source_sessions": max_source_sessions,
         "max_checkpoint_pressure": max_checkpoint_pressure,
     }
+    selected = {
+        "schemas": schema,
+        "exclude": exclude,
+        "whole": everything,
+        "larger_than": larger_than,
+        "smaller_than": smaller_than,
+        "where": where,
+        "since": since,
+        "until": until,
+        "timezone": timezone,
+        "unit": unit,
+        "registry": registry,
+        "key": key,
+        "layout": layout,
+        "into": into,
+    }
     try:
-        return compose_plan(plan_file, source, target, table, chosen)
+        return compose_plan(plan_file, source, target, table, chosen, selected)
     except ValidationError as exc:
         said = "; ".join(str(e["msg"]).removeprefix("Value error, ") for e in exc.errors(include_url=False))
         raise UsageError(said) from None
@@ -246,25 +273,32 @@ def takes_plan(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def compose_plan(
-    file: Path | None, source: str | None, target: str | None, tables: list[str] | None, chosen: dict[str, Any]
+    file: Path | None,
+    source: str | None,
+    target: str | None,
+    tables: list[str] | None,
+    chosen: dict[str, Any],
+    selected: Mapping[str, Any] = NOTHING,
 ) -> Plan:
-    """A plan file with the command line's words over it, or the words alone. UsageError names what is missing."""
-    options = {key: value for key, value in chosen.items() if value is not None}
-    if file is None:
-        _require(source=source, target=target, tables=tables)
-        return Plan(
-            source=source or "",
-            target=target or "",
-            tables=[Selection(name=name) for name in tables or []],
-            options=Options.model_validate(options),
-        )
-    from pghaul.service.plan_file import read_plan  # noqa: PLC0415
+    """A plan file with the command line's words over it, or the words alone. UsageError names what is missing.
 
-    plan = read_plan(file, source=source, target=target)
-    changed: dict[str, Any] = {"options": plan.options.model_dump(exclude_unset=True) | options}
-    if tables:
-        changed["tables"] = [{"name": name} for name in tables]
-    return Plan.model_validate(plan.model_dump() | changed)
+    `chosen` are words of options, `selected` those of selections and the period.
+    """
+    said = {key: value for key, value in chosen.items() if value is not None}
+    if file is None:
+        anything = tables or selected.get("schemas") or selected.get("whole")
+        _require(source=source, target=target, tables=anything)
+        planned: dict[str, Any] = {"source": source or "", "target": target or ""}
+    else:
+        from pghaul.service.plan_file import read_plan  # noqa: PLC0415
+
+        planned = read_plan(file, source=source, target=target).model_dump(exclude_unset=True)
+    planned["options"] = planned.get("options", {}) | said
+    planned["tables"] = selecting.selections(tables, selected.get("schemas"), selected, planned.get("tables", []))
+    planned["period"] = selecting.period(selected, planned.get("period"))
+    planned["exclude"] = selected.get("exclude") or planned.get("exclude", [])
+    planned["whole"] = bool(selected.get("whole") or planned.get("whole", False))
+    return Plan.model_validate(planned)
 
 
 def _require(**given: object) -> None:

@@ -106,6 +106,7 @@ class Period(Model):
     until: str | None = None
     timezone: str = "UTC"  # an IANA name
     unit: Unit = Unit.AUTO
+    registry: str | None = None  # schema.table of a registry of partitions; else those are taken that look like one
 
 
 class Options(Model):

@@ -81,12 +81,10 @@ def trees(
     names: Collection[Name] | None = None,
     *,
     period: Period = ANY_PERIOD,
-    registry: str | None = None,
 ) -> tuple[Tree, ...]:
     """The trees that any of the names belongs to, by default all, in the order of their roots' names.
 
-    Of the period its time zone and unit are meant: findings tell dates in them. `registry` names a registry of
-    partitions that is not recognised by its columns.
+    Of the period its time zone and unit are meant, in which findings tell dates, and the registry of partitions.
     """
     links = session.rows(LINKS)
     parents: dict[int, int] = {}
@@ -97,7 +95,7 @@ def trees(
     facts = _facts(session, relations, parents, wanted)
     roots = sorted((oid for oid in wanted if oid not in parents), key=lambda oid: relations[oid].name)
     built = [_tree(oid, facts) for oid in roots]
-    registries = find_registries(session, [m.name for t in built for m in t.members], registry) if built else []
+    registries = find_registries(session, [m.name for t in built for m in t.members], period.registry) if built else []
     return tuple(_judged(tree, registries, period) for tree in built)
 
 
