@@ -24,6 +24,7 @@ class Problem(Enum):
     NO_BOUNDS = "no bounds"  # nothing says what may lie in a child
     NOT_PLAIN = "not a plain bound"  # a constraint that is no comparison with constants
     NOT_VALID = "not validated"  # a constraint that old rows may break
+    LOCKED = "locked"  # its CHECKs could not be read
     OWN_ROWS = "rows of its own"  # an inheritance parent that is not empty
     REGISTRY = "registry"  # the registry of partitions says something else
     TIMEZONE = "time zone"  # bounds that are no midnights in the time zone that was given
@@ -48,6 +49,7 @@ class Member:
     said: tuple[Bounds, ...] = ()
     expression: str = ""  # the bounds as the server writes them
     not_null: frozenset[str] = frozenset()  # of the columns that any bounds are about
+    unread: bool = False  # somebody holds a lock on it: what its CHECKs say is not known
     clustered: str | None = None  # the index that CLUSTER remembers
     pages: int = 0  # as of the last VACUUM or ANALYZE
     rows: int | None = None

@@ -20,6 +20,7 @@ NO_KEY = "no CHECK tells what lies in it"
 NOT_PLAIN = "its CHECK is no comparison with constants: {expression}"
 NOT_VALID = "its CHECK was never validated: rows may break it"
 BY_REGISTRY = "it has no CHECK; the registry says {bounds}, which nobody holds to"
+LOCKED = "somebody holds a lock on it: its CHECK could not be read"
 OVERLAPS = "{key} from {low} to {high} may lie in {other} as well"
 SHARES = "values of {key} may lie in {other} as well"
 GAP = "between it and {other}, no child takes {key} from {low} to {high}"
@@ -44,7 +45,9 @@ def _of_member(tree: Tree, member: Member, scale: Scale | None, zone: ZoneInfo) 
     if any(b.authority is Authority.DECLARED for b in member.said) or tree.kind is TreeKind.DECLARATIVE:
         return
     bounds = tree.bounds(member)
-    if bounds is None and member.expression:
+    if member.unread:
+        yield _finding(Problem.LOCKED, member, LOCKED)
+    elif bounds is None and member.expression:
         yield _finding(Problem.NOT_PLAIN, member, NOT_PLAIN.format(expression=member.expression))
     elif bounds is None:
         yield _finding(Problem.NO_BOUNDS, member, NO_CHECK.format(key=tree.key) if tree.key else NO_KEY)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.sql import Identifier
 
 from pghaul.model.bounds import Bounds, Strategy, low_order
-from pghaul.model.errors import PghaulError
+from pghaul.model.errors import PghaulError, ServerBusyError
 from pghaul.model.plan import Period
 from pghaul.model.table import Name, RelationKind
 from pghaul.model.tree import Finding, Member, Tree, TreeKind
@@ -20,6 +20,7 @@ from pghaul.postgres.moments import find_zone
 from pghaul.postgres.partition_bounds import parse_partition_bound
 from pghaul.postgres.registry import Registry, find_registries
 from pghaul.postgres.registry_bounds import with_registry
+from pghaul.postgres.sizes import SHORT_WAIT
 from pghaul.postgres.tree_findings import findings
 from pghaul.postgres.trees_sql import (
     CHECKS,
@@ -27,6 +28,7 @@ from pghaul.postgres.trees_sql import (
     HOLDS_ROWS,
     KEYS,
     LINKS,
+    LOCKED,
     NOT_NULL,
     READABLE,
     ROUTES,
@@ -70,6 +72,7 @@ class _Facts:
     children: Mapping[int, Sequence[int]]
     keys: Mapping[int, _Key]
     checks: Mapping[int, Sequence[tuple[str, str, bool]]]  # name, expression, validated
+    unread: Collection[int]  # relations whose checks could not be read, for somebody locks them out
     columns: Mapping[int, Mapping[str, str]]  # of the roots
     not_null: Mapping[int, frozenset[str]]
     routes: Mapping[int, Sequence[str]]
@@ -152,9 +155,7 @@ def _facts(
             children[parents[child]].append(child)
     roots = [oid for oid in wanted if oid not in parents]
     keys = _keys(session, list(children))
-    checks = defaultdict(list)
-    for oid, name, expression, valid in session.rows(CHECKS, (wanted,)):
-        checks[oid].append((name, expression, valid))
+    checks, unread = _checks(session, wanted)
     columns: dict[int, dict[str, str]] = defaultdict(dict)
     for oid, name, type_name, _ in session.rows(COLUMNS, (roots,)):
         columns[oid][name] = type_name
@@ -167,6 +168,7 @@ def _facts(
         children=children,
         keys=keys,
         checks=checks,
+        unread=unread,
         columns=columns,
         not_null=_not_null(session, wanted, {name for named in columns.values() for name in named}),
         routes=routes,
@@ -181,6 +183,22 @@ def _keys(session: Session, oids: Sequence[int]) -> dict[int, _Key]:
         oid: _Key(STRATEGIES[strategy], definition, columns, types)
         for oid, strategy, definition, columns, types in session.rows(KEYS, (list(oids),))
     }
+
+
+def _checks(session: Session, oids: Sequence[int]) -> tuple[dict[int, list[tuple[str, str, bool]]], Collection[int]]:
+    """By relation; and those that somebody locks out: then they are stepped over rather than waited for."""
+    locked: set[int] = set()
+    try:
+        with session.transaction():
+            session.execute(SHORT_WAIT)
+            rows = session.rows(CHECKS, (oids,))
+    except ServerBusyError:
+        locked = {oid for (oid,) in session.rows(LOCKED, (oids,))}
+        rows = session.rows(CHECKS, ([oid for oid in oids if oid not in locked],))
+    checks = defaultdict(list)
+    for oid, name, expression, valid in rows:
+        checks[oid].append((name, expression, valid))
+    return checks, locked
 
 
 def _not_null(session: Session, oids: Sequence[int], columns: set[str]) -> dict[int, frozenset[str]]:
@@ -258,6 +276,7 @@ def _member(relation: _Relation, depth: int, facts: _Facts, columns: Mapping[str
         said=tuple(replace(b, nulls=False) if b.nulls and b.column in not_null else b for b in said),
         expression=relation.bound or " AND ".join(f"{name} {expression}" for name, expression, _ in checks),
         not_null=not_null,
+        unread=relation.oid in facts.unread,
         clustered=relation.clustered,
         pages=relation.pages,
         rows=relation.rows,

@@ -44,13 +44,21 @@ WHERE p.partrelid = ANY (%s::oid[])
 """
 )
 
-# NO INHERIT says nothing against a relation's own rows, which is all that is asked here.
+# NO INHERIT says nothing against a relation's own rows, which is all that is asked here. The server locks each relation
+# to learn its columns.
 CHECKS = SQL(
     """
 SELECT k.conrelid::int8, k.conname::text, pg_catalog.pg_get_expr(k.conbin, k.conrelid), k.convalidated
 FROM pg_catalog.pg_constraint k
 WHERE k.conrelid = ANY (%s::oid[]) AND k.contype = 'c'
 ORDER BY k.conrelid, k.conname
+"""
+)
+LOCKED = SQL(
+    """
+SELECT l.relation::int8 FROM pg_catalog.pg_locks l
+WHERE l.relation = ANY (%s::oid[]) AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
+  AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 """
 )
 
@@ -119,5 +127,6 @@ ENTRIES = SQL("SELECT table_name::text, table_data::text, from_date::text, to_da
 
 def tree_relations_sql(capable: Capabilities) -> Composable:
     """One row per relation of the given oids."""
-    bound = SQL("pg_catalog.pg_get_expr(c.relpartbound, c.oid)") if capable.declarative_partitions else SQL("NULL")
+    # Bounds hold constants only; with the relation's oid, the server would lock it to learn its columns.
+    bound = SQL("pg_catalog.pg_get_expr(c.relpartbound, 0)") if capable.declarative_partitions else SQL("NULL")
     return _RELATIONS.format(bound=bound, not_system=NOT_SYSTEM)

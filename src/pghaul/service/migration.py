@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, TerminalError, UsageError
 from pghaul.model.event import Event, EventKind, Listener
-from pghaul.model.plan import OnExisting, Plan
+from pghaul.model.inspection import Inspection
+from pghaul.model.plan import OnExisting, Period, Plan
 from pghaul.model.preview import Preview
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import LIVING, Run, RunState, Wish
@@ -39,6 +40,7 @@ RUN_ID = re.compile(r"[0-9a-f]{12}")
 # user:password@ in a URL, or password= in its query or in a conninfo string
 OWN_PASSWORD = re.compile(r"^\w+://[^/?@]*:[^/?@]+@|(^|[?&\s])password\s*=")
 UNFINISHED = (RunState.STOPPED, RunState.FAILED, RunState.PAUSED)
+ANY_PERIOD = Period()
 FINISHED = (RunState.DONE, RunState.DIFFERENT)
 
 
@@ -274,6 +276,23 @@ class MigrationService:
     def past_rates(self, source: str, target: str, tables: Iterable[Name]) -> dict[Name, PastRate]:
         """What these tables took when they were last moved whole between these databases (URLs as in Run)."""
         return self._store.past_rates(source, target, tables)
+
+    def inspect(
+        self,
+        url: str,
+        *,
+        patterns: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        period: Period = ANY_PERIOD,
+        password: str | None = None,
+    ) -> Inspection:
+        """What is in a database, by its catalogues alone. NotFoundError for a pattern that matches nothing."""
+        from pghaul.postgres.session import connect  # noqa: PLC0415
+        from pghaul.sources.inspection import inspect  # noqa: PLC0415
+
+        endpoint = self._resolve(url, password, self._settings.source_password)
+        with connect(endpoint, application_name="pghaul/inspect", role="source") as session:
+            return inspect(session, patterns, exclude, period)
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -69,7 +70,7 @@ class _Cut:
     low: Value | None
     high: Value | None
 
-    @property
+    @cached_property
     def bounds(self) -> Bounds:
         return Bounds(
             strategy=Strategy.RANGE,
@@ -78,7 +79,7 @@ class _Cut:
             high=None if self.high is None else Edge(value=self.high, inclusive=False),
         )
 
-    @property
+    @cached_property
     def condition(self) -> str:
         """Texts are compared byte by byte: digits are in no other order then, whatever the database's collation."""
         column: Composable = Identifier(self.column)
@@ -102,13 +103,13 @@ def within(session: Session, names: Sequence[Name], period: Period, span: Span, 
 def _of_tree(
     session: Session, tree: Tree, wanted: Collection[Name], period: Period, span: Span, keys: Keys
 ) -> dict[Name, Part]:
-    cuts: dict[str, _Cut] = {}
+    cuts: dict[str | None, _Cut] = {}
 
     def cut(lineage: Sequence[Name]) -> _Cut:
-        column = keys(lineage) or _time_key(tree, period)
-        if column not in cuts:
-            cuts[column] = _cut_of_tree(session, tree, column, period, span)
-        return cuts[column]
+        named = keys(lineage)
+        if named not in cuts:  # the same for nearly all members
+            cuts[named] = _cut_of_tree(session, tree, named or _time_key(tree, period), period, span)
+        return cuts[named]
 
     parts: dict[Name, Part] = {}
     for member in tree.members:

@@ -1,0 +1,257 @@
+"""How an inspection is shown, to people and to programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pghaul.cli.render import amount as size
+from pghaul.cli.render import count, line
+from pghaul.model.bounds import Bounds, Edge
+from pghaul.model.inspection import Amount, Inspection, SeenTree, total
+from pghaul.model.table import RelationKind
+from pghaul.model.tree import Member, Problem, Tree
+from pghaul.service.endpoint_url import storable_url
+
+MOST = 50  # tables and findings that are listed, unless all are asked for
+
+HEAD = "{database}: PostgreSQL {version}, {encoding}, {size}. Dates are shown in {timezone}."
+REMEMBERED = "Sizes are those of the last VACUUM: somebody holds a lock."
+ESTIMATES = "Rows are estimates of the catalogues, ? where they know nothing."
+FLAT = "Tables without partitions: {n}"
+MORE = "… and {n} more: --tree shows all"
+NOTHING = "There are no tables here."
+KEYED = "by {key}"
+TELLS = "{key} is {scale}"
+ROUTED = "new rows: {routes}"
+CLUSTERED = "CLUSTER: {n} of {all} children"
+WRONG = "To know: {n}"
+NEXT = "Next: pghaul plan --from {url} --to URL --table {table}{period}"
+PERIOD = " --since {since} --until {until} --timezone {timezone}"
+KINDS = {RelationKind.FOREIGN: "foreign", RelationKind.PARTITIONED: "partitioned", RelationKind.TABLE: ""}
+GRAVE = {Problem.OVERLAP, Problem.NO_BOUNDS, Problem.NOT_VALID, Problem.NOT_PLAIN}
+
+
+def show(console: Console, found: Inspection, *, whole: bool) -> None:
+    """Everything on one page, or every member of every tree."""
+    everything = total(s.amount for s in found.schemas)
+    words = HEAD.format(
+        database=found.database,
+        version=found.version.split(" ")[0],
+        encoding=found.encoding,
+        size=size(everything.total),
+        timezone=found.timezone,
+    )
+    line(console, words, "bold")
+    line(console, ESTIMATES, "dim")
+    if not found.exact:
+        line(console, REMEMBERED, "yellow")
+    if not found.tables and not found.trees:
+        line(console, NOTHING)
+    _schemas(console, found)
+    _trees(console, found, whole=whole)
+    _tables(console, found, whole=whole)
+    _findings(console, found, whole=whole)
+
+
+def _schemas(console: Console, found: Inspection) -> None:
+    table = _grid("schema", "tables", "rows", "heap", "indexes", "total", "and")
+    for schema in found.schemas:
+        others = ", ".join(f"{n} {kind}" for kind, n in schema.others.items())
+        _row(table, schema.name, count(schema.tables), *_amounts(schema.amount), others)
+    console.print()
+    console.print(table)
+
+
+def _trees(console: Console, found: Inspection, *, whole: bool) -> None:
+    if not found.trees:
+        return
+    table = _grid("tree", "kind", "children", "since", "until", "rows", "heap", "indexes", "total")
+    for seen in found.trees:
+        tree = seen.tree
+        ends = (seen.since or "", seen.until or "")
+        _row(table, str(tree.root), _kind(tree), count(len(tree.members)), *ends, *_amounts(seen.amount))
+    console.print()
+    console.print(table)
+    for seen in found.trees:
+        if words := "; ".join(_told(seen)):
+            console.print(Text.assemble((f"{seen.tree.root}: ", "bold"), words), soft_wrap=True)
+    for seen in found.trees if whole else ():
+        _members(console, seen)
+
+
+def _kind(tree: Tree) -> str:
+    strategy = "" if tree.strategy is None else f" {tree.strategy.value}"
+    return f"{tree.kind.value}{strategy}"
+
+
+def _told(seen: SeenTree) -> list[str]:
+    tree = seen.tree
+    words = [tree.key_definition] if tree.key_definition else []
+    if tree.key and seen.scale:
+        words.append(TELLS.format(key=tree.key, scale=seen.scale))
+    elif tree.key:
+        words.append(KEYED.format(key=tree.key))
+    if tree.routes:
+        words.append(ROUTED.format(routes=", ".join(tree.routes)))
+    if clustered := sum(m.clustered is not None for m in tree.members):
+        words.append(CLUSTERED.format(n=clustered, all=len(tree.members)))
+    return words
+
+
+def _members(console: Console, seen: SeenTree) -> None:
+    table = _grid("member", "bounds", "clustered on", "rows", "heap", "indexes", "total")
+    own = seen.amounts.get(seen.tree.root, Amount())
+    _row(table, str(seen.tree.root), "", "", *_amounts(own))
+    for member in seen.tree.members:
+        held = _amounts(seen.amounts.get(member.name, Amount()))
+        _row(table, "  " * member.depth + str(member.name), seen.spans[member.name], member.clustered or "", *held)
+    console.print()
+    console.print(table)
+
+
+def _tables(console: Console, found: Inspection, *, whole: bool) -> None:
+    if not found.tables:
+        return
+    largest = sorted(found.tables, key=lambda t: (-t.amount.total, t.name))
+    table = _grid("table", "kind", "rows", "heap", "indexes", "total")
+    for seen in largest if whole else largest[:MOST]:
+        _row(table, str(seen.name), KINDS[seen.kind], *_amounts(seen.amount))
+    console.print()
+    line(console, FLAT.format(n=count(len(found.tables))), "bold")
+    console.print(table)
+    if not whole and len(largest) > MOST:
+        line(console, MORE.format(n=count(len(largest) - MOST)), "dim")
+
+
+def _findings(console: Console, found: Inspection, *, whole: bool) -> None:
+    findings = found.findings
+    if not findings:
+        return
+    console.print()
+    line(console, WRONG.format(n=count(len(findings))), "bold")
+    for finding in findings if whole else findings[:MOST]:
+        style = "yellow" if finding.problem in GRAVE else "cyan"
+        words = Text.assemble((f"{finding.problem.value}: ", style), f"{finding.table}: {finding.message}")
+        console.print(words, soft_wrap=True)
+    if not whole and len(findings) > MOST:
+        line(console, MORE.format(n=count(len(findings) - MOST)), "dim")
+
+
+def next_step(found: Inspection, url: str) -> str:
+    """What to do with it."""
+    name, period = "'*.*'", ""
+    if found.trees:
+        seen = max(found.trees, key=lambda t: t.amount.total)
+        name = f"'{seen.tree.root}'"
+        if seen.scale and seen.since and seen.until:
+            period = PERIOD.format(since=_day(seen.since), until=_day(seen.until), timezone=found.timezone)
+    elif found.tables:
+        name = f"'{max(found.tables, key=lambda t: t.amount.total).name}'"
+    return NEXT.format(url=_without_password(url), table=name, period=period)
+
+
+def _without_password(url: str) -> str:
+    from pghaul.postgres.dsn import resolve  # noqa: PLC0415
+
+    return f"'{storable_url(resolve(url))}'"
+
+
+def _day(moment: str) -> str:
+    return moment.replace(" ", "T")
+
+
+def _grid(*columns: str) -> Table:
+    right = {"tables", "children", "rows", "heap", "indexes", "total"}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        wraps = name not in right | {"since", "until"}
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=not wraps)
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    table.add_row(*(Text(c) for c in cells))
+
+
+def _amounts(held: Amount) -> Sequence[str]:
+    return (_rows(held), size(held.heap), size(held.indexes), size(held.total))
+
+
+def _rows(held: Amount) -> str:
+    if held.unknown:
+        return f"{count(held.rows)} + ?" if held.rows else "?"
+    return count(held.rows)
+
+
+def as_data(found: Inspection) -> dict[str, Any]:
+    """The same as plain data."""
+    return {
+        "database": found.database,
+        "version": found.version,
+        "encoding": found.encoding,
+        "timezone": found.timezone,
+        "sizes_exact": found.exact,
+        "schemas": [asdict(s) for s in found.schemas],
+        "trees": [_tree_data(seen) for seen in found.trees],
+        "tables": [asdict(t) | {"name": str(t.name)} for t in found.tables],
+        "findings": [{"problem": f.problem.value, "table": str(f.table), "message": f.message} for f in found.findings],
+    }
+
+
+def _tree_data(seen: SeenTree) -> dict[str, Any]:
+    tree = seen.tree
+    return {
+        "root": str(tree.root),
+        "kind": tree.kind.value,
+        "strategy": None if tree.strategy is None else tree.strategy.value,
+        "key": tree.key or None,
+        "key_definition": tree.key_definition or None,
+        "scale": seen.scale,
+        "since": seen.since,
+        "until": seen.until,
+        "own_rows": tree.own_rows,
+        "routes": tree.routes,
+        "amount": asdict(seen.amount),
+        "members": [_member_data(seen, member) for member in tree.members],
+    }
+
+
+def _member_data(seen: SeenTree, member: Member) -> dict[str, Any]:
+    bounds = seen.tree.bounds(member)
+    return {
+        "name": str(member.name),
+        "parent": str(member.parent),
+        "kind": member.kind.value,
+        "depth": member.depth,
+        "bounds": None if bounds is None else _bounds_data(bounds),
+        "shown": seen.spans[member.name],
+        "expression": member.expression or None,
+        "clustered": member.clustered,
+        "amount": asdict(seen.amounts.get(member.name, Amount())),
+    }
+
+
+def _bounds_data(bounds: Bounds) -> dict[str, Any]:
+    def edge(side: Edge | None) -> dict[str, Any] | None:
+        return None if side is None else {"value": _value(side.value), "inclusive": side.inclusive}
+
+    return {
+        "column": bounds.column,
+        "strategy": bounds.strategy.value,
+        "low": edge(bounds.low),
+        "high": edge(bounds.high),
+        "values": [_value(v) for v in bounds.values],
+        "nulls": bounds.nulls,
+        "authority": bounds.authority.value,
+        "trusted": bounds.trusted,
+    }
+
+
+def _value(value: object) -> object:
+    return value if isinstance(value, (int, str)) else str(value)
