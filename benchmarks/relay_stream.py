@@ -14,7 +14,10 @@ import sys
 import time
 from functools import partial
 
+from pghaul.engine.control import Control
+from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Relayed, relay
+from pghaul.engine.watch import Pulse
 from pghaul.model.profile import Endpoint
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.relay_connection import open_connection
@@ -27,12 +30,15 @@ async def stream(source_endpoint: Endpoint, target_endpoint: Endpoint, table: st
     try:
         read = partial(source.copy_from_table, table, schema_name="public", format="binary")
         write = partial(target.copy_to_table, table, schema_name="public", format="binary")
-        return await relay(
-            lambda sink: read(output=sink),
-            lambda rows: write(source=rows),
-            on_bytes=lambda _: None,
-            where=table,
-        )
+        control, pulse = Control(1), Pulse()
+        with Pace(control, pulse) as pace:
+            return await relay(
+                lambda sink: read(output=sink),
+                lambda rows: write(source=rows),
+                on_bytes=control.set_bytes,
+                where=table,
+                between=pace.between,
+            )
     finally:
         await source.close()
         await target.close()

@@ -17,7 +17,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from pghaul.model.run import RunState
 from pghaul.service.embedded import Cluster
+from pghaul.service.migration import MigrationService
 from tests.faults.changes import Change, apply
 from tests.faults.lane import Lane
 from tests.faults.plant import TABLES
@@ -86,6 +88,30 @@ def cancel_statement(scene: Scene, connection: Connection) -> None:
             admin.execute("SELECT pg_cancel_backend(%s)", [connection.backend_pid])
 
     scene.meanwhile(cancel)
+
+
+def pause_run(scene: Scene, _connection: Connection) -> None:
+    """Paused from another process, and woken before it has let anything go."""
+    _pause_and_wake(scene, let_go=False)
+
+
+def pause_run_until_freed(scene: Scene, _connection: Connection) -> None:
+    """Paused, everything let go, and woken: it goes on by itself, as a new epoch."""
+    _pause_and_wake(scene, let_go=True)
+
+
+def _pause_and_wake(scene: Scene, *, let_go: bool) -> None:
+    service = MigrationService(scene.program.state)
+    run = service.status()
+    service.request_pause(run.id, let_go=let_go)
+    seconds = scene.rng.choice([0.0, 0.4, 2.0])  # the last is longer than the runs' stall_timeout
+
+    def wake() -> None:
+        wait_until(lambda: service.status(run.id).state is not RunState.RUNNING, 5.0)
+        pause(seconds)
+        scene.notes.append("woken" if service.wake(run.id) else "there was nobody to wake")
+
+    scene.meanwhile(wake)
 
 
 def crash_server(scene: Scene, _connection: Connection) -> None:
@@ -253,6 +279,8 @@ FAULTS: dict[str, Fault] = {
     "out_of_connections": Fault(action=exhaust_connections, fate=Fate.RESET),
     "lock_timeout": Fault(action=hold_a_lock, phases=("copy", "copy", "marker", "commit_after", "resume")),
     "disk_full": Fault(action=fill_disk, phases=("copy", "copy", "marker", "index", "resume")),
+    "pause": Fault(action=pause_run, phases=(*WORKER_PHASES, "resume")),
+    "pause_freed": Fault(action=pause_run_until_freed, phases=(*WORKER_PHASES, "resume")),
     "copy_cancelled": Fault(action=cancel_statement, phases=("copy", "copy", "copy", "index", "resume")),
     "main_killed": Fault(action=kill_main),
     "stale_worker": Fault(action=leave_a_stale_worker, phases=(*WORKER_PHASES, "resume")),

@@ -15,19 +15,21 @@ from tests.faults.proxy import Moment, Trigger
 
 BLOCK = 50
 DECK = {
-    "backend_terminated": 5,
-    "connection_reset": 5,
+    "backend_terminated": 4,
+    "connection_reset": 4,
     "stall": 4,
     "half_open": 3,
     "outage": 2,
     "server_crash": 4,
     "server_restart": 3,
-    "worker_killed": 5,
+    "worker_killed": 4,
     "worker_stopped": 2,
     "out_of_connections": 2,
     "lock_timeout": 3,
     "disk_full": 2,
     "copy_cancelled": 3,
+    "pause": 2,
+    "pause_freed": 1,
 }
 CHANGES_PER_BLOCK = 5
 CARDS = [kind for kind, number in DECK.items() for _ in range(number)]

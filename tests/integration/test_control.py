@@ -22,7 +22,7 @@ from tests.moving import resume as go_on
 from pghaul.cli.app import run
 from pghaul.engine import care, window
 from pghaul.engine.care import CareTaker
-from pghaul.model.errors import AccessError, StoppedError, TerminalError
+from pghaul.model.errors import AccessError, ServerBusyError, StoppedError, TerminalError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.plan import Locks, Options, Verify
 from pghaul.model.profile import Endpoint
@@ -32,6 +32,7 @@ from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import connect
 from pghaul.postgres.settings import Role
 from pghaul.service.migration import MigrationService
+from pghaul.target.restore import watch
 
 RUN = "0123456789ab"
 MB = 1_000_000
@@ -407,3 +408,42 @@ def test_with_locks_per_chunk_ddl_waits_for_one_chunk_at_most(db_pair: DatabaseP
             session.execute("SET lock_timeout = '1s'")
             session.execute("ALTER TABLE small ADD extra int")
         assert not going.outcome
+
+
+@pytest.mark.template(target=SMALL)
+def test_a_program_that_waits_for_a_lock_gives_up_after_our_lock_timeout(db_pair: DatabasePair) -> None:
+    """pg_restore switches lock_timeout off; everybody who wants the table queues behind it."""
+    name = "pghaul/0123456789ab/1/restore"
+    with (
+        psycopg.connect(db_pair.target) as owner,
+        psycopg.connect(db_pair.target, application_name=name, autocommit=True) as program,
+        connect(resolve(db_pair.target), application_name="test", role="target", lock_timeout=0.3) as session,
+    ):
+        working = watch(session, name, 60.0)
+        assert working()  # idle, but not for long
+        owner.execute("SELECT * FROM small")
+        waiting = threading.Thread(target=_lock_until_cancelled, args=(program,))
+        waiting.start()
+        began = time.monotonic()
+        with pytest.raises(ServerBusyError, match="holds a lock"):
+            wait_until(lambda: not working(), 10)
+        assert time.monotonic() - began >= 0.3
+        program.cancel_safe()
+        waiting.join()
+        assert working()
+    assert not watch_of_nobody(db_pair.target)()
+
+
+def _lock_until_cancelled(session: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        session.execute("TRUNCATE small")
+
+
+def watch_of_nobody(url: str) -> Callable[[], bool]:
+    """A program whose session has gone, long after it was begun."""
+
+    def working() -> bool:
+        with connect(resolve(url), application_name="test", role="target") as session:
+            return watch(session, "nobody", 0.0)()
+
+    return working

@@ -118,7 +118,6 @@ class Reporter:
     def attempt(self, epoch: int, snapshot: str) -> None:
         """A new epoch has begun."""
         self.run = replace(self.run, epoch=epoch, state=RunState.RUNNING, error=None, finished=None)
-        self._journal.save_run(self.run)
         self._progress = Progress(
             chunks=len(self._chunks),
             bytes_estimated=sum(c.bytes for key, c in self._chunks.items() if key not in self._known),
@@ -127,6 +126,7 @@ class Reporter:
         )
         self._counted = {}
         self._differing = set()
+        self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
         self.emit(EventKind.ATTEMPT, data={"epoch": epoch, "snapshot": snapshot})
 
     def found(self, done: Mapping[Name, Mapping[str, Receipt]]) -> None:

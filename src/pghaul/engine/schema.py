@@ -78,7 +78,7 @@ class Archive:
 
     def _dumping(self, scope: Scope) -> contextlib.AbstractContextManager[Callable[[], None]]:
         transfer = self.transfer()
-        alive = watch(self.stage.source, f"{transfer.application_name}/dump")
+        alive = watch(self.stage.source, f"{transfer.application_name}/dump", transfer.stall_timeout)
         return ddl.dumping(transfer, scope, snapshot=self.stage.snapshot.id, alive=alive)
 
     def transfer(self) -> Transfer:

@@ -24,7 +24,8 @@ from typing import IO
 
 from pghaul.model.errors import NotFoundError, ProgramError, StalledError
 
-STALL_TIMEOUT = 60.0  # seconds between two questions whether the server still works for the program
+STALL_TIMEOUT = 60.0  # seconds without any work of the server for the program
+LOOK_EVERY = 1.0  # seconds between two questions whether it works
 LAST_LINES = 12  # of a failed program's stderr; the cause stands there, thousands of lines of context do not
 EXECUTABLE = ".exe" if os.name == "nt" else ""
 INSTALLED = (
@@ -186,7 +187,7 @@ def _wait(child: subprocess.Popen[bytes], alive: Callable[[], bool] | None, stal
     waiter = threading.Thread(target=child.wait, daemon=True, name="program-wait")
     waiter.start()
     while True:
-        waiter.join(stall_timeout)
+        waiter.join(min(LOOK_EVERY, stall_timeout))
         if not waiter.is_alive():
             return
         if alive is not None and not alive():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,10 +29,13 @@ from pghaul.target.programs import STALL_TIMEOUT, Programs, run_program
 # Over the defaults of database and role; the programs reset their timeouts, but not before their first statements.
 OPTIONS = "-c default_transaction_read_only=off -c statement_timeout=0"
 
-# Is the program's session at work on the server, and does it wait for a lock?
+# Is the program's session at work on the server, does it wait for a lock, and when did its state last change?
 WORKING_SQL = """
 SELECT coalesce(bool_or(a.state = 'active'), false),
-       coalesce(bool_or(a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE NOT l.granted)), false)
+       coalesce(bool_or(a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE NOT l.granted)), false),
+       max(a.state_change),
+       extract(epoch FROM pg_catalog.clock_timestamp() - max(a.state_change))::pg_catalog.float8,
+       (SELECT s.setting::pg_catalog.float8 / 1000 FROM pg_catalog.pg_settings AS s WHERE s.name = 'lock_timeout')
   FROM pg_catalog.pg_stat_activity AS a
  WHERE a.application_name = %s AND a.datname = pg_catalog.current_database()
    AND a.pid <> pg_catalog.pg_backend_pid()
@@ -97,7 +101,7 @@ def restore(transfer: Transfer, chosen: Sequence[toc.Entry], *, section: str | N
                 [*program, f"--dbname={database(transfer.target_at)}", transfer.file],
                 environ=environ,
                 secret=transfer.target_at.password,
-                alive=watch(transfer.target, name),
+                alive=watch(transfer.target, name, transfer.stall_timeout),
                 stall_timeout=transfer.stall_timeout,
             )
         else:
@@ -118,15 +122,25 @@ def _run_script(session: Session, script: str) -> None:
         session.execute(rewrite(statements, session.server.capabilities))
 
 
-def watch(session: Session, application_name: str) -> Callable[[], bool]:
-    """Whether the program's session works; a lock that somebody else keeps is a reason to come again later."""
+def watch(session: Session, application_name: str, stall_timeout: float) -> Callable[[], bool]:
+    """Whether the program's session works; a lock that somebody else keeps is a reason to come again later.
+
+    The programs switch lock_timeout off, so that of `session` is kept here: whoever wants the table queues behind a
+    program that waits for it. Between two statements a session is idle for a moment: only one that has been so for
+    `stall_timeout` has stalled.
+    """
+    began = time.monotonic()
+    waits: dict[object, float] = {}  # since when the statement that began then has been seen to wait
 
     def working() -> bool:
         session.value("SELECT pg_catalog.pg_stat_clear_snapshot()")  # a transaction would see the first answer again
-        active, blocked = session.rows(WORKING_SQL, (application_name,))[0]
-        if blocked:
+        active, blocked, change, idle, patience = session.rows(WORKING_SQL, (application_name,))[0]
+        now = time.monotonic()
+        if blocked and now - waits.setdefault(change, now) >= patience:
             raise ServerBusyError("somebody holds a lock on a table that we need", where=session.endpoint.display)
-        return bool(active)
+        if not blocked:
+            waits.clear()
+        return bool(active) or (now - began if idle is None else idle) < stall_timeout
 
     return working
 
