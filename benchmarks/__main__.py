@@ -11,15 +11,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.bench import Bench, Case
+from benchmarks.big_table import pg_big_table
 from benchmarks.memory import memory
 from benchmarks.partitions import pg_partitions, pg_partitions_20m, pg_partitions_checksum
 from benchmarks.planning import planning
 from benchmarks.relay import relay
 from benchmarks.result import Result
 from benchmarks.servers import two_servers
+from benchmarks.small_tables import pg_small_tables
 
 CASES: Mapping[str, Case] = {
-    case.__name__: case for case in (pg_partitions, pg_partitions_20m, pg_partitions_checksum, relay, memory, planning)
+    case.__name__: case
+    for case in (
+        pg_partitions,
+        pg_partitions_20m,
+        pg_partitions_checksum,
+        pg_big_table,
+        pg_small_tables,
+        relay,
+        memory,
+        planning,
+    )
 }
 
 

@@ -35,20 +35,27 @@ class Bench:
         rows: int,
         *,
         prepare: Callable[[Bench], None] = lambda _: None,
+        checked: Callable[[Bench], None] = lambda _: None,
     ) -> Usage:
         """One measured run. Building a command clears its scratch folder: outside the timing too."""
         self.pair.fresh_target()
         prepare(self)
         usage = measure(build())
         self.check(table, rows)
+        checked(self)
         return usage
 
     def check(self, table: str, rows: int) -> None:
         """The target holds as many rows as were sent."""
+        self.expect(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)), rows)
+
+    def expect(self, query: str | sql.Composed, number: int) -> None:
+        """The target answers so."""
         with self.pair.on_target() as session:
-            row = session.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
-        if row is None or row[0] != rows:
-            raise WrongContentError(f"{table}: {row and row[0]} rows instead of {rows}")
+            row = session.execute(query.encode() if isinstance(query, str) else query).fetchone()
+        if row is None or row[0] != number:
+            text = query if isinstance(query, str) else query.as_string(None)
+            raise WrongContentError(f"{row and row[0]} instead of {number}: {text[:200]}")
 
 
 Case: TypeAlias = Callable[[Bench], Iterator[Result]]

@@ -92,13 +92,7 @@ def _ours(bench: Bench, rows: int, *options: str) -> Callable[[], Usage]:
 
 
 def _measured(bench: Bench, build: Callable[[], Command | None], rows: int) -> Callable[[], Usage]:
-    return lambda: bench.once(lambda: _present(build()), TABLE, rows)
-
-
-def _present(command: Command | None) -> Command:
-    if command is None:
-        raise LookupError("the program was here a moment ago")
-    return command
+    return lambda: bench.once(lambda: peers.present(build()), TABLE, rows)
 
 
 def _fill(bench: Bench, per_leaf: int) -> int:

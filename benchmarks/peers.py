@@ -74,7 +74,29 @@ def psql_copy(pair: Pair, leaves: Sequence[str]) -> Command | None:
     return Command(name="psql | psql", steps=((stage,),), env=environment(pair) | env)
 
 
-def pgcopydb(pair: Pair) -> Command | None:
+def dump_pipe(pair: Pair) -> Command:
+    """One pg_dump into one pg_restore, without a file between them."""
+    dump = (_program(pair, "pg_dump"), "-Fc", "-Z0", "--no-owner", pair.from_url)
+    restore = (_program(pair, "pg_restore"), "--no-owner", "-d", pair.to_url)
+    return Command(name="pg_dump | pg_restore", steps=((dump, restore),), env=environment(pair))
+
+
+def dump_restore_at_once(pair: Pair) -> Command:
+    """pg_restore in one transaction: thousands of small objects then cost one flush to disk."""
+    file = str(_scratch(pair, "dump.one"))
+    dump = (_program(pair, "pg_dump"), "-Fc", "-Z0", "--no-owner", "-f", file, pair.from_url)
+    restore = (_program(pair, "pg_restore"), "-1", "--no-owner", "-d", pair.to_url, file)
+    return Command(name="pg_dump, pg_restore -1", steps=((dump,), (restore,)), env=environment(pair))
+
+
+def present(command: Command | None) -> Command:
+    """What was found to be installed a moment ago."""
+    if command is None:
+        raise LookupError("the program was here a moment ago")
+    return command
+
+
+def pgcopydb(pair: Pair, *options: str) -> Command | None:
     """Debian's; None where it is not installed."""
     program = shutil.which("pgcopydb")
     if program is None:
@@ -82,7 +104,7 @@ def pgcopydb(pair: Pair) -> Command | None:
     words = (program, "clone", "--source", pair.from_url, "--target", pair.to_url)
     jobs = ("--table-jobs", str(JOBS), "--index-jobs", str(JOBS))
     spared = ("--no-owner", "--no-acl", "--no-comments", "--skip-large-objects", "--skip-extensions")
-    stage = (*words, *jobs, *spared, "--dir", str(_scratch(pair, "pgcopydb")))
+    stage = (*words, *jobs, *spared, *options, "--dir", str(_scratch(pair, "pgcopydb")))
     return Command(name="pgcopydb", steps=((stage,),), env=environment(pair))
 
 
