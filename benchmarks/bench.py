@@ -36,9 +36,10 @@ class Bench:
         *,
         prepare: Callable[[Bench], None] = lambda _: None,
         checked: Callable[[Bench], None] = lambda _: None,
+        keep: bool = False,
     ) -> Usage:
         """One measured run. Building a command clears its scratch folder: outside the timing too."""
-        self.pair.fresh_target()
+        self.pair.fresh_target(keep=keep)
         prepare(self)
         usage = measure(build())
         self.check(table, rows)

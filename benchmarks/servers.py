@@ -69,8 +69,14 @@ class Pair:
         self.database = database
         _recreate(self.source, database)
 
-    def fresh_target(self) -> None:
-        """Before every run, outside the timing: an empty database, and no writes of another run still due."""
+    def fresh_target(self, *, keep: bool = False) -> None:
+        """Before every run, outside the timing: an empty database, and no writes of another run still due.
+
+        `keep` puts the one before aside instead of deleting it: for a minute ext4 does not give the inodes of deleted
+        files out again, and looks at each of them for every new file. Thousands of tables would measure that.
+        """
+        if keep:
+            _put_aside(self.target, self.database)
         _recreate(self.target, self.database)
         for server in (self.source, self.target):
             with psycopg.connect(server.url(), autocommit=True) as session:
@@ -120,6 +126,14 @@ def make_leaf(session: psycopg.Connection, number: int) -> tuple[sql.Identifier,
 
 def leaf_name(number: int) -> str:
     return f"point_history_{number:05d}"
+
+
+def _put_aside(server: Cluster, database: str) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as session:
+        names = {name for (name,) in session.execute("SELECT datname FROM pg_database")}
+        if database in names:
+            free = next(n for n in (f"{database}_{i}" for i in range(1_000)) if n not in names)
+            session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (database, free))))
 
 
 def _recreate(server: Cluster, database: str) -> None:

@@ -58,8 +58,8 @@ def _subjects(bench: Bench, tables: int) -> dict[str, Subject]:
 
 
 def _once(bench: Bench, build: Callable[[], Command | None], tables: int) -> Usage:
-    first = _name(0)
-    return bench.once(lambda: peers.present(build()), first, ROWS_PER_TABLE, checked=partial(_complete, tables=tables))
+    checked = partial(_complete, tables=tables)
+    return bench.once(lambda: peers.present(build()), _name(0), ROWS_PER_TABLE, checked=checked, keep=True)
 
 
 def _complete(bench: Bench, tables: int) -> None:

@@ -90,6 +90,7 @@ class Heard:
         return Hooks(
             started=lambda t: self.started.append(t.job.chunk),
             finished=lambda t, _: self.finished.append(t.job.chunk),
+            finished_together=lambda done: self.finished.extend(t.job.chunk for t, _ in done),
             retried=lambda t, exc, _: self.retried.append((t.job.chunk, exc.message)),
             failed=lambda t, _: self.failed.append(t.job.chunk),
             look=self.look,

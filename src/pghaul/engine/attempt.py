@@ -27,6 +27,7 @@ from pghaul.engine import (
     scene,
     survey,
 )
+from pghaul.engine.batching import gathered
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.mapping import Mapped
@@ -321,7 +322,7 @@ class Attempt:
         for loading in loadings:
             again = loading.name in differing
             tasks += compose.load_tasks(loading, epoch, done.get(loading.name, {}), redo=again, restart=again)
-        dispatcher.run(tasks)
+        dispatcher.run(gathered(tasks, pool.size))
         self._verify(dispatcher, ledger, epoch, loadings)
         pool.wind_down()
 
@@ -335,6 +336,7 @@ class Attempt:
         hooks = Hooks(
             started=report.started,
             finished=report.finished,
+            finished_together=report.finished_together,
             retried=report.retried,
             failed=report.failed,
             look=lambda flying: report.look(flying, pool.control, leaders),

@@ -19,6 +19,7 @@ from pghaul.postgres.widening import type_changes
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
 READY = "ready"
+SPARED = 1 << 20  # bytes: a table of that size has little to gain from FREEZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +120,30 @@ def _leaf_job(loading: Loading, epoch: Epoch, chunk: Chunk, *, redo: bool) -> Jo
     if loading.analyze:
         steps.append(_analyze(loading))
     readiness = _readiness(loading, again=redo)
+    emptying = _emptying(loading, readiness)
+    if _is_spared(loading, chunk, again=redo):
+        emptying["truncate_sql"] = ""
     return replace(
         _load_job(loading, epoch, chunk),
-        **_emptying(loading, readiness),
+        **emptying,
         redo=redo,
-        freeze=readiness is not Readiness.KEEP and not loading.inserting,
+        freeze=readiness is not Readiness.KEEP and not loading.inserting and bool(emptying["truncate_sql"]),
         hash=_whole_hash(loading) if loading.verify and loading.comparable else None,
         statements=tuple(steps),
+    )
+
+
+def _is_spared(loading: Loading, chunk: Chunk, *, again: bool) -> bool:
+    """A small table that this run has made needs no TRUNCATE: it costs new files, and a commit that waits for the disk.
+
+    It is locked and found empty all the same. What is lost is FREEZE, and the order of rows that a stream's hash needs.
+    """
+    return (
+        loading.disposition == "created"
+        and not again
+        and chunk.bytes <= SPARED
+        and not loading.verify
+        and loading.hashable
     )
 
 

@@ -24,12 +24,13 @@ FIRST_SIGN = 5.0  # seconds that a worker gets at least: it has to be spawned, a
 
 @dataclass(kw_only=True, eq=False)
 class Task:
-    """A job and what it waits for."""
+    """A job and what it waits for. A batch has parts: each is a task that can be run by itself."""
 
     job: Job
     table: Name
     size: int  # estimated bytes: the order
     after: list[Task] = field(default_factory=list)
+    parts: tuple[Task, ...] = ()
     attempts: int = 0
     done: bool = False
 
@@ -57,6 +58,7 @@ class Hooks:
 
     started: Callable[[Task], None]
     finished: Callable[[Task, JobResult], None]
+    finished_together: Callable[[Sequence[tuple[Task, JobResult]]], None]  # the parts of a batch
     retried: Callable[[Task, PghaulError, float], None]
     failed: Callable[[Task, PghaulError], None]
     look: Callable[[Sequence[InFlight]], None]  # called ~10 times a second; may raise to end the run
@@ -132,7 +134,8 @@ class Dispatcher:
             self._lost_worker()
             future = self._pool.submit(replace(task.job, slot=slot))
         self._flying[future] = _Flight(task=task, slot=slot)
-        self._hooks.started(task)
+        for part in task.parts or (task,):
+            self._hooks.started(part)
 
     def _collect(self, done: Iterable[Future[JobResult]]) -> None:
         for future in done:
@@ -152,15 +155,34 @@ class Dispatcher:
             except StoppedError:
                 raise
             except PghaulError as exc:
+                if flight.task.parts:
+                    self._apart(flight.task, exc)
+                    continue
                 self._hooks.failed(flight.task, exc)
                 raise
             else:
-                flight.task.done = True
-                self._hooks.finished(flight.task, result)
-                if self._waiting:
-                    self._release()
+                self._done(flight.task, result)
+
+    def _done(self, task: Task, result: JobResult) -> None:
+        task.done = True
+        if task.parts:
+            self._hooks.finished_together(list(zip(task.parts, result.parts, strict=True)))
+        else:
+            self._hooks.finished(task, result)
+        if self._waiting:
+            self._release()
+
+    def _apart(self, batch: Task, exc: PghaulError) -> None:
+        """Each leaf by itself: those that can be loaded are, and the one that cannot is named."""
+        pause = delay(1) if isinstance(exc, TransientError) else 0.0
+        self._hooks.retried(batch, exc, pause)
+        for part in batch.parts:
+            heapq.heappush(self._later, (time.monotonic() + pause, next(self._order), part))
 
     def _again(self, task: Task, exc: TransientError) -> None:
+        if task.parts:
+            self._apart(task, exc)
+            return
         if task.attempts > self._retries:
             raise exc
         pause = delay(task.attempts)

@@ -16,6 +16,7 @@ class JobKind(Enum):
     COPY = "copy"  # load a chunk; a leaf also gets its indexes
     READY = "ready"  # empty (or accept) a table that several chunks will fill
     STEP = "step"  # one statement after the load: an index, a constraint, ANALYZE
+    BATCH = "batch"  # load several small leaves in one transaction
     KEEP = "keep"  # hash both sides; where they are equal, mark the table as done and leave it alone
     CHECK = "check"  # hash both sides of what is there, change nothing
     INSERT = "insert"  # as COPY, by INSERT in batches
@@ -146,6 +147,7 @@ class Job:
     covers: tuple[str, ...] = ()  # KEEP: what else of the table is done with it
     count_sql: str = ""  # KEEP: of the target, where the proof does not count
     insert: InsertPlan | None = None
+    batch: tuple[Job, ...] = ()  # the leaves; what they have in common or can do at once stands in the job around them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,3 +155,4 @@ class JobResult:
     receipt: Receipt
     adopted: bool = False  # an earlier epoch, or a twin, had committed it already
     agrees: bool = True
+    parts: tuple[JobResult, ...] = ()  # of a batch

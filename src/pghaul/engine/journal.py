@@ -5,7 +5,7 @@ The ledger on the target decides what is done; a journal is its mirror, for peop
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from pghaul.model.chunk import ChunkState
@@ -53,6 +53,10 @@ class Journal(Protocol):
         attempts: int = 0,
     ) -> None:
         """The chunk's state; a receipt stays until another replaces it or the chunk is pending again."""
+        ...
+
+    def save_done(self, run_id: str, receipts: Sequence[Receipt]) -> None:
+        """Chunks that were committed together."""
         ...
 
     def chunk_states(self, run_id: str) -> dict[tuple[Name, str], ChunkState]:

@@ -49,7 +49,7 @@ async def _adopt(job: Job, hands: Hands) -> JobResult:
     found = await load.find(hands.target, job.marker, job.run, job.relation, job.chunk)
     if found is None:
         raise TransientError(f"the marker of {job.relation} {job.chunk} was there, and is gone")
-    receipt = _receipt(
+    receipt = receipt_of(
         job,
         rows=found["rows"] or 0,
         size=found["bytes"] or 0,
@@ -73,7 +73,8 @@ async def _begin(job: Job, hands: Hands, *, forget: str | None, forget_all: bool
         await hands.waiting(hands.target.execute("SET LOCAL session_replication_role = replica"))
 
 
-async def _ready(job: Job, hands: Hands) -> None:
+async def empty(job: Job, hands: Hands) -> None:
+    """Lock and empty what will be filled, unless its rows are to stay."""
     if job.readiness is Readiness.KEEP:
         return
     await hands.waiting(
@@ -92,12 +93,12 @@ async def _copy(job: Job, hands: Hands) -> JobResult:
     started = time.monotonic()
     await _begin(job, hands, forget=job.chunk if job.redo else None)
     await _lock_source(job, hands)
-    await _ready(job, hands)
+    await empty(job, hands)
     digest = hashlib.blake2b() if job.hash is not None and job.hash.stream else None
-    moved = await _relay(job, hands, digest)
-    proof, source_hash, target_hash = await _prove(job, hands, digest.hexdigest() if digest else "")
-    await _statements(job, hands)
-    receipt = _receipt(
+    moved = await transfer(job, hands, digest)
+    proof, source_hash, target_hash = await prove(job, hands, digest.hexdigest() if digest else "")
+    await run_statements(job, hands)
+    receipt = receipt_of(
         job,
         rows=moved.rows,
         size=moved.bytes,
@@ -159,7 +160,8 @@ async def _lock_source(job: Job, hands: Hands) -> None:
         )
 
 
-async def _relay(job: Job, hands: Hands, digest: Any) -> Relayed:
+async def transfer(job: Job, hands: Hands, digest: Any, *, before: int = 0) -> Relayed:
+    """One stream from source to target; `before` are the bytes that the job has moved already."""
     source, target = job.source, job.target
     if source is None or target is None or hands.source is None:
         raise ValueError(f"a copy job without two sides: {job.relation} {job.chunk}")
@@ -167,7 +169,7 @@ async def _relay(job: Job, hands: Hands, digest: Any) -> Relayed:
 
     def on_bytes(count: int) -> None:
         pulse.beat()
-        hands.control.set_bytes(count)
+        hands.control.set_bytes(before + count)
 
     with Pace(hands.control, pulse) as pace:
         return await hands.waiting(
@@ -183,7 +185,7 @@ async def _relay(job: Job, hands: Hands, digest: Any) -> Relayed:
         )
 
 
-async def _prove(job: Job, hands: Hands, stream: str) -> tuple[Proof, str, str]:
+async def prove(job: Job, hands: Hands, stream: str) -> tuple[Proof, str, str]:
     """Before the commit, so that the receipt is whole when the rows become visible."""
     plan = job.hash
     if plan is None:
@@ -206,9 +208,9 @@ async def _prove_rows(plan: HashPlan, hands: Hands) -> tuple[Proof, str, str]:
 async def _step(job: Job, hands: Hands) -> JobResult:
     started = time.monotonic()
     await _begin(job, hands, forget=job.chunk if job.redo else None)
-    await _ready(job, hands)
-    await _statements(job, hands)
-    receipt = _receipt(job, seconds=time.monotonic() - started)
+    await empty(job, hands)
+    await run_statements(job, hands)
+    receipt = receipt_of(job, seconds=time.monotonic() - started)
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt)
 
@@ -216,8 +218,8 @@ async def _step(job: Job, hands: Hands) -> JobResult:
 async def _make_ready(job: Job, hands: Hands) -> JobResult:
     """Empty a table that several chunks will fill, and forget what an earlier start of it had finished."""
     await _begin(job, hands, forget=None, forget_all=True)
-    await _ready(job, hands)
-    receipt = _receipt(job)
+    await empty(job, hands)
+    receipt = receipt_of(job)
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt)
 
@@ -269,7 +271,7 @@ async def _check(job: Job, hands: Hands) -> JobResult:
         raise ValueError("a check without a plan for its hashes")
     proof, source_hash, target_hash = await _compare(job, plan, hands)
     rows = int(target_hash.partition(":")[0]) if proof is Proof.ROWS else 0
-    receipt = _receipt(
+    receipt = receipt_of(
         job,
         rows=rows,
         seconds=time.monotonic() - started,
@@ -280,7 +282,8 @@ async def _check(job: Job, hands: Hands) -> JobResult:
     return JobResult(receipt=receipt, agrees=source_hash == target_hash)
 
 
-async def _statements(job: Job, hands: Hands) -> None:
+async def run_statements(job: Job, hands: Hands) -> None:
+    """What is not there yet."""
     for statement in job.statements:
         if statement.exists and await hands.waiting(hands.target.fetchval(statement.exists)):
             continue
@@ -308,7 +311,8 @@ async def _complete(receipt: Receipt, job: Job, hands: Hands) -> None:
     )
 
 
-def _receipt(job: Job, **facts: Any) -> Receipt:
+def receipt_of(job: Job, **facts: Any) -> Receipt:
+    """Of the job's chunk."""
     schema, name = (job.target.schema, job.target.table) if job.target else ("", job.relation)
     blank = Receipt(table=Name(schema, name), chunk=job.chunk, rows=0, bytes=0, seconds=0.0, epoch=job.epoch)
     return replace(blank, **{("bytes" if k == "size" else k): v for k, v in facts.items()})

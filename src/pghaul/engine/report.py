@@ -186,10 +186,21 @@ class Reporter:
                 data={"step": task.job.chunk, "seconds": round(receipt.seconds, 3)},
             )
 
+    def finished_together(self, done: Sequence[tuple[Task, JobResult]]) -> None:
+        """The leaves of a batch are committed."""
+        self.moved_at = time.monotonic()
+        copied = [(t, replace(r.receipt, table=t.table), r) for t, r in done]
+        self._journal.save_done(self.run.id, [receipt for _, receipt, _ in copied])
+        for task, receipt, result in copied:
+            self._tell_copied(task, receipt, result)
+
     def _copied(self, task: Task, receipt: Receipt, result: JobResult) -> None:
         self._journal.save_chunk(
             self.run.id, task.table, task.job.chunk, ChunkState.DONE, receipt=receipt, attempts=task.attempts
         )
+        self._tell_copied(task, receipt, result)
+
+    def _tell_copied(self, task: Task, receipt: Receipt, result: JobResult) -> None:
         self._count((task.table, task.job.chunk), receipt)
         if not result.agrees:
             self._differing.add(task.table)

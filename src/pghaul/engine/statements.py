@@ -23,6 +23,10 @@ CONSTRAINT_EXISTS = sql.SQL(
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = {} AND c.relname = {} AND k.conname = {})"
 )
+ANY_INDEX = sql.SQL(
+    "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE (n.nspname, c.relname) IN ({}))"
+)
 FILENODE = sql.SQL(
     "SELECT pg_catalog.pg_relation_filenode(c.oid)::int8 FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {} AND c.relname = {}"
@@ -109,6 +113,12 @@ def probes(table: Name, condition: str) -> tuple[str, ...]:
     """
     forms = ("SELECT 1 FROM ONLY {} WHERE\n{}\nLIMIT 0", "SELECT 1 FROM ONLY {} WHERE (\n{}\n) LIMIT 0")
     return tuple(sql.SQL(f).format(identifier(table), sql.SQL(condition)).as_string(None) for f in forms)
+
+
+def any_index(tables: Sequence[Name]) -> str:
+    """True when one of these tables has an index."""
+    names = [sql.SQL("({}, {})").format(sql.Literal(t.schema), sql.Literal(t.name)) for t in tables]
+    return ANY_INDEX.format(sql.SQL(", ").join(names)).as_string(None)
 
 
 def in_one_transaction(table: Name, indexes: Sequence[Index]) -> tuple[Statement, ...]:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import asyncpg
 
+from pghaul.engine.batch import perform_batch
 from pghaul.engine.control import Control
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import Job, JobResult
@@ -79,6 +80,8 @@ class Worker:
 
     async def _perform(self, job: Job, hands: Hands) -> JobResult:
         """With locks per chunk they are given back after each: going back to a savepoint keeps the snapshot."""
+        if job.batch:
+            return await perform_batch(job, hands)
         if not job.lock_source or self._source is None:
             return await perform(job, hands)
         await self._source.execute("SAVEPOINT chunk", timeout=ANSWER)
@@ -89,8 +92,9 @@ class Worker:
 
     async def _hands(self, job: Job) -> Hands:
         c = self.config
-        if job.source is not None or job.hash is not None:
-            await self._see(job.snapshot)
+        reads = sum(j.source is not None or j.hash is not None for j in job.batch or (job,))
+        if reads:
+            await self._see(job.snapshot, reads)
         if self._target is None or self._target.is_closed():
             self._target = await relay_connection.open_connection(
                 c.target, application_name=c.application_name, settings=c.target_settings
@@ -105,13 +109,13 @@ class Worker:
             target_probe=_probe(c.target, self._target, wait_events=c.target_wait_events),
         )
 
-    async def _see(self, snapshot: str) -> None:
+    async def _see(self, snapshot: str, reads: int) -> None:
         """A source connection inside a transaction that sees exactly this snapshot."""
-        self._reads += 1
+        self._reads += reads
         usable = self._source is not None and not self._source.is_closed() and self._snapshot == snapshot
         if usable and self._reads < MOST_READS:
             return
-        self._reads = 0
+        self._reads = reads
         await _close(self._source)
         c = self.config
         self._source = await relay_connection.open_connection(

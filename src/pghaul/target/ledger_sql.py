@@ -67,6 +67,14 @@ SELECT r.epoch FROM pghaul.run r JOIN pghaul.claim c ON c.run_id = r.run_id
 WHERE r.run_id = $1 AND c.relation = $2 FOR SHARE
 """
 
+# The same for all tables of a batch: how many of them are still this run's in this epoch.
+OWNED_ALL = """
+SELECT pg_catalog.count(*) FROM (
+    SELECT 1 FROM pghaul.run r JOIN pghaul.claim c ON c.run_id = r.run_id
+    WHERE r.run_id = $1 AND r.epoch = $3 AND c.relation = ANY($2::text[]) FOR SHARE
+) AS owned
+"""
+
 # {marker} is one of two constants below; markers of unlogged tables vanish with their rows in a crash.
 MARKER = "pghaul.chunk_marker"
 MARKER_UNLOGGED = "pghaul.chunk_marker_unlogged"
@@ -83,6 +91,28 @@ def complete_marker(marker: str) -> str:
         f"UPDATE {marker} SET rows = $4, bytes = $5, seconds = $6, proof = $7, source_hash = $8, target_hash = $9, "  # noqa: S608
         "updated = $10, unchanged = $11, ignored = $12, finished_at = pg_catalog.clock_timestamp() "
         "WHERE run_id = $1 AND relation = $2 AND chunk = $3"
+    )
+
+
+def insert_markers(marker: str) -> str:
+    """All of a batch."""
+    return (
+        f"INSERT INTO {marker} (run_id, relation, chunk, epoch) "  # noqa: S608
+        "SELECT $1, u.relation, u.chunk, $4 FROM (SELECT pg_catalog.unnest($2::text[]) AS relation, "
+        "pg_catalog.unnest($3::text[]) AS chunk) AS u"
+    )
+
+
+def complete_markers(marker: str) -> str:
+    """All of a batch."""
+    return (
+        f"UPDATE {marker} AS m SET rows = u.rows, bytes = u.bytes, seconds = u.seconds, proof = u.proof, "  # noqa: S608
+        "source_hash = u.source_hash, target_hash = u.target_hash, finished_at = pg_catalog.clock_timestamp() "
+        "FROM (SELECT pg_catalog.unnest($2::text[]) AS relation, pg_catalog.unnest($3::text[]) AS chunk, "
+        "pg_catalog.unnest($4::int8[]) AS rows, pg_catalog.unnest($5::int8[]) AS bytes, "
+        "pg_catalog.unnest($6::float8[]) AS seconds, pg_catalog.unnest($7::text[]) AS proof, "
+        "pg_catalog.unnest($8::text[]) AS source_hash, pg_catalog.unnest($9::text[]) AS target_hash) AS u "
+        "WHERE m.run_id = $1 AND m.relation = u.relation AND m.chunk = u.chunk"
     )
 
 

@@ -6,9 +6,12 @@ with the same chunk waits at the marker and finds it done; whoever comes with an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import asyncpg
 
 from pghaul.model.errors import StaleRunError, TargetNotEmptyError
+from pghaul.model.receipt import Receipt
 from pghaul.target import ledger_sql as sql
 
 
@@ -22,9 +25,24 @@ async def own(connection: asyncpg.Connection, run: str, relation: str, epoch: in
         raise StaleRunError(f"{relation} belongs to epoch {found or 'of another run'} now, not to {epoch}")
 
 
+async def own_all(connection: asyncpg.Connection, run: str, relations: Sequence[str], epoch: int) -> None:
+    """The same for the tables of a batch."""
+    found = await connection.fetchval(sql.OWNED_ALL, run, relations, epoch)
+    if found != len(relations):
+        raise StaleRunError(f"{len(relations) - found} of {len(relations)} tables do not belong to epoch {epoch} now")
+
+
 async def mark(connection: asyncpg.Connection, marker: str, run: str, relation: str, chunk: str, epoch: int) -> None:
     """Insert the marker; a unique violation means that the chunk is done."""
     await connection.execute(sql.insert_marker(marker), run, relation, chunk, epoch)
+
+
+async def mark_all(
+    connection: asyncpg.Connection, marker: str, run: str, leaves: Sequence[tuple[str, str]], epoch: int
+) -> None:
+    """Insert the markers of a batch; in one order everywhere, so that two of them cannot wait for each other."""
+    relations, chunks = zip(*sorted(leaves), strict=True)
+    await connection.execute(sql.insert_markers(marker), run, relations, chunks, epoch)
 
 
 async def unmark(connection: asyncpg.Connection, marker: str, run: str, relation: str, chunk: str | None) -> None:
@@ -64,10 +82,32 @@ async def complete(
     await connection.execute(sql.complete_marker(marker), run, relation, chunk, *facts)
 
 
+async def complete_all(
+    connection: asyncpg.Connection,
+    marker: str,
+    run: str,
+    leaves: Sequence[tuple[str, str]],
+    receipts: Sequence[Receipt],
+) -> None:
+    """Write the receipts of a batch into its markers."""
+    await connection.execute(
+        sql.complete_markers(marker),
+        run,
+        [relation for relation, _ in leaves],
+        [chunk for _, chunk in leaves],
+        [r.rows for r in receipts],
+        [r.bytes for r in receipts],
+        [r.seconds for r in receipts],
+        [r.proof.value for r in receipts],
+        [r.source_hash for r in receipts],
+        [r.target_hash for r in receipts],
+    )
+
+
 async def ready(
     connection: asyncpg.Connection, *, lock: str, is_empty: str, truncate: str, must_be_empty: bool, relation: str
 ) -> None:
-    """Lock the table against everybody and empty it.
+    """Lock the table against everybody and empty it; without `truncate` it is known to be new.
 
     Raises TargetNotEmptyError where rows were to be refused: they came after the run had looked.
     """
@@ -76,4 +116,5 @@ async def ready(
         raise TargetNotEmptyError(
             f"{relation} has rows", advice="choose what to do with them: --on-existing truncate | append | skip"
         )
-    await connection.execute(truncate)
+    if truncate:
+        await connection.execute(truncate)
