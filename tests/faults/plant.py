@@ -1,12 +1,14 @@
 """The data that faults are tried on: small, but with everything that has its own way through the engine.
 
 Leaves of a partitioned table, a table of several page ranges, a foreign key, floats and true duplicates without a
-key, and an UNLOGGED table that a crash empties.
+key, an UNLOGGED table that a crash empties, and many small tables, which are loaded in batches.
 """
 
 from __future__ import annotations
 
 SPLIT_SIZE = "256kB"  # a leaf is smaller, plant.flat is about five times as large
+
+SMALL = tuple(f"plant.small_{n:02d}" for n in range(30))
 
 SCHEMA = """
 CREATE SCHEMA plant;
@@ -25,7 +27,7 @@ CREATE TABLE plant.flat (id int8 PRIMARY KEY, tag_id int NOT NULL REFERENCES pla
 CREATE INDEX flat_tag ON plant.flat (tag_id, id);
 CREATE TABLE plant.measure (id int, reading float8, rough float4, readings float8[]);
 CREATE UNLOGGED TABLE plant.scratch (a int PRIMARY KEY, b text);
-"""
+""" + "".join(f"CREATE TABLE {t} (id int PRIMARY KEY, body text UNIQUE);" for t in SMALL)
 
 ROWS = """
 INSERT INTO plant.tag SELECT g, 'tag ' || g FROM generate_series(1, 50) g;
@@ -34,8 +36,9 @@ INSERT INTO plant.history SELECT g % 40, 1000 + g / 3, nullif(md5(g::text), md5(
 INSERT INTO plant.flat SELECT g, 1 + g % 50, repeat(md5(g::text), 3) FROM generate_series(1, 8000) g;
 INSERT INTO plant.measure SELECT g, g / 3.0, g / 7.0, ARRAY[g / 11.0, 'NaN', NULL] FROM generate_series(1, 1000) g;
 INSERT INTO plant.measure SELECT * FROM plant.measure WHERE id <= 200;
-ANALYZE;
 """
+FILL_SMALL = "INSERT INTO {} SELECT g, repeat(md5(g::text), 5) FROM generate_series(1, {}) g;"
+ROWS += "".join(FILL_SMALL.format(t, 20 * n) for n, t in enumerate(SMALL)) + "ANALYZE;"
 
 # Apart: a crash of the source empties the template's UNLOGGED table too, for every case that comes after it.
 SCRATCH = """
@@ -46,7 +49,7 @@ ANALYZE plant.scratch;
 SCRIPT = SCHEMA + ROWS + SCRATCH
 
 LEAVES = tuple(f"plant.history_{n}" for n in range(1, 7))
-TABLES = ("plant.tag", *LEAVES, "plant.flat", "plant.measure", "plant.scratch")
+TABLES = ("plant.tag", *LEAVES, "plant.flat", "plant.measure", "plant.scratch", *SMALL)
 
 # What belongs to the tables besides rows, as sortable words; NOT NULL became a constraint in 18 and is left out.
 FURNITURE = """

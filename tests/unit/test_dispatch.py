@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -61,7 +61,8 @@ class FakePool:
         if isinstance(answer, BaseException):
             future.set_exception(answer)
         elif answer == DONE:
-            future.set_result(JobResult(receipt=receipt(job.chunk)))
+            parts = tuple(JobResult(receipt=receipt(j.chunk)) for j in job.batch)
+            future.set_result(JobResult(receipt=receipt(job.chunk), parts=parts))
         return future
 
     def rebuild(self) -> None:
@@ -125,6 +126,28 @@ def test_a_failed_task_holds_back_what_comes_after_it_until_it_is_done() -> None
     pool = FakePool(2, {"a": [TransientError("no"), TransientError("no")]})
     run(pool, first, task("b", after=[first]))
     assert pool.submitted == ["a", "a", "a", "b"]
+
+
+def batch(*chunks: str) -> Task:
+    parts = tuple(task(c) for c in chunks)
+    job = replace(parts[0].job, kind=JobKind.BATCH, chunk="batch", batch=tuple(p.job for p in parts))
+    return Task(job=job, table=T, size=9, parts=parts)
+
+
+def test_the_parts_of_a_batch_are_finished_together() -> None:
+    pool = FakePool(1)
+    heard = run(pool, batch("a", "b"))
+    assert (pool.submitted, heard.started, heard.finished) == (["batch"], ["a", "b"], ["a", "b"])
+
+
+@pytest.mark.parametrize("error", [TransientError("gone"), RowError("cannot be read"), DEATH])
+def test_a_batch_that_fails_is_taken_apart_so_that_the_faulty_part_is_named(error: Exception) -> None:
+    pool = FakePool(1, {"batch": [error], "b": [RowError("cannot be read")]})
+    heard = Heard()
+    with pytest.raises(RowError):
+        run(pool, batch("a", "b", "c"), heard=heard)
+    assert pool.submitted[:3] == ["batch", "a", "b"]
+    assert ([c for c, _ in heard.retried], heard.finished, heard.failed) == (["batch"], ["a"], ["b"])
 
 
 def test_never_more_jobs_fly_than_there_are_slots_and_each_has_its_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -173,11 +174,14 @@ class Dispatcher:
             self._release()
 
     def _apart(self, batch: Task, exc: PghaulError) -> None:
-        """Each leaf by itself: those that can be loaded are, and the one that cannot is named."""
+        """Each leaf by itself: those that can be loaded are; the one that cannot is named, before all other work."""
         pause = delay(1) if isinstance(exc, TransientError) else 0.0
         self._hooks.retried(batch, exc, pause)
         for part in batch.parts:
-            heapq.heappush(self._later, (time.monotonic() + pause, next(self._order), part))
+            if pause:
+                heapq.heappush(self._later, (time.monotonic() + pause, next(self._order), part))
+            else:
+                heapq.heappush(self._ready, (-sys.maxsize, next(self._order), part))
 
     def _again(self, task: Task, exc: TransientError) -> None:
         if task.parts:
