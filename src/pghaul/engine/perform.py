@@ -118,11 +118,11 @@ async def _insert(job: Job, hands: Hands) -> JobResult:
     started = time.monotonic()
     await _begin(job, hands, forget=job.chunk if job.redo else None)
     await _lock_source(job, hands)
-    await _ready(job, hands)
+    await empty(job, hands)
     moved = await insert(job, hands)
     proof, source_hash, target_hash = await _prove_inserted(job, job.insert, hands, moved)
-    await _statements(job, hands)
-    receipt = _receipt(
+    await run_statements(job, hands)
+    receipt = receipt_of(
         job,
         **moved.facts(job.insert),
         seconds=time.monotonic() - started,
@@ -245,7 +245,7 @@ async def _keep(job: Job, hands: Hands) -> JobResult:
     rows = int(target_hash.partition(":")[0]) if proof is Proof.ROWS else 0
     if source_hash == target_hash and job.count_sql:
         rows = await hands.waiting(hands.target.fetchval(job.count_sql))
-    receipt = _receipt(
+    receipt = receipt_of(
         job,
         rows=rows,
         seconds=time.monotonic() - started,
@@ -258,7 +258,7 @@ async def _keep(job: Job, hands: Hands) -> JobResult:
     for chunk in job.covers:
         other = replace(job, chunk=chunk)
         await _begin(other, hands, forget=None)
-        await _complete(replace(_receipt(other), proof=proof), other, hands)
+        await _complete(replace(receipt_of(other), proof=proof), other, hands)
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt)
 
