@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
+from tests.faults.program import Program, wait_until
 from tests.looking import execute, markers, rows_of, value
 from tests.moving import Moved, assert_done, move, resume
 from tests.stopping import move_until_stopped
 
 from pghaul.model.event import EventKind
 from pghaul.model.plan import OnExisting, Verify
+from pghaul.service.migration import MigrationService
 
 SCHEMA = """
     CREATE TABLE history (day date NOT NULL, id int NOT NULL, v float8, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
@@ -33,6 +37,7 @@ BIG = """
     INSERT INTO big SELECT g, repeat('x', 90) FROM generate_series(1, 4000) g
 """
 SPLIT = 100_000
+RUN = "0000000000fe"
 
 FILES = "SELECT relname::text, relfilenode::int8 FROM pg_class WHERE relname LIKE 'history_%' AND relkind IN ('r', 'i')"
 
@@ -164,3 +169,41 @@ def test_a_foreign_key_falls_only_for_tables_that_are_loaded(db_pair: DatabasePa
     assert value(db_pair.target, oid) != before
     assert value(db_pair.target, "SELECT convalidated FROM pg_constraint WHERE contype = 'f'") is True
     assert_same_content(db_pair.source, db_pair.target, ["public.parent", "public.child"])
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    """pghaul in processes of its own."""
+    found = Program(tmp_path)
+    try:
+        yield found
+    finally:
+        found.kill_all()
+
+
+@pytest.mark.template(source=SOURCE)
+@pytest.mark.parametrize("command", ["run", "cutover"])
+def test_killed_between_what_was_kept_and_what_is_loaded(
+    db_pair: DatabasePair, state: str, program: Program, command: str
+) -> None:
+    """A reader of the target holds the load of one table up; everything of the run is killed then."""
+    first = move(db_pair, "*")
+    execute(db_pair.source, "UPDATE history SET v = -1 WHERE id = 45")
+    monitored = f"SELECT count(*) FROM pghaul.chunk_marker WHERE run_id = '{RUN}' AND finished_at IS NOT NULL"
+    program.state = state
+    words = {
+        "run": ["run", "--from", db_pair.source, "--to", db_pair.target, "--table", "*", "--on-existing", "refresh"],
+        "cutover": ["cutover", first.run.id, "--quiet-for", "0.2", "--read-only"],
+    }[command]
+    with psycopg.connect(db_pair.target) as reader:
+        reader.execute("SELECT 1 FROM history_2")
+        program.start(*words, "--run-id", RUN, "--json")
+        assert wait_until(lambda: value(db_pair.target, monitored) == 2, 20), program.said()
+        before = files(db_pair.target)
+        program.kill_all()
+    assert_done(resume(RUN))
+    assert_same_content(db_pair.source, db_pair.target, LEAVES)
+    after = files(db_pair.target)
+    assert {n for n in before if before[n] != after[n]} == {"history_2", "history_2_pkey"}
+    kept_steps = [e.data["step"] for e in MigrationService().show(RUN).events if e.kind is EventKind.CUTOVER]
+    assert ("verified" in kept_steps) is (command == "cutover")

@@ -431,6 +431,15 @@ def test_ask_puts_the_estimate_to_the_person_and_takes_the_answer(monkeypatch: p
     assert "public.leaf[red] holds about 1,234 rows" in out.getvalue()
 
 
+def test_an_answer_for_all_the_rest_is_the_last_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, answers = io.StringIO(), iter(["skip", "refresh all"])
+    console = Console(file=out, width=200)
+    monkeypatch.setattr("builtins.input", lambda *_args: next(answers))
+    ask = move._asking(PlainView(console, verbose=False), console)
+    assert [ask(LEAF, None) for _ in range(4)] == [OnExisting.SKIP, *[OnExisting.REFRESH] * 3]
+    assert out.getvalue().count("holds some rows") == 2
+
+
 def test_many_tables_are_summed_up() -> None:
     out = io.StringIO()
     found = [

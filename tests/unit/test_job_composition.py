@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from pghaul.engine.compose import READY, Epoch, Loading, chunks_by_table, final_check, load_tasks, recheck_task
+from pghaul.engine.compose import (
+    READY,
+    Epoch,
+    Loading,
+    chunks_by_table,
+    final_check,
+    keep_task,
+    load_tasks,
+    recheck_task,
+)
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import JobKind, Readiness
 from pghaul.model.chunk import Chunk, ChunkKind
@@ -259,3 +268,19 @@ def test_appended_rows_cannot_be_compared_with_the_whole_table() -> None:
 def test_chunks_keep_the_order_of_the_plan() -> None:
     other = Chunk(table=Name("s", "other"), kind=ChunkKind.LEAF)
     assert chunks_by_table([RANGES[1], other, RANGES[0]]) == {T: (RANGES[1], RANGES[0]), other.table: (other,)}
+
+
+def test_a_table_to_be_refreshed_is_compared_first_and_then_emptied() -> None:
+    task = keep_task(loading(disposition="refresh"), EPOCH)
+    assert task is not None
+    assert (task.job.kind, task.job.covers) == (JobKind.KEEP, ())
+    assert task.job.hash is not None
+    assert not task.job.hash.stream, "rows are hashed where they lie"
+    load = load_tasks(loading(disposition="refresh"), EPOCH, {}, redo=False, restart=False)
+    assert [t.job.readiness for t in load] == [Readiness.TRUNCATE]
+
+
+def test_of_a_table_in_ranges_all_is_done_at_once_where_it_is_equal() -> None:
+    task = keep_task(loading(*RANGES, disposition="refresh"), EPOCH)
+    assert task is not None
+    assert {task.job.chunk, *task.job.covers} == {*(r.key for r in RANGES), READY, "analyze"}

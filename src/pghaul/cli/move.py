@@ -21,9 +21,11 @@ from pghaul.service.migration import Ask, MigrationService, Stop, Woken, new_run
 STOPPING = "Stopping: chunks in flight are rolled back. Ctrl-C again ends at once."
 INTERRUPTED = "interrupted; what was in flight is rolled back by the servers"
 NOBODY_TO_ASK = "on_existing = ask needs a terminal to ask on"
-NOBODY_ADVICE = "choose --on-existing fail, truncate, append or skip"
+NOBODY_ADVICE = "choose --on-existing fail, truncate, append, skip or refresh"
 QUESTION = "{table} holds {rows} rows on the target. What shall become of them?"
 UNKNOWN_ROWS = "some"
+ANSWERS = "{answers}; with '{all}' behind it, for this and all the rest"
+FOR_ALL = " all"
 ASKED_TO_PAUSE = "Run {run} was asked to pause. Go on with it: pghaul resume {run}"
 GOES_ON = "Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}"
 BY_ITSELF = "Run {run} waits in process {pid}, {why}. It goes on by itself."
@@ -163,11 +165,26 @@ def _must_ask(plan: Plan, *, as_json: bool) -> bool:
 
 
 def _asking(view: View, console: Console) -> Ask:
+    """Table by table, until an answer is given for all the rest."""
+    kept: list[OnExisting] = []
+
     def ask(table: Name, rows: int | None) -> OnExisting:
+        if kept:
+            return kept[0]
         words = QUESTION.format(table=table, rows=UNKNOWN_ROWS if rows is None else f"about {rows:,}")
-        choices = [c.value for c in OnExisting if c is not OnExisting.ASK]
+        answers = [c.value for c in OnExisting if c is not OnExisting.ASK]
         with view.paused():
             render.line(console, words)
-            return OnExisting(Prompt.ask("", choices=choices, default=OnExisting.FAIL.value, console=console))
+            render.line(console, ANSWERS.format(answers=", ".join(answers), all=FOR_ALL))
+            said = Prompt.ask(
+                "",
+                choices=[*answers, *(a + FOR_ALL for a in answers)],
+                show_choices=False,
+                default=OnExisting.FAIL.value,
+                console=console,
+            )
+        answer = OnExisting(said.removesuffix(FOR_ALL))
+        kept.extend([answer] if said.endswith(FOR_ALL) else [])
+        return answer
 
     return ask
