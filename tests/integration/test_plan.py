@@ -17,8 +17,9 @@ from tests.looking import execute, state_of, value
 from tests.moving import assert_done, move, plan_of
 
 from pghaul.cli.app import run
-from pghaul.model.errors import NoSpaceError, NotSupportedError, PghaulError
+from pghaul.model.errors import BoundsError, NoSpaceError, NotFoundError, NotSupportedError, PghaulError
 from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.plan import Layout, Period, Plan, Selection, Unit
 from pghaul.model.preview import Preview
 from pghaul.service.embedded import Cluster
 from pghaul.service.migration import MigrationService
@@ -241,6 +242,48 @@ def test_encodings_without_a_way_from_one_to_the_other(
 @pytest.mark.template(source=SOURCE)
 def test_a_pattern_that_matches_nothing(db_pair: DatabasePair, state: str) -> None:
     assert_refused(db_pair, Kind.NOTHING_SELECTED, "no table matches 'paymnt'", PghaulError, "paymnt")
+
+
+TREE = """
+    CREATE TABLE h (at int8, v int);
+    CREATE TABLE h_1 (CHECK (at >= 0 AND at <= 99)) INHERITS (h); CREATE TABLE h_2 (CHECK (at >= {0} AND at <= 299))
+    INHERITS (h); INSERT INTO h_1 VALUES (1, 1); INSERT INTO h_2 VALUES (250, 1)
+"""
+
+
+def laid_out(pair: DatabasePair, **more: Any) -> Plan:
+    return plan_of(pair.source, pair.target, ["h"]).model_copy(
+        update={"tables": [Selection(name="h", layout=Layout.DECLARATIVE)]} | more
+    )
+
+
+@pytest.mark.template(source=TREE.format(90))
+def test_bounds_that_overlap(db_pair: DatabasePair, state: str) -> None:
+    service = MigrationService()
+    plan = laid_out(db_pair)
+    found = errors(service.plan(plan))
+    assert [(f.kind, "h_1 and public.h_2" in f.what) for f in found] == [(Kind.BOUNDS, True)]
+    with pytest.raises(BoundsError, match="bounds overlap"):
+        service.run(plan, listener=lambda _e: None)
+    assert value(db_pair.target, "SELECT count(*) FROM pg_namespace WHERE nspname = 'pghaul'") == 0
+
+
+@pytest.mark.template(source=TREE.format(200))
+def test_bounds_that_leave_a_gap_are_named(db_pair: DatabasePair, state: str) -> None:
+    found = MigrationService().plan(laid_out(db_pair))
+    assert found.ok
+    assert "gaps: from 100 to 200 (between h_1 and h_2)" in of(found, Kind.BOUNDS)[0].what
+
+
+@pytest.mark.template(source=TREE.format(100))
+def test_a_period_that_matches_nothing(db_pair: DatabasePair, state: str) -> None:
+    service = MigrationService()
+    plan = laid_out(db_pair, period=Period(since="2031-01-01", until="2031-02-01", unit=Unit.SECONDS))
+    found = errors(service.plan(plan))
+    assert [(f.kind, "lies in the period" in f.what) for f in found] == [(Kind.NOTHING_SELECTED, True)]
+    with pytest.raises(NotFoundError, match="lies in the period"):
+        service.run(plan, listener=lambda _e: None)
+    assert value(db_pair.target, "SELECT count(*) FROM pg_namespace WHERE nspname = 'pghaul'") == 0
 
 
 # --- all that is wrong, not the first ----------------------------------------------------------------------------

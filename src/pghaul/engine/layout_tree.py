@@ -17,7 +17,7 @@ from psycopg import sql
 from pghaul.engine.laid import Laid, Tree
 from pghaul.model.bounds import Bounds, Edge, Strategy, Value, after, low_order
 from pghaul.model.design import Design
-from pghaul.model.errors import PlanError
+from pghaul.model.errors import BoundsError, PlanError
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import Period
 from pghaul.model.table import Column, Name, Table
@@ -71,7 +71,7 @@ def _same_columns(root: Table, leaf: Table) -> None:
 def _partition(table: Table, found: Bounds | None, column: Column) -> _Partition:
     slice_ = None if found is None else _slice(found, column)
     if found is None or slice_ is None:
-        raise PlanError(
+        raise BoundsError(
             f"{table.name} cannot become a partition: no CHECK says which {column.name} it holds",
             advice="add a CHECK with both ends on the source (ALTER TABLE … ADD CHECK …), or exclude the table",
         )
@@ -126,7 +126,7 @@ def _refuse_overlaps(partitions: Sequence[_Partition]) -> None:
     clashes = [f"{a.table.name} and {b.table.name}" for a, b in pairs if a.bounds.overlaps(b.bounds)]
     if clashes:
         more = f" and {len(clashes) - LISTED} more pairs" if len(clashes) > LISTED else ""
-        raise PlanError(
+        raise BoundsError(
             f"bounds overlap, so they cannot be partitions of one table: {'; '.join(clashes[:LISTED])}{more}",
             advice="mend the CHECKs on the source, or exclude one of each pair",
         )

@@ -3,6 +3,7 @@
     PghaulError
     ├── UsageError                  wrong words on the command line                 exit 2
     │   └── PlanError               a plan (or plan file) that cannot be used       exit 2
+    │       └── BoundsError         partitions overlap, or have no bounds           exit 2
     ├── TransientError              may succeed if done again                       retried
     │   ├── ConnectionLostError     the server or the way to it went away
     │   ├── StalledError            nothing moves and the server waits for us
@@ -70,6 +71,10 @@ class UsageError(PghaulError):
 
 class PlanError(UsageError):
     title = "The plan cannot be used"
+
+
+class BoundsError(PlanError):
+    """Bounds of partitions that overlap, or that say nothing."""
 
 
 class TransientError(PghaulError):

@@ -45,7 +45,7 @@ class Kind(StrEnum):
 
 ERRORS: dict[Kind, type[PghaulError]] = {
     Kind.NOTHING_SELECTED: errors.NotFoundError,
-    Kind.BOUNDS: errors.PlanError,
+    Kind.BOUNDS: errors.BoundsError,
     Kind.TABLE_MISSING: errors.NotFoundError,
     Kind.SHAPE: errors.ShapeChangedError,
     Kind.ROWS_PRESENT: errors.TargetNotEmptyError,
@@ -84,9 +84,18 @@ class Finding:
         return ERRORS[self.kind](self.what, where=self.where, advice=self.advice, sqlstate=self.sqlstate)
 
 
+RAISED: dict[type[PghaulError], Kind] = {
+    errors.NotFoundError: Kind.NOTHING_SELECTED,
+    errors.BoundsError: Kind.BOUNDS,
+    errors.PlanError: Kind.USAGE,
+    errors.AccessError: Kind.PRIVILEGE,
+    errors.ShapeChangedError: Kind.SHAPE,
+}
+
+
 def of_error(exc: PghaulError, object_: str) -> Finding:
     """What a look has raised, as a finding."""
-    kind = next((k for k, e in ERRORS.items() if type(exc) is e), Kind.SERVER)
+    kind = RAISED.get(type(exc), Kind.SERVER)
     return Finding(
         kind=kind, object=object_, what=exc.message, advice=exc.advice, where=exc.where, sqlstate=exc.sqlstate
     )
