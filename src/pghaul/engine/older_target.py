@@ -149,7 +149,7 @@ def _types(source: Session, target: Session, missing: Sequence[Table]) -> Iterat
     """Built-in types, wherever in a column's type they stand."""
     there = {name for (name,) in target.rows(THEIR_TYPES)}
     oids = sorted({c.type_oid for t in missing for c in t.columns})
-    parts = {oid: (schema, name, refs) for oid, schema, name, _, _, refs, _ in source.rows(TYPES, (oids,))}
+    parts = {oid: (schema, name, refs) for oid, schema, name, _, _, refs, *_ in source.rows(TYPES, (oids,))}
     for table in missing:
         lacking: set[str] = set()
         todo, seen = [c.type_oid for c in table.columns], set[int]()
