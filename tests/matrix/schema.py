@@ -34,7 +34,8 @@ ALTER TABLE m.odd ALTER t SET STORAGE EXTERNAL, ALTER t SET STATISTICS 500, ADD 
 CREATE UNLOGGED TABLE m.volatile (id int4, v varchar(20));
 CREATE TABLE m.nothing ();
 CREATE TABLE m."Öd und leer" ("b""c" int4, "SELECT" text, PRIMARY KEY ("b""c", "SELECT"));
-INSERT INTO m.one (code, f) SELECT 'c' || i, i / 7.0 FROM generate_series(1, 3000) i;
+INSERT INTO m.one (code, f, at) SELECT 'c' || i, i / 7.0, timestamptz '2024-01-01 00:00Z' + i * interval '1 min'
+    FROM generate_series(1, 3000) i;
 INSERT INTO m.keyed (a, b, one) SELECT i, 'b' || i, i + 6 FROM generate_series(1, 2000) i;
 INSERT INTO m.many (v, f, n, d) SELECT repeat(md5(i::text), 3), i / 3.0, i * 1.001, date '2020-01-01' + i % 3000
     FROM generate_series(1, 40000) i;

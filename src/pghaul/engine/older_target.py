@@ -7,7 +7,7 @@ and indexes) no catalogue tells; there the target refuses, in the one transactio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.sql import SQL, Composed
@@ -146,24 +146,27 @@ def _finding(table: Table, feature: Feature, target: Session) -> Finding:
 
 
 def _types(source: Session, target: Session, missing: Sequence[Table]) -> Iterator[Finding]:
-    """Built-in types, wherever in a column's type they stand."""
+    """Built-in types, wherever in a column's type they stand; an array is told by its element."""
     there = {name for (name,) in target.rows(THEIR_TYPES)}
     oids = sorted({c.type_oid for t in missing for c in t.columns})
-    parts = {oid: (schema, name, refs) for oid, schema, name, _, _, refs, *_ in source.rows(TYPES, (oids,))}
+    rows = source.rows(TYPES, (oids,))
+    named = {oid: name for oid, schema, name, *_ in rows if schema == "pg_catalog" and not name.startswith("_")}
+    parts = {oid: refs for oid, _, _, _, _, refs, *_ in rows}
     for table in missing:
-        lacking: set[str] = set()
-        todo, seen = [c.type_oid for c in table.columns], set[int]()
-        while todo:
-            oid = todo.pop()
-            if oid in seen or oid not in parts:
-                continue
-            seen.add(oid)
-            schema, name, refs = parts[oid]
-            lacking |= {name} if schema == "pg_catalog" and name not in there else set()
-            todo += refs
-        # an array's element says it better
-        for name in sorted(n for n in lacking if n.removeprefix("_") == n):
+        used = _reached((c.type_oid for c in table.columns), parts)
+        for name in sorted({named[oid] for oid in used & named.keys()} - there):
             yield _finding(table, Feature(capability="", what=f"the type {name}", sql=""), target)
+
+
+def _reached(types: Iterable[int], parts: Mapping[int, Sequence[int]]) -> set[int]:
+    """These types and all that they are made of."""
+    todo, found = [*types], set[int]()
+    while todo:
+        oid = todo.pop()
+        if oid not in found:
+            found.add(oid)
+            todo += parts.get(oid, ())
+    return found
 
 
 def _operator_classes(source: Session, target: Session, tables: dict[int, Table]) -> Iterator[Finding]:
