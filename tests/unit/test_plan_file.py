@@ -170,5 +170,14 @@ def test_a_stored_url_leads_to_the_same_endpoint(url: str) -> None:
     assert resolve(storable_url(endpoint), environ={}).params == endpoint.params
 
 
+def test_the_schema_describes_every_key() -> None:
+    schema = plan_schema()
+    models = {"Plan": schema} | {n: d for n, d in schema["$defs"].items() if "properties" in d}
+    assert set(models) == {"Plan", "Selection", "Period", "Options"}
+    assert {
+        f"{m}.{k}" for m, d in models.items() for k, p in d["properties"].items() if not p.get("description")
+    } == set()
+
+
 def test_the_schema_knows_every_option() -> None:
     assert set(plan_schema()["$defs"]["Options"]["properties"]) == set(Options.model_fields)

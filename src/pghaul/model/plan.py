@@ -64,7 +64,7 @@ class Unit(StrEnum):
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def _implied(said: Any) -> Any:
@@ -82,16 +82,27 @@ class Selection(Model):
     """`name` is `schema.table` with shell wildcards in either part, or `/regex/`; without a dot it means public."""
 
     name: Annotated[str, Field(min_length=1)]
-    on_existing: OnExisting | None = None  # overrides the plan's
-    where: str | None = None  # an SQL condition on the source's rows
-    columns: Annotated[list[str], Field(min_length=1)] | None = None  # these only
-    into: str | None = None  # schema.table, or schema.* to keep the names
+    """`schema.table` with shell wildcards in either part, or `/regex/`; without a dot, in public."""
+    on_existing: OnExisting | None = None
+    """What becomes of rows that are there; overrides the plan's."""
+    where: str | None = None
+    """An SQL condition on the source's rows."""
+    columns: Annotated[list[str], Field(min_length=1)] | None = None
+    """These columns only."""
+    into: str | None = None
+    """Where it goes: `schema.table`, or `schema.*` to keep the names."""
     layout: Layout = Layout.SAME
-    key: str | None = None  # the column that partitions, or that a period is about
-    larger_than: Annotated[int, Field(ge=0)] | None = None  # bytes of the heap
+    """What the target's tables look like."""
+    key: str | None = None
+    """The column that partitions, or that a period is about."""
+    larger_than: Annotated[int, Field(ge=0)] | None = None
+    """Only tables whose heap is larger, in bytes."""
     smaller_than: Annotated[int, Field(ge=0)] | None = None
-    recipe: Recipe | None = None  # override the plan's
+    """Only tables whose heap is smaller, in bytes."""
+    recipe: Recipe | None = None
+    """How rows are written; overrides the plan's."""
     on_conflict: OnConflict | None = None
+    """What an insert does with a key that is there; overrides the plan's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,37 +113,65 @@ class Selection(Model):
 class Period(Model):
     """A span of time of the source's rows: `since` belongs to it, `until` does not."""
 
-    since: str | None = None  # an ISO date or timestamp, local to `timezone` unless it names its own
+    since: str | None = None
+    """An ISO date or timestamp, local to `timezone` unless it names its own; it belongs to the period."""
     until: str | None = None
-    timezone: str = "UTC"  # an IANA name
+    """The same; it does not belong to the period."""
+    timezone: str = "UTC"
+    """An IANA name."""
     unit: Unit = Unit.AUTO
-    registry: str | None = None  # schema.table of a registry of partitions; else those are taken that look like one
+    """What an integer key counts."""
+    registry: str | None = None
+    """Schema.table of a registry of partitions; else those are taken that look like one."""
 
 
 class Options(Model):
     workers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that copy at once."""
     on_existing: OnExisting = OnExisting.FAIL
+    """What becomes of target tables that hold rows."""
     recipe: Recipe = Recipe.COPY
+    """How rows are written: by COPY, or by INSERT."""
     on_conflict: OnConflict = OnConflict.ERROR
+    """What an insert does with a key that is there."""
     verify: Verify = Verify.COUNT
+    """Count rows, or hash the content of both sides as well."""
     format: Format = Format.AUTO
+    """The form of COPY."""
     locks: Locks = Locks.RUN
-    split_bytes: Annotated[int, Field(ge=8192)] = 1 << 30  # a bigger table is read in ctid ranges of this size
-    create: bool = True  # create missing tables from pg_dump's pre-data section
-    indexes: bool = True  # and their indexes and constraints afterwards
+    """ACCESS SHARE on all tables for the whole run, or only while each is read."""
+    split_bytes: Annotated[int, Field(ge=8192)] = 1 << 30
+    """A larger table is read in ranges of this many bytes."""
+    create: bool = True
+    """Create tables that the target lacks."""
+    indexes: bool = True
+    """Build their indexes and constraints after the rows."""
     analyze: bool = True
-    source_encoding: str | None = None  # what a SQL_ASCII source's bytes really are, e.g. UHC
-    retries: Annotated[int, Field(ge=0)] = 8  # per chunk
-    give_up_after: Annotated[float, Field(gt=0)] = 300.0  # seconds of faults without any progress
-    stall_timeout: Annotated[float, Field(gt=0)] = 60.0  # seconds of silence before the server is asked
-    lock_timeout: Annotated[float, Field(gt=0)] = 10.0  # seconds
-    target_free: Annotated[int, Field(ge=0)] | None = None  # bytes free for the target, where nobody can ask
-    pause_hold: Annotated[float, Field(ge=0)] = 300.0  # seconds that a pause keeps snapshot and connections
-    only_between: Annotated[str, Field(pattern=HOURS)] | None = None  # e.g. "22:00-06:00", "22:00-06:00 Asia/Seoul"
-    max_rate: Annotated[int, Field(gt=0)] | None = None  # bytes per second, of all workers together
-    max_source_lag: Annotated[float, Field(gt=0)] | None = None  # seconds behind which replicas may be
-    max_source_sessions: Annotated[int, Field(ge=0)] | None = None  # sessions of others that are at work
-    max_checkpoint_pressure: Annotated[int, Field(ge=0)] | None = None  # requested checkpoints of the target a minute
+    """ANALYZE afterwards."""
+    source_encoding: str | None = None
+    """What the bytes of a SQL_ASCII source really are, e.g. UHC."""
+    retries: Annotated[int, Field(ge=0)] = 8
+    """Tries of one chunk after passing faults."""
+    give_up_after: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds of faults without any progress."""
+    stall_timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds of silence before the servers are asked whether they are at work."""
+    lock_timeout: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds to wait for a lock before trying again."""
+    target_free: Annotated[int, Field(ge=0)] | None = None
+    """Bytes free for the target, where nobody can ask."""
+    pause_hold: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds that a pause keeps snapshot and connections."""
+    only_between: Annotated[str, Field(pattern=HOURS)] | None = None
+    """Hours in which it may work, e.g. "22:00-06:00", "22:00-06:00 Asia/Seoul"."""
+    max_rate: Annotated[int, Field(gt=0)] | None = None
+    """Bytes per second, of all workers together."""
+    max_source_lag: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that the source's replicas may lag behind."""
+    max_source_sessions: Annotated[int, Field(ge=0)] | None = None
+    """Sessions of others at work on the source, beyond which we hold."""
+    max_checkpoint_pressure: Annotated[int, Field(ge=0)] | None = None
+    """Requested checkpoints of the target a minute, beyond which we hold."""
 
     @model_validator(mode="before")
     @classmethod
@@ -142,12 +181,19 @@ class Options(Model):
 
 class Plan(Model):
     source: str
+    """URL or `key=value` words of the database to read, without password."""
     target: str
+    """The same of the database to write."""
     tables: list[Selection] = []
-    exclude: list[str] = []  # patterns as in a selection
-    whole: bool = False  # all tables, and everything else that the database holds
+    """What to move."""
+    exclude: list[str] = []
+    """Patterns, as in a selection, of what is left out."""
+    whole: bool = False
+    """All tables, and everything else that the database holds."""
     period: Period | None = None
+    """Only rows of this span of time."""
     options: Options = Options()
+    """How."""
 
     @model_validator(mode="after")
     def _selects_something(self) -> Plan:
