@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair, database_pair
-from tests.moving import Moved, assert_done, rows
+from tests.moving import Moved, assert_done, resume, rows, run_sql
 from tests.plant_history import FAULTY, SMALL
+from tests.stopping import Brake
 
-from pghaul.model.errors import NotFoundError, PghaulError, PlanError
+from pghaul.model.errors import NotFoundError, PghaulError, PlanError, StoppedError
 from pghaul.model.event import Event
 from pghaul.model.plan import Options, Period, Plan, Selection, Unit, Verify
 from pghaul.postgres.dsn import resolve
@@ -21,6 +23,8 @@ from pghaul.service.migration import MigrationService
 from pghaul.sources.choice import choose
 
 POINTS = SMALL.script()
+DAY_4 = FAULTY.moment(date(2024, 9, 4))
+NOON_2 = FAULTY.moment(date(2024, 9, 2)) + 43_200_000
 MIXED = """
 CREATE TABLE public.declared (id int8, at timestamptz) PARTITION BY RANGE (at);
 CREATE TABLE public.d1 PARTITION OF public.declared FOR VALUES FROM ('2024-08-31 15:00+00') TO ('2024-09-01 15:00+00');
@@ -243,12 +247,19 @@ def test_units_are_found_by_magnitude_and_may_be_said(session: Session) -> None:
         choose(session, plan(flat, since="2024-09-01", unit=Unit.MILLISECONDS))
 
 
-def moved(pair: DatabasePair, made: Plan) -> Moved:
-    """The plan, run between the databases of the pair."""
+def moved(pair: DatabasePair, made: Plan, brake: Brake | None = None) -> Moved:
+    """The plan, run between the databases of the pair, until the brake is pulled."""
     heard: list[Event] = []
+
+    def hear(event: Event) -> None:
+        heard.append(event)
+        if brake is not None:
+            brake.hear(event)
+
+    stop = (lambda: False) if brake is None else brake.pulled
     options = Options(workers=1, verify=Verify.CHECKSUM)
     real = made.model_copy(update={"source": pair.source, "target": pair.target, "options": options})
-    return Moved(run=MigrationService().run(real, listener=heard.append), events=heard)
+    return Moved(run=MigrationService().run(real, listener=hear, stop=stop), events=heard)
 
 
 @pytest.mark.template(source=MIXED)
@@ -258,3 +269,30 @@ def test_a_run_carries_the_rows_of_the_period_and_no_others(db_pair: DatabasePai
     counted = "SELECT count(*), min(at AT TIME ZONE 'UTC')::text, max(at AT TIME ZONE 'UTC')::text FROM public.declared"
     assert rows(db_pair.target, counted) == [(30, "2024-09-01 15:00:00", "2024-09-02 20:00:00")]
     assert_same_content(db_pair.source, db_pair.target, ["public.d2_1"])
+
+
+@pytest.mark.template(source=FAULTY.script())
+def test_plan_says_what_a_period_leaves_and_what_is_wrong_with_the_bounds(db_pair: DatabasePair, state: str) -> None:
+    made = plan("point_history", since="2024-09-11", until="2024-09-12", timezone="Asia/Seoul")
+    found = MigrationService().plan(made.model_copy(update={"source": db_pair.source, "target": db_pair.target}))
+    said = [f.what for f in found.findings]
+    assert "public.point_history: of 11 partitions 1 are taken whole, 2 in part, 8 not at all (Asia/Seoul)" in said, (
+        said
+    )
+    assert "public.point_history_240910: its CHECK was never validated: rows may break it" in said
+    assert not any("240902" in s for s in said)  # which overlaps, but is not taken
+
+
+@pytest.mark.template(source=FAULTY.script())
+def test_a_period_that_was_stopped_goes_on_with_its_conditions(db_pair: DatabasePair, state: str) -> None:
+    brake = Brake(2)
+    made = plan("point_history", since="2024-09-02T12:00", until="2024-09-05", timezone="Asia/Seoul")
+    with pytest.raises(StoppedError):
+        moved(db_pair, made, brake)
+    run_sql(db_pair.source, f"INSERT INTO point_history_240904 VALUES (77, {DAY_4}, 'late', true)")
+    assert_done(resume())
+    period = f"issued_date >= {NOON_2} AND issued_date < {DAY_4 + 86_400_000}"
+    wanted = f"SELECT * FROM point_history WHERE {period} ORDER BY 1, 2"
+    there = rows(db_pair.target, "SELECT * FROM point_history ORDER BY 1, 2")
+    assert there == rows(db_pair.source, wanted)
+    assert (77, DAY_4, "late", True) in there

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from pghaul.engine import checks, layout, mapping, remake, scene
 from pghaul.engine.checks import Stage, Verdict
+from pghaul.engine.tree_notes import tree_notes
 from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.finding import Finding, Kind, Severity, of_error
 from pghaul.model.placement import shares
@@ -75,7 +76,13 @@ def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview)
             *remake.left_behind(here, there, mapped.designs, tables),
         ),
         vanished=gone,
-        findings=(*unreadable, *verdict.findings, *_questions(outlooks), *_left_there(gone)),
+        findings=(
+            *unreadable,
+            *verdict.findings,
+            *tree_notes(here, plan, tables, conditions),
+            *_questions(outlooks),
+            *_left_there(gone),
+        ),
     )
 
 
