@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from tests.databases import DatabasePair
+from tests.faults.program import Program
+from tests.faults.proxy import Fate, Moment, Proxy, Trigger
 from tests.looking import execute, state_of, value
 from tests.moving import Moved, assert_done, resume, rows
 from tests.plant_history import Plant
@@ -434,3 +437,94 @@ def test_whole_trees_go_under_another_name_as_they_are(db_pair: DatabasePair, st
     attached = "SELECT relid::text FROM pg_partition_tree('x.k_v') WHERE isleaf"
     assert len(rows(db_pair.target, attached)) == 3
     assert value(db_pair.target, "SELECT nextval('x.base_id_seq')") == 2
+
+
+# --- killed ---------------------------------------------------------------------------------------------------
+
+BIG = """
+    CREATE TABLE public.big (id int PRIMARY KEY, at timestamp NOT NULL, body text);
+    INSERT INTO public.big SELECT g, '2025-09-01'::timestamp + g * interval '1 min', repeat('x', 90)
+        FROM generate_series(0, 11519) g;
+    CREATE INDEX big_at ON public.big (at);
+"""
+PLAN = """
+source = "{source}"
+target = "{target}"
+
+[[tables]]
+name = "big"
+layout = "day"
+key = "at"
+
+[options]
+workers = 2
+verify = "checksum"
+"""
+
+
+@pytest.mark.template(source=BIG)
+def test_a_killed_run_of_days_goes_on_where_it_was(db_pair: DatabasePair, state: str, tmp_path: Path) -> None:
+    """SIGKILL of all its processes while a day is half-way into its partition."""
+    program = Program(tmp_path)
+    plan = tmp_path / "plan.toml"
+    with Proxy(db_pair.target_server.port) as proxy:
+        plan.write_text(PLAN.format(source=db_pair.source, target=proxy.url(db_pair.target)))
+        trigger = Trigger(moment=Moment.COPIED, application="/worker$", after_bytes=300_000, fate=Fate.STALL)
+        proxy.arm(trigger)
+        try:
+            program.start("run", str(plan), "--run-id", "0123456789ab")
+            assert trigger.done.wait(30), program.said()
+        finally:
+            program.kill_all()
+    assert value(db_pair.target, "SELECT count(*) FROM public.big") < 11520
+    assert_done(resume("0123456789ab", target=db_pair.target))
+    assert same_rows(db_pair, "public.big") == 11520
+    assert set(leaves(db_pair.target, "big").values()) == {1440}
+    assert value(db_pair.target, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'big_at'::regclass") is True
+
+
+JOINED = """
+    CREATE TABLE public.city (id int PRIMARY KEY);
+    CREATE TABLE public.h (id int NOT NULL, at int NOT NULL, city int REFERENCES public.city, PRIMARY KEY (id, at));
+    CREATE TABLE public.h_1 (CHECK (at >= 0 AND at < 10), PRIMARY KEY (id, at)) INHERITS (public.h);
+    CREATE TABLE public.h_2 (CHECK (at >= 10 AND at < 20), PRIMARY KEY (id, at)) INHERITS (public.h);
+    ALTER TABLE public.h_1 ADD CONSTRAINT to_city FOREIGN KEY (city) REFERENCES public.city;
+    CREATE INDEX h_2_one ON public.h_2 (city);
+    CREATE INDEX of_parent ON public.h (at, city);
+    CREATE TABLE public.flat (id int PRIMARY KEY, at date, city int REFERENCES public.city);
+    CREATE TABLE public.to_flat (flat int REFERENCES public.flat);
+    INSERT INTO public.city VALUES (1), (2);
+    INSERT INTO public.h_1 VALUES (1, 1, 1);
+    INSERT INTO public.h_2 VALUES (1, 11, 2);
+    INSERT INTO public.flat VALUES (1, '2025-01-01', 1), (2, '2025-01-02', 2);
+    INSERT INTO public.to_flat VALUES (1);
+"""
+
+
+@pytest.mark.template(source=JOINED)
+def test_what_partitions_cannot_have_is_named_and_the_rest_is_there(db_pair: DatabasePair, state: str) -> None:
+    """Keys and indexes of some partitions only, of the parent's own rows, and towards a key that lacks the day."""
+    chosen = [Selection(name="h", layout="declarative"), Selection(name="flat", layout="day", key="at")]
+    moved = move(db_pair, *chosen, Selection(name="city"), Selection(name="to_flat"))
+    assert_done(moved)
+    keys = """SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
+              WHERE contype = 'f' AND conparentid = 0 ORDER BY 1"""
+    assert rows(db_pair.target, keys) == [("flat", "city"), ("h_1", "city")]
+    assert {"public.h.h_city_fkey", "public.to_flat.to_flat_flat_fkey"} <= set(moved.notices("FK CONSTRAINT"))
+    assert {"public.h.h_one", "public.h.of_parent", "public.flat.flat_pkey"} <= set(moved.notices("INDEX"))
+    primary = "SELECT indrelid::regclass::text FROM pg_index WHERE indisprimary AND indrelid >= 16384 ORDER BY 1"
+    found = [n for (n,) in rows(db_pair.target, primary) if not n.startswith("pg")]
+    assert found == ["city", "flat_20250101", "flat_20250102", "h", "h_1", "h_2"]
+
+
+@pytest.mark.template(source=NUMBERS)
+def test_partitions_that_hold_the_same_are_left_as_they_are(db_pair: DatabasePair, state: str) -> None:
+    tree = Selection(name="h", layout="declarative")
+    assert_done(move(db_pair, tree))
+    execute(db_pair.source, "UPDATE public.h_2 SET v = 'changed'")
+    files = "SELECT relname, relfilenode FROM pg_class WHERE relname ~ '^h_[12]$' ORDER BY 1"
+    before = rows(db_pair.target, files)
+    assert_done(move(db_pair, tree, on_existing=OnExisting.REFRESH))
+    after = rows(db_pair.target, files)
+    assert [b == a for b, a in zip(before, after, strict=True)] == [True, False]
+    assert same_rows(db_pair, "public.h") == 5

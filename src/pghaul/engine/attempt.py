@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,6 @@ from pghaul.engine.mapping import Mapped
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.report import Reporter
 from pghaul.engine.schema import Archive, Schema
-from pghaul.model.design import Design
 from pghaul.model.errors import PghaulError, StoppedError
 from pghaul.model.finding import refuse
 from pghaul.model.manifest import Manifest
@@ -233,7 +232,7 @@ class Attempt:
         self._put_back(stage, ledger)
         steps.finish()
         if designs and plan.options.indexes:
-            self._refit(stage, mapped, designs)
+            self._refit(stage, mapped, created)
         sources = mapped.sources
         filled = list(dict.fromkeys(sources.get(n, n) for n in mapped.shapes if dispositions[n] != "skip"))
         renamed = layout_ddl.renamed_sequences(stage.source, designs)
@@ -260,8 +259,7 @@ class Attempt:
         self._early = Archive(stage, self._order.plan, self._order.run, self._number, Path(self._folder) / "early.dump")
         self._early.begin(scope, held)
 
-    def _refit(self, stage: scene.Scene, mapped: Mapped, remade: Sequence[Design]) -> None:
-        made = {d.name for d in remade}
+    def _refit(self, stage: scene.Scene, mapped: Mapped, made: Collection[Name]) -> None:
         finished = layout_ddl.finish(stage.source, stage.target, mapped.designs, made, stage.tables)
         self._report.schema("finish", list(finished.built))
         for left in finished.refused:

@@ -50,7 +50,7 @@ def declarative(session: Session, tree: Tree, period: Period) -> Laid:
         )
     (known,) = trees(session, [tree.root.name], period=period)
     column = tree.key_column(known.key or None)
-    for leaf in leaves:
+    for leaf in leaves if tree.columns is None else ():
         _same_columns(tree.root, leaf)
     # A period may leave out a whole child: it is not made, and nothing of it is read.
     kept = [t for t in leaves if t.name in tree.origins]

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pghaul.model.design import Design, parents_first
 from pghaul.model.errors import PghaulError, StoppedError, TransientError
-from pghaul.model.table import Name, Table, Unsupported
+from pghaul.model.table import Name, RelationKind, Table, Unsupported
 from pghaul.postgres.session import Session
 from pghaul.target import _design_ddl, blueprint, retarget
 from pghaul.target._design_sql import CONSTRAINTS_PRESENT, FOREIGN_KEYS, PRESENT
@@ -21,6 +21,7 @@ from pghaul.target.blueprint import Blueprint
 from pghaul.target.root_indexes import RootIndex, root_indexes
 
 BATCH = 500  # tables a transaction: each takes three locks or so, and the server's table of them holds a few thousand
+OWN_ROWS = "an inheritance parent's key holds for its own rows alone, a partitioned table's for all"
 ADD = SQL("ALTER TABLE {} ADD CONSTRAINT {} ")
 
 
@@ -107,11 +108,11 @@ def finish(
 ) -> Finished:
     """The indexes and constraints of partitioned tables, which adopt those of their partitions, then foreign keys.
 
-    Only on those that this run has made; `tables` are the source's.
+    Only on those that this run has `made`, be it by these designs or not; `tables` are the source's.
     """
     found = root_indexes(source, designs, tables, target.server.capabilities)
     built = [_built(target, i) for i in found.wanted if i.table in made]
-    keys = _Keys(source=source, target=target, designs=[d for d in designs if d.name in made], selected=set(tables))
+    keys = _Keys(source=source, target=target, designs=designs, made=made, tables=tables)
     added, refused = keys.add()
     return Finished(built=(*(b for b in built if b), *added), refused=refused)
 
@@ -137,13 +138,22 @@ def _text(name: Name) -> Composable:
 class _Keys:
     """Foreign keys with an end among the designs: they follow the tables that they joined."""
 
-    def __init__(self, *, source: Session, target: Session, designs: Sequence[Design], selected: set[Name]) -> None:
-        self._source = source
-        self._target = target
+    def __init__(
+        self,
+        *,
+        source: Session,
+        target: Session,
+        designs: Sequence[Design],
+        made: Collection[Name],
+        tables: Mapping[Name, Table],
+    ) -> None:
+        self._source, self._target, self._made, self._tables = source, target, made, tables
         self._heads: dict[Name, Design] = {}
         for design in designs:
             self._heads.setdefault(design.source, design)
-        self._selected = selected
+        plain = {d.name: d.source for d in designs if d.partitioned and tables[d.source].kind is RelationKind.TABLE}
+        other = {d.parent for d in designs if d.parent in plain and d.source != plain[d.parent]}
+        self._parents = {source for name, source in plain.items() if name in other}  # of inheritance
 
     def add(self) -> tuple[tuple[str, ...], tuple[Unsupported, ...]]:
         """What was built, and what could not be, by name."""
@@ -154,10 +164,12 @@ class _Keys:
         built, refused = [], []
         for schema, table, key, ref_schema, ref_table, definition, *_ in rows:
             old, ref = Name(schema, table), Name(ref_schema, ref_table)
-            if not {old, ref} <= self._selected:
+            if not {old, ref} <= self._tables.keys():
                 continue  # listed with the tables that were not selected
             new = self._heads[old].name if old in self._heads else old
-            why = self._try(new, key, definition)
+            if new not in self._made:
+                continue  # a table that was there keeps what it has
+            why = OWN_ROWS if old in self._parents else self._try(new, key, definition)
             if why is None:
                 built.append(f"constraint {key} on {new}")
             elif why:

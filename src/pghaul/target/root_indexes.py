@@ -17,6 +17,8 @@ from pghaul.postgres.versions import Capabilities
 from pghaul.target import retarget
 from pghaul.target._design_sql import INDEX_COLUMNS
 
+ALONE = "only the parent's own rows have it: a DEFAULT partition gets it, if there is one"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootIndex:
@@ -95,8 +97,9 @@ def _common(
         for shape in {_shape(i, table.name): i for i in kept}.items():
             found[shape[0]].append((table.name, shape[1]))
     common = [same[0] for same in found.values() if len(same) == len(leaves)]
-    uncommon = [same for same in found.values() if len(same) < len(leaves)]
-    return common, [_some(root, same, len(leaves)) for same in uncommon]
+    uncommon = [_some(root, same, len(leaves)) for same in found.values() if len(same) < len(leaves)]
+    alone = [i for i in own.indexes if i.name not in root.without_indexes and _shape(i, own.name) not in found]
+    return common, uncommon + [Unsupported(kind="INDEX", name=f"{root.name}.{i.name}", why=ALONE) for i in alone]
 
 
 def _shape(index: Index, table: Name) -> tuple[object, ...]:
