@@ -24,7 +24,7 @@ from pghaul.engine import care, window
 from pghaul.engine.care import CareTaker
 from pghaul.model.errors import AccessError, ServerBusyError, StoppedError, TerminalError
 from pghaul.model.event import Event, EventKind
-from pghaul.model.plan import Locks, Options, Verify
+from pghaul.model.plan import Locks, OnExisting, Options, Verify
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import RunState
 from pghaul.postgres import pressure
@@ -182,6 +182,21 @@ def test_a_rate_is_held_by_all_workers_together(db_pair: DatabasePair, state: st
     assert seconds > 1
     assert rate == pytest.approx(wanted, rel=0.2)
     assert_same_content(db_pair.source, db_pair.target, ["public.one", "public.two"])
+
+
+@pytest.mark.template(source=SMALL)
+def test_the_time_left_is_known_from_the_first_moment_when_the_tables_were_moved_before(
+    db_pair: DatabasePair, state: str
+) -> None:
+    first = move(db_pair)
+    second = move(db_pair, on_existing=OnExisting.TRUNCATE)
+    etas = [m.of(EventKind.PROGRESS)[0].data["eta"] for m in (first, second)]
+    assert etas[0] is None or first.of(EventKind.PROGRESS)[0].data["bytes"] > 0
+    assert etas[1] is not None
+    begun = MigrationService().show(second.run.id).samples[0]
+    assert (begun.moved, begun.chunks_done) == (0, 0)
+    ended = MigrationService().show(second.run.id).samples[-1]
+    assert (ended.rows, ended.bytes, ended.in_flight) == (100, second.run.bytes, 0)
 
 
 # --- from another process ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pghaul.engine.progress import WINDOW, Progress
+from pghaul.engine.progress import FIRM, WINDOW, Progress
 
 
 class Clock:
@@ -70,6 +70,20 @@ def test_the_rate_forgets_what_is_long_ago(clock: Clock) -> None:
         clock.now += 1
         said = counted.snapshot(10**6)
     assert (said["rate"], said["eta"]) == (0, None)
+
+
+def test_of_tables_that_were_moved_before_the_bytes_are_known_and_the_first_rate_too(clock: Clock) -> None:
+    counted = Progress(chunks=3, bytes_estimated=1000, bytes_known=300, past_rate=100.0)
+    said = counted.snapshot(0)
+    assert (said["bytes_estimated"], said["rate"], said["eta"]) == (1300, 0, 13.0)
+    counted.add(rows=1, size=330, estimated=300, known=True)  # it has grown; that says nothing of the others
+    clock.now += FIRM / 2
+    assert counted.snapshot(0)["eta"] == 10.0
+    clock.now += FIRM / 2
+    said = counted.snapshot(0)
+    assert (said["bytes_estimated"], said["rate"], said["eta"]) == (1330, 165, round(1000 / 165, 1))
+    counted.add(rows=1, size=250, estimated=500)
+    assert counted.snapshot(0)["bytes_estimated"] == 330 + 250 + 250
 
 
 def test_a_chunk_that_is_done_again_is_not_counted_twice(clock: Clock) -> None:

@@ -110,7 +110,7 @@ def test_the_period_s_zone_is_the_plan_s_where_the_hours_name_none(world: World)
         options = Options(only_between=hours)
         return Plan(source="a", target="b", tables=[Selection(name="t")], period=period, options=options)
 
-    assert [steering._zone_of(plan("01:00-02:00", z)) for z in ("Asia/Seoul", None)] == ["Asia/Seoul", None]
+    assert [steering.zone_of(plan("01:00-02:00", z)) for z in ("Asia/Seoul", None)] == ["Asia/Seoul", None]
     assert str(Window.parse("01:00-02:00 UTC", "Asia/Seoul").zone) == "UTC"
 
 

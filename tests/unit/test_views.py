@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from pghaul.cli import render, sparkline
+from pghaul.cli.app import run
 from pghaul.cli.observe import Level, level_of
 from pghaul.cli.options import parse_rate
 from pghaul.cli.progress import LANES_SHOWN, LiveView, PlainView, lanes
@@ -20,8 +23,13 @@ from pghaul.engine.footprint import Footprint, taken
 from pghaul.engine.job import Job, JobKind
 from pghaul.engine.lanes import Lanes
 from pghaul.model.event import Event, EventKind
+from pghaul.model.manifest import Manifest
+from pghaul.model.plan import Plan, Selection
+from pghaul.model.run import Run, RunState
 from pghaul.model.sample import Sample
 from pghaul.model.table import Name
+from pghaul.service import watching
+from pghaul.store.repository import Store
 
 RUN = "0123456789ab"
 BEGIN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -131,6 +139,31 @@ def test_a_rate_is_a_size_per_second(text: str, rate: int) -> None:
 
 def test_ctrl_break_is_heeded_where_there_is_one() -> None:
     assert "SIGBREAK" in NAMES
+
+
+def test_a_log_is_followed_until_the_run_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What comes after the run's last state is told too."""
+    url = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
+    monkeypatch.setenv("PGHAUL_STATE", url)
+    going = Run(id=RUN, state=RunState.RUNNING, source="a", target="b", started=BEGIN, pid=os.getpid())
+    plan = Plan(source="host=a", target="host=b", tables=[Selection(name="t")])
+    store, words = Store(url), iter(("first", "second", "", "last"))
+
+    def happen(_seconds: float = 0) -> None:
+        word = next(words)
+        if word:
+            store.save_event(Event(kind=EventKind.NOTICE, run=RUN, message=word))
+        else:
+            store.save_run(replace(going, state=RunState.DONE))
+
+    store.create_run(going, plan, Manifest(tables=(), chunks=(), placements=(), identities=("a", "b")))
+    monkeypatch.setattr(watching.time, "sleep", happen)
+    happen()
+    assert run(["logs", RUN, "--follow"]) == 0
+    store.close()
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["first", "second", "last"]
 
 
 def flight(chunk: str, moved: int, *, size: int = 1, kind: JobKind = JobKind.COPY, moving: bool = True) -> InFlight:

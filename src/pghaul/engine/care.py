@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pghaul.model.errors import PghaulError
-from pghaul.model.finding import Finding, Kind
-from pghaul.model.plan import Options
+from pghaul.engine.steering import zone_of
+from pghaul.engine.window import Window
+from pghaul.model.errors import PghaulError, PlanError
+from pghaul.model.finding import Finding, Kind, of_error
+from pghaul.model.plan import Options, Plan
 from pghaul.model.profile import Endpoint
 from pghaul.postgres import pressure
 from pghaul.postgres.session import Session, connect
@@ -94,9 +96,14 @@ def gauges(options: Options) -> list[Gauge]:
     ]
 
 
-def findings(options: Options, source: Session) -> list[Finding]:
-    """Before the run: can the source be measured at all?"""
-    server, found = source.server, []
+def findings(plan: Plan, source: Session) -> list[Finding]:
+    """Before the run: do its hours mean something, and can the source be measured at all?"""
+    options, server, found = plan.options, source.server, []
+    if options.only_between:
+        try:
+            Window.parse(options.only_between, zone_of(plan))
+        except PlanError as exc:
+            found.append(of_error(exc, "only_between"))
     if options.max_source_lag is not None and not server.in_recovery and not server.capabilities.replay_lag:
         what = NO_LAG.format(version=server.version)
         found.append(Finding(kind=Kind.VERSION, object="max_source_lag", what=what, advice=NO_LAG_ADVICE))

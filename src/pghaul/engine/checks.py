@@ -92,7 +92,7 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
         *collations.findings(source, target, fate.missing),
         *space.findings(room),
         *parameters.findings(source, target, load),
-        *care.findings(plan.options, source),
+        *care.findings(plan, source),
     ]
     return Verdict(
         fate=fate,

@@ -22,6 +22,7 @@ from pghaul.model.run import RunState, Wish
 
 ASKED = "paused as asked; go on with: pghaul resume {run}"
 OFF_HOURS = "outside the hours {hours}; goes on at {until:%Y-%m-%d %H:%M}"
+UNDER_LOAD = "{why}; goes on by itself when that is over"
 HELD = "paused: {why}"
 FREED = "snapshot and connections are let go; what was in flight is rolled back"
 GOES_ON = "goes on after {seconds:.0f} s"
@@ -69,7 +70,7 @@ class Steering:
         self._run = run
         self._pause_hold = options.pause_hold
         self._hours = options.only_between
-        self._window = Window.parse(options.only_between, _zone_of(plan)) if options.only_between else None
+        self._window = Window.parse(options.only_between, zone_of(plan)) if options.only_between else None
         self._care = care
         self._tell = tell
         self._changed = changed
@@ -122,7 +123,7 @@ class Steering:
             until = self._window.opens(now)
             return Hold(cause=Cause.HOURS, why=OFF_HOURS.format(hours=self._hours, until=until), until=until)
         why = self._care.why()
-        return Hold(cause=Cause.LOAD, why=why) if why else None
+        return Hold(cause=Cause.LOAD, why=UNDER_LOAD.format(why=why)) if why else None
 
     def _paused(self, hold: Hold) -> None:
         self._changed(RunState.PAUSED, hold.why)
@@ -139,7 +140,7 @@ class Steering:
         return True
 
 
-def _zone_of(plan: Plan) -> str | None:
+def zone_of(plan: Plan) -> str | None:
     """The plan's, where it names one; else that of this machine."""
     period = plan.period
     return period.timezone if period is not None and "timezone" in period.model_fields_set else None
