@@ -32,6 +32,7 @@ from pghaul.model.table import Name
 from pghaul.postgres.pressure import Waiting
 
 WISH_EVERY = 0.3  # seconds: a pause has to take effect within one
+LOOK_EVERY = 0.08  # ten times a second, with the dispatcher's own waiting
 LEADERS_EVERY = 2.0
 SAVE_EVERY = 1.0
 FOOTPRINT_EVERY = 2.0
@@ -265,6 +266,8 @@ class Reporter:
     def look(self, flying: Sequence[InFlight], control: Control, leaders: Callable[[], None]) -> None:
         """Wishes, the leaders' health, totals for the store and progress for the screen: each in its own time."""
         self._heed()
+        if not self._due("look", LOOK_EVERY):  # a thousand small tables a second end more often than anybody looks
+            return
         control.hold(self.steering.held)
         options = self._plan.options  # where no stream is open yet, as many may open before the next look as can fly
         control.set_share((options.max_rate or 0) / (sum(f.moving for f in flying) or options.workers))

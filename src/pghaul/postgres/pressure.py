@@ -41,7 +41,14 @@ CHECKPOINTS_SQL = {
 
 SEES_ALL_SQL = "SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"
 
-# Who waits for a lock on a relation while sessions of ours hold one on the same, and has waited for it longest.
+# Mostly nobody waits, and one look at the lock table is enough.
+ANYBODY_WAITS_SQL = """
+SELECT EXISTS (SELECT 1
+                 FROM pg_catalog.pg_locks AS w
+                WHERE NOT w.granted AND w.locktype = 'relation' AND w.mode = 'AccessExclusiveLock')
+"""
+
+# Who waits for a lock on a relation while sessions of ours hold one on the same.
 WAITING_SQL = """
 SELECT w.pid, COALESCE(a.usename::pg_catalog.text, ''), w.mode, n.nspname || '.' || c.relname
   FROM pg_catalog.pg_locks AS w
@@ -98,5 +105,7 @@ def sees_all(session: Session) -> bool:
 
 def waiting_behind(session: Session, application_prefix: str) -> list[Waiting]:
     """Sessions that wait for ACCESS EXCLUSIVE while sessions with this prefix hold a lock on the same relation."""
+    if not session.value(ANYBODY_WAITS_SQL):
+        return []
     rows = session.rows(WAITING_SQL, (application_prefix, application_prefix))
     return [Waiting(pid=pid, user=user, mode=mode, relation=relation) for pid, user, mode, relation in rows]
