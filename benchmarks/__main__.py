@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench, Case
 from benchmarks.big_table import pg_big_table
+from benchmarks.insert import insert
 from benchmarks.memory import memory
 from benchmarks.partitions import pg_partitions, pg_partitions_20m, pg_partitions_checksum
 from benchmarks.planning import planning
@@ -31,6 +32,7 @@ CASES: Mapping[str, Case] = {
         relay,
         memory,
         planning,
+        insert,
     )
 }
 
