@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.faults.case import Result, play
 from tests.faults.lane import Lane, open_lane, why_no_small_disk
-from tests.faults.schedule import Case, case_at
+from tests.faults.schedule import SHARES, Case, case_at
 
 FIELDS = ("faults", "recovered_without_help", "recovered_by_resume", "lost_rows", "doubled_rows")
 
@@ -32,6 +32,7 @@ class Tally:
     total: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FIELDS, 0))
     by_kind: dict[str, dict[str, int]] = field(default_factory=dict)
     by_phase: dict[str, dict[str, int]] = field(default_factory=dict)
+    by_recipe: dict[str, dict[str, int]] = field(default_factory=dict)
     not_injected: list[dict[str, Any]] = field(default_factory=list)
     helped: list[dict[str, Any]] = field(default_factory=list)  # a resume was needed where none should be
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -51,7 +52,8 @@ class Tally:
                 return
         kinds = self.by_kind.setdefault(case.kind, dict.fromkeys(FIELDS, 0))
         phases = self.by_phase.setdefault(case.mode or case.phase, dict.fromkeys(FIELDS, 0))
-        for counts in (self.total, kinds, phases):
+        recipes = self.by_recipe.setdefault(case.recipe, dict.fromkeys(FIELDS, 0))
+        for counts in (self.total, kinds, phases, recipes):
             counts["faults"] += 1
             counts["recovered_without_help"] += not result.wrong and result.helped == 0
             counts["recovered_by_resume"] += not result.wrong and result.helped > 0
@@ -61,17 +63,19 @@ class Tally:
 
 def describe(case: Case) -> str:
     """Where and how it strikes, in words."""
-    return " ".join(filter(None, (case.mode, case.phase, case.inner if case.inner != case.phase else "", case.side)))
+    inner = case.inner if case.inner != case.phase else ""
+    return " ".join(filter(None, (case.recipe, case.mode, case.phase, inner, case.side)))
 
 
-def cases(seed: int, count: int, kind: str | None, only: int | None) -> Iterator[Case]:
+def cases(seed: int, count: int, kind: str | None, recipes: list[str], only: int | None) -> Iterator[Case]:
     """The cases to play, in order; without disk_full where it cannot be had."""
     if only is not None:
         yield case_at(seed, only)
         return
     wanted = (case_at(seed, i) for i in itertools.count())
     no_disk = why_no_small_disk() is not None
-    fit = (c for c in wanted if kind in (None, c.kind) and not (no_disk and c.kind == "disk_full"))
+    asked = (c for c in wanted if kind in (None, c.kind) and c.recipe in recipes)
+    fit = (c for c in asked if not (no_disk and c.kind == "disk_full"))
     yield from itertools.islice(fit, count)
 
 
@@ -130,6 +134,7 @@ def report(tally: Tally, seed: int, seconds: float) -> dict[str, Any]:
     """What is written to the file."""
     out: dict[str, Any] = {"seed": seed, "seconds": round(seconds), "total": tally.total}
     out |= {"by_kind": dict(sorted(tally.by_kind.items())), "by_phase": dict(sorted(tally.by_phase.items()))}
+    out |= {"by_recipe": tally.by_recipe}
     out |= {"failures": tally.failures, "helped": tally.helped, "not_injected": tally.not_injected}
     reason = why_no_small_disk()
     return out | ({"not_run": {"disk_full": reason}} if reason else {})
@@ -142,6 +147,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=520)
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--kind")
+    parser.add_argument("--recipe", action="append", choices=list(SHARES), help="this one only; may be given again")
     parser.add_argument("--only", type=int)
     parser.add_argument("--out", type=Path, default=Path("build/faults.json"))
     return parser.parse_args()
@@ -152,7 +158,8 @@ def main() -> int:
     asked = arguments()
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     campaign = Campaign(
-        cases(asked.seed, asked.count, asked.kind, asked.only), asked.out.parent / f"{asked.out.stem}-failures"
+        cases(asked.seed, asked.count, asked.kind, asked.recipe or list(SHARES), asked.only),
+        asked.out.parent / f"{asked.out.stem}-failures",
     )
     for number in (signal.SIGINT, signal.SIGTERM):  # servers and mounts must not be left
         signal.signal(number, lambda *_: campaign.stop())

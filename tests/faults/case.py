@@ -27,7 +27,7 @@ from tests.faults.faults import (
     lose_snapshot_and_change_source,
 )
 from tests.faults.lane import Lane
-from tests.faults.plant import FURNITURE, LEAVES
+from tests.faults.plant import FURNITURE, KEYED, LEAVES
 from tests.faults.program import Program, wait_until
 from tests.faults.proxy import Moment, Proxy, Trigger
 from tests.faults.schedule import Case, trigger
@@ -37,6 +37,8 @@ RUN_ID = "0123456789ab"
 RESUMES = 2
 NOTHING_BEGUN = f"there is no run {RUN_ID}"
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pghaul/%' AND datname = current_database()"
+RECIPES = {"copy": (), "insert": ("--recipe", "insert"), "update": ("--on-conflict", "update")}
+ALL = ("plant.*",)
 MODES: dict[str, FaultAction] = {
     "during": change_source,
     "snapshot": lose_snapshot_and_change_source,
@@ -88,7 +90,9 @@ def _play_once(lane: Lane, case: Case, keep: Path | None) -> Result:
 def _staged(lane: Lane, case: Case) -> Iterator[Scene]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="case-", dir=lane.folder)))
-        names = stack.enter_context(lane.databases(on_small_disk=case.kind == "disk_full"))
+        names = stack.enter_context(
+            lane.databases(on_small_disk=case.kind == "disk_full", stale=case.recipe == "update")
+        )
         rng = case.rng
         yield Scene(
             lane=lane,
@@ -107,13 +111,13 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
     action = MODES[case.mode] if case.mode else FAULTS[case.kind].action
     armed.action = lambda connection: action(scene, connection)
     if case.phase == "resume":
-        _run(scene, cut_short=True)
+        _run(scene, case, cut_short=True)
         program.wait(TIMEOUT)
         scene.proxies[case.side].arm(armed)
         program.resume(RUN_ID)
     else:
         scene.proxies[case.side].arm(armed)
-        _run(scene)
+        _run(scene, case)
     code = program.wait(TIMEOUT)
     result.injected = armed.fired.is_set()
     if armed.error is not None:
@@ -133,7 +137,7 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         if code == 1 and NOTHING_BEGUN in program.complaint():
             # The fault came before the run was recorded and anything was written: the same command again.
             scene.notes.append("nothing had begun: started again")
-            _run(scene)
+            _run(scene, case)
             code = program.wait(TIMEOUT)
             result.exit_codes.append(code)
     for thread in scene.background:
@@ -144,14 +148,15 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         result.wrong.append(f"exit {code} after {result.helped} resumes: {program.complaint()}")
 
 
-def _run(scene: Scene, *, cut_short: bool = False) -> None:
+def _run(scene: Scene, case: Case, *, cut_short: bool = False) -> None:
     """Start the run; `cut_short`: its main process is killed somewhere in the copying."""
     if cut_short:
         volume = scene.rng.randint(50_000, 900_000)
         kill = Trigger(moment=Moment.COPIED, application=WORKER, after_bytes=volume)
         kill.action = lambda _: scene.program.kill_main()
         scene.proxies["target"].arm(kill)
-    scene.program.run(*(scene.proxies[s].url(scene.urls[s]) for s in ("source", "target")), RUN_ID)
+    source, target = (scene.proxies[s].url(scene.urls[s]) for s in ("source", "target"))
+    scene.program.run(source, target, RUN_ID, *RECIPES[case.recipe], tables=KEYED if case.recipe == "update" else ALL)
 
 
 def _between(scene: Scene, case: Case) -> None:

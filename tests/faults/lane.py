@@ -19,7 +19,7 @@ from pghaul.model.table import Name
 from pghaul.service.embedded import SERVICE_USER, Cluster
 from tests.compare import Content, contents
 from tests.databases import clone, drop, template
-from tests.faults.plant import SCRATCH, SCRIPT, TABLES
+from tests.faults.plant import ROWS, SCHEMA, SCRATCH, SCRIPT, STALE, TABLES
 
 MAX_CONNECTIONS = 24
 SETTINGS = {
@@ -43,15 +43,17 @@ class Lane:
     small_disk: Path | None
     before: dict[Name, Content]
     templates: tuple[str, str]
+    stale: str  # template of a target that holds an older state
 
     def server(self, side: str) -> Cluster:
         """ "source" or "target"."""
         return self.source if side == "source" else self.target
 
     @contextmanager
-    def databases(self, *, on_small_disk: bool = False) -> Iterator[tuple[str, str]]:
-        """Names of a fresh source and of a fresh, empty target."""
-        names = clone(self.source, self.templates[0], "source"), clone(self.target, self.templates[1], "target")
+    def databases(self, *, on_small_disk: bool = False, stale: bool = False) -> Iterator[tuple[str, str]]:
+        """Names of a fresh source and of a fresh target: empty, or with an older state of the tables."""
+        origin = self.stale if stale else self.templates[1]
+        names = clone(self.source, self.templates[0], "source"), clone(self.target, origin, "target")
         with psycopg.connect(self.source.url(names[0]), autocommit=True) as session:
             session.execute(SCRATCH.encode())
         if on_small_disk:
@@ -122,6 +124,7 @@ def open_lane(versions: tuple[int, int] = (16, 18)) -> Iterator[Lane]:
                 small_disk=disk,
                 before=before,
                 templates=templates,
+                stale=template(target, SCHEMA + ROWS + STALE),
             )
     finally:
         source.remove()

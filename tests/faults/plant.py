@@ -48,6 +48,18 @@ ANALYZE plant.scratch;
 
 SCRIPT = SCHEMA + ROWS + SCRATCH
 
+# A target that holds an older state of all tables with a key, for rows to be brought up to date in.
+STALE = """
+DELETE FROM plant.scratch;
+UPDATE plant.tag SET name = 'old ' || name WHERE id % 4 = 0;
+UPDATE plant.history SET value = 'old', status = NULL WHERE issued % 3 = 0;
+DELETE FROM plant.history WHERE issued % 5 = 0;
+UPDATE plant.flat SET body = 'old' WHERE id % 3 = 0;
+DELETE FROM plant.flat WHERE id % 5 = 0;
+ANALYZE;
+"""
+KEYED = ("plant.tag", "plant.history", "plant.flat", "plant.scratch")
+
 LEAVES = tuple(f"plant.history_{n}" for n in range(1, 7))
 TABLES = ("plant.tag", *LEAVES, "plant.flat", "plant.measure", "plant.scratch", *SMALL)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -56,9 +56,10 @@ class Program:
             )
         self._started.add(self.process.pid)
 
-    def run(self, source: str, target: str, run_id: str, *words: str) -> None:
-        """Start a run of all tables of the plant."""
-        ends = ("--from", source, "--to", target, "--table", "plant.*", "--run-id", run_id, "--json")
+    def run(self, source: str, target: str, run_id: str, *words: str, tables: Sequence[str] = ("plant.*",)) -> None:
+        """Start a run of all tables of the plant, or of these."""
+        chosen = [word for table in tables for word in ("--table", table)]
+        ends = ("--from", source, "--to", target, *chosen, "--run-id", run_id, "--json")
         self.start("run", *ends, *RUN_OPTIONS, *words)
 
     def resume(self, run_id: str) -> None:

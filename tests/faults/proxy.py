@@ -247,6 +247,8 @@ class Proxy:
                 await self._reach(Moment.COPIED, connection, piece)
             case "Q" | "B":
                 await self._reach(Moment.QUERY, connection, piece)
+                if piece.copied:
+                    await self._reach(Moment.COPIED, connection, piece)
             case "C":
                 await self._reach(Moment.ANSWER, connection, piece)
             case "K":

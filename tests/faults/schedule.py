@@ -7,7 +7,7 @@ the rest are drawn from a deck in which each kind has its number of cards.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.faults.changes import CHANGES
 from tests.faults.faults import FAULTS, WORKER
@@ -40,6 +40,7 @@ NEED_RESUME = (
 )
 assert len(CARDS) + CHANGES_PER_BLOCK + 2 == BLOCK
 
+SHARES = {"copy": 6, "insert": 3, "update": 1}  # of the recipes
 COPIED_IN_A_RUN = 3_300_000  # bytes of COPY text of all tables of the plant
 WORDS = {
     "index": r"CREATE (UNIQUE )?INDEX|ADD CONSTRAINT|ATTACH PARTITION",
@@ -66,6 +67,7 @@ class Case:
     inner: str
     side: str
     mode: str = ""
+    recipe: str = "copy"  # or "insert", or "update": into tables that hold an older state
     gentle: bool = False  # a second try with the earliest possible moment, when the first found none
 
     @property
@@ -137,4 +139,23 @@ def make(seed: int, index: int, kind: str, rng: random.Random, *, mode: str = ""
     side = rng.choice(["source", "target"]) if inner in ("copy", "schema", "leader") else "target"
     if kind in ("lock_timeout", "disk_full"):
         side = "target"
-    return Case(seed=seed, index=index, kind=kind, phase=phase, inner=inner, side=side, mode=mode)
+    case = Case(seed=seed, index=index, kind=kind, phase=phase, inner=inner, side=side, mode=mode)
+    return by(case, random.Random(f"{seed}:{index}:recipe").choices(list(SHARES), list(SHARES.values()))[0])
+
+
+def by(case: Case, recipe: str) -> Case:
+    """The same fault for another recipe, where it can strike.
+
+    An update creates nothing and builds no index. It never deletes, so that a source that loses rows is not for it.
+    """
+    if recipe != "update":
+        return replace(case, recipe=recipe)
+    if case.mode:
+        return replace(case, recipe="insert")
+    absent = ("schema", "index")
+    return replace(
+        case,
+        recipe=recipe,
+        phase="copy" if case.phase in absent else case.phase,
+        inner="copy" if case.inner in absent else case.inner,
+    )

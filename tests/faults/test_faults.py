@@ -22,7 +22,7 @@ from tests.faults.lane import Lane, why_no_small_disk
 from tests.faults.plant import TABLES
 from tests.faults.program import Program
 from tests.faults.proxy import Connection, Fate, Moment, Proxy, Trigger
-from tests.faults.schedule import Case, case_at
+from tests.faults.schedule import Case, by, case_at
 
 pytestmark = pytest.mark.faults
 
@@ -48,6 +48,23 @@ def test_nothing_is_lost_or_doubled(lane: Lane, tmp_path: Path, kind: str, mode:
     assert not result.wrong, f"--seed {SEED} --only {case.index}: {result.wrong} {result.notes}"
     assert (result.lost, result.doubled) == (0, 0)
     assert result.helped == 0 or case.needs_resume, f"--seed {SEED} --only {case.index}: {result.notes}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipe"),
+    [
+        *((kind, "insert") for kind in ("worker_killed", "main_killed", "stale_worker", "connection_reset")),
+        *((kind, "update") for kind in ("worker_killed", "main_killed", "server_crash")),
+    ],
+)
+def test_nothing_is_lost_or_doubled_by_inserts(lane: Lane, tmp_path: Path, kind: str, recipe: str) -> None:
+    """Into a new database, and over an older state of the tables."""
+    case = by(first(kind), recipe)
+    result = play(lane, case, keep=tmp_path)
+    assert result.injected, f"case {case} found no moment to strike: {result.notes}"
+    assert not result.wrong, f"{case}: {result.wrong} {result.notes}"
+    assert (result.lost, result.doubled) == (0, 0)
+    assert result.helped == 0 or case.needs_resume, f"{case}: {result.notes}"
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
-COPY_DATA = ord("d")
+COPY_DATA, DATA_ROW = ord("d"), ord("D")
+BATCH = 2000  # bytes: rows and parameters of this size are those of the recipe insert, and count as copied
 HEADER = 5  # one byte of type, four of length (which counts itself)
 
 
@@ -22,7 +23,7 @@ class Piece:
     data: bytes
     kind: str = ""
     text: str = ""
-    copied: int = 0  # payload bytes of COPY data in this piece
+    copied: int = 0  # payload bytes of COPY data, or of a batch, in this piece
 
 
 def startup_parameters(body: bytes) -> dict[str, str]:
@@ -38,6 +39,7 @@ class Messages:
     wanted: bytes
     _buffer: bytearray = field(default_factory=bytearray)
     _rest: int = 0  # bytes of an unwanted message that are still to come
+    _batch: bool = False  # … which is a batch of rows
     _statements: dict[bytes, str] = field(default_factory=dict)
 
     def feed(self, data: bytes) -> Iterator[Piece]:
@@ -60,19 +62,20 @@ class Messages:
         if kind == COPY_DATA:
             return self._copy_run()
         if kind not in self.wanted:
-            self._rest = size
+            self._rest, self._batch = size, kind == DATA_ROW and size > BATCH
             return self._pass_on()
         if len(buffer) < size:
             return None
         whole = bytes(buffer[:size])
         del buffer[:size]
-        return Piece(whole, chr(kind), self._words(kind, whole[HEADER:]))
+        copied = size if chr(kind) == "B" and size > BATCH else 0
+        return Piece(whole, chr(kind), self._words(kind, whole[HEADER:]), copied)
 
     def _pass_on(self) -> Piece:
         taken = bytes(self._buffer[: self._rest])
         del self._buffer[: self._rest]
         self._rest -= len(taken)
-        return Piece(taken)
+        return Piece(taken, "d", copied=len(taken)) if self._batch else Piece(taken)
 
     def _copy_run(self) -> Piece:
         """As many whole COPY data messages as are here: a row each, so they must not cost a piece each."""
@@ -82,7 +85,7 @@ class Messages:
             copied += size - HEADER
             at += size
         if at > len(buffer):  # the last one is not complete: its rest passes through
-            self._rest = at - len(buffer)
+            self._rest, self._batch = at - len(buffer), False
             at = len(buffer)
         taken = bytes(buffer[:at])
         del buffer[:at]
