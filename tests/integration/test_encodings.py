@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -69,9 +70,9 @@ def test_bytes_that_are_no_utf8_are_refused_with_the_way_out(db_pair: DatabasePa
         assert rows(db_pair.target, "SELECT to_regclass('public.t')") == [(None,)]
 
 
-@pytest.mark.parametrize("options", [{}, {"split_bytes": 8192}])
+@pytest.mark.parametrize("options", [{}, {"split_bytes": 8192}, {"recipe": "insert"}])
 def test_with_the_source_encoding_told_the_bytes_become_characters(
-    db_pair: DatabasePair, pg16: Cluster, state: str, options: dict[str, int]
+    db_pair: DatabasePair, pg16: Cluster, state: str, options: dict[str, Any]
 ) -> None:
     words = WORDS * 200
     with database(pg16, "SQL_ASCII", "cp949", words) as source:
@@ -80,9 +81,12 @@ def test_with_the_source_encoding_told_the_bytes_become_characters(
         assert_same_content(source, db_pair.target, ["public.t"], source_encoding="cp949")
 
 
-def test_an_euc_kr_source_arrives_in_utf8_and_both_hash_alike(db_pair: DatabasePair, pg16: Cluster, state: str) -> None:
+@pytest.mark.parametrize("recipe", ["copy", "insert"])
+def test_an_euc_kr_source_arrives_in_utf8_and_both_hash_alike(
+    db_pair: DatabasePair, pg16: Cluster, state: str, recipe: str
+) -> None:
     with database(pg16, "EUC_KR", "euc_kr", IN_KS_ONLY * 300) as source:
-        moved = move(db_pair, "t", source=source, split_bytes=8192)
+        moved = move(db_pair, "t", source=source, split_bytes=8192, recipe=recipe)
         assert_done(moved)
         proofs = moved.of(EventKind.VERIFIED)
         assert [(e.data["agrees"], e.data["proof"]) for e in proofs] == [(True, "rows")]
@@ -99,6 +103,16 @@ def test_a_character_that_the_targets_encoding_lacks_is_refused(
         pytest.raises(RowError, match=r"no equivalent in encoding .EUC_KR.*public\.t"),
     ):
         move(db_pair, "t", source=source, target=target)
+
+
+def test_characters_that_a_sql_ascii_server_would_tear_apart_in_arrays_are_refused(
+    db_pair: DatabasePair, pg16: Cluster, state: str
+) -> None:
+    """The second byte of some is a backslash."""
+    with database(pg16, "SQL_ASCII", "sjis", ["表示"]) as source:
+        with pytest.raises(NotSupportedError, match="cannot read SJIS"):
+            move(db_pair, "t", source=source, source_encoding="SJIS", recipe="insert")
+        assert rows(db_pair.target, "SELECT to_regclass('public.t')") == [(None,)]
 
 
 @pytest.mark.template(source="CREATE TABLE public.u ()")

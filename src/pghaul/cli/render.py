@@ -41,6 +41,7 @@ UNBROKEN = {"run", "state", "started", "chunks", "rows", "bytes", "seconds"}
 DIFFERS = "DIFFERENT"
 SUM = "tables: {n}"
 RATE = "Rate (at most {most}/s, over {seconds})"
+BECAME = {"inserted": "new", "updated": "updated", "unchanged": "the same", "ignored": "left out"}
 AND_MORE = "… and {n} more"
 
 
@@ -124,7 +125,7 @@ def report_json(report: RunReport) -> dict[str, Any]:
 
 
 def _receipt_json(receipt: Receipt) -> dict[str, Any]:
-    return asdict(receipt) | {"table": str(receipt.table), "agrees": receipt.agrees}
+    return asdict(receipt) | {"table": str(receipt.table), "agrees": receipt.agrees, "inserted": receipt.inserted}
 
 
 def grid(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -190,22 +191,30 @@ def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = 
         by_table[str(receipt.table)].append(receipt)
     ordered = sorted(by_table.items(), key=lambda item: -sum(r.rows for r in item[1]))
     shown = ordered if limit is None else ordered[:limit]
-    table = grid("table", "rows", "bytes", "seconds", "proof", right=("rows", "bytes", "seconds"))
-    for name, parts in shown:
-        row(table, name, *_sums(parts), _proof(parts))
-    if len(ordered) > len(shown):
-        row(table, AND_MORE.format(n=len(ordered) - len(shown)), "", "", "", "")
     everything = [r for parts in by_table.values() for r in parts]
-    row(table, SUM.format(n=len(ordered)), *_sums(everything), _proof(everything) if everything else "")
+    met = any(r.inserted != r.rows for r in everything)
+    became = ("of these",) if met else ()
+    table = grid("table", "rows", *became, "bytes", "seconds", "proof", right=("rows", "bytes", "seconds"))
+    for name, parts in shown:
+        row(table, name, *_sums(parts, met=met), _proof(parts))
+    if len(ordered) > len(shown):
+        row(table, AND_MORE.format(n=len(ordered) - len(shown)), *[""] * (4 + met))
+    row(table, SUM.format(n=len(ordered)), *_sums(everything, met=met), _proof(everything) if everything else "")
     console.print(table)
 
 
-def _sums(parts: Sequence[Receipt]) -> tuple[str, str, str]:
+def _sums(parts: Sequence[Receipt], *, met: bool) -> tuple[str, ...]:
     return (
         count(sum(r.rows for r in parts)),
+        *([_became(parts)] if met else []),
         amount(sum(r.bytes for r in parts)),
         f"{sum(r.seconds for r in parts):.1f}",
     )
+
+
+def _became(parts: Sequence[Receipt]) -> str:
+    sums = {word: sum(getattr(r, field) for r in parts) for field, word in BECAME.items()}
+    return ", ".join(f"{count(n)} {word}" for word, n in sums.items() if n)
 
 
 def _proof(parts: Sequence[Receipt]) -> Text:
