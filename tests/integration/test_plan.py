@@ -325,6 +325,38 @@ def test_every_privilege_that_lacks_is_named_at_once(
     assert len(refused.value.__notes__) == len(found) - 1
 
 
+@pytest.mark.template(source="CREATE TABLE t (a int)")
+def test_what_hurts_is_a_warning_and_not_in_the_way(
+    db_pair: DatabasePair, limited: Callable[[str], str], pg18: Cluster, state: str
+) -> None:
+    execute(pg18.url(), "ALTER ROLE planner CONNECTION LIMIT 3")
+    execute(db_pair.target, "GRANT CREATE ON SCHEMA public TO planner")
+    execute(db_pair.target, f"GRANT CREATE ON DATABASE {value(db_pair.target, 'SELECT current_database()')} TO planner")
+    found = MigrationService().plan(plan_of(db_pair.source, limited(db_pair.target), ("t",), workers=2))
+    assert found.ok
+    said = {f.what.partition(":")[0] for f in of(found, Kind.SETTING) if f.severity is Severity.WARNING}
+    assert {
+        "fsync is off",
+        "4 more connections are needed on the target, and the role's CONNECTION LIMIT leaves 3",
+    } <= said
+
+
+@pytest.mark.parametrize("db_pair", [("pg15", "pg16")], indirect=True)
+@pytest.mark.template(source="CREATE TABLE t (a text)")
+def test_text_that_is_ordered_otherwise_is_noted(db_pair: DatabasePair, pg15: Cluster, state: str) -> None:
+    with psycopg.connect(pg15.url(), autocommit=True) as admin:
+        admin.execute("CREATE DATABASE sorted TEMPLATE template0 LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'de'")
+    try:
+        execute(pg15.url("sorted"), "CREATE TABLE t (a text)")
+        plan = plan_of(pg15.url("sorted"), db_pair.target, ("t",))
+        noted = of(MigrationService().plan(plan), Kind.COLLATION)
+    finally:
+        drop(pg15, "sorted")
+    assert [f.severity for f in noted] == [Severity.NOTE]
+    assert "order text by de (ICU) on the source and C (libc) on the target" in noted[0].what
+    assert of(looked(db_pair), Kind.COLLATION) == []
+
+
 @pytest.mark.template(source=SOURCE, target=TARGET)
 def test_a_table_that_another_run_is_loading(db_pair: DatabasePair, state: str) -> None:
     claim = """
