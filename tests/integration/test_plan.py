@@ -18,6 +18,7 @@ from tests.moving import assert_done, move, plan_of
 
 from pghaul.cli.app import run
 from pghaul.model.errors import BoundsError, NoSpaceError, NotFoundError, NotSupportedError, PghaulError
+from pghaul.model.event import Event, EventKind
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.plan import Layout, Period, Plan, Selection, Unit
 from pghaul.model.preview import Preview
@@ -161,6 +162,18 @@ def test_a_plan_is_written_with_the_schema_that_editors_check_it_by(
     assert run(["plan", "--schema-json"]) == 0
     assert json.loads(capsys.readouterr().out) == schema
     assert run(["plan", str(path)]) == 0, "and checked again"
+
+
+@pytest.mark.template(source=SOURCE, target=TARGET)
+def test_that_a_part_takes_the_place_of_a_whole_is_said_before(db_pair: DatabasePair, state: str) -> None:
+    plan = plan_of(db_pair.source, db_pair.target, ("known",), on_existing="refresh")
+    part = plan.model_copy(update={"tables": [Selection(name="known", where="id < 10")]})
+    service, events = MigrationService(), list[Event]()
+    assert [f.object for f in of(service.plan(part), Kind.ROWS_PRESENT)] == ["public.known"]
+    assert of(service.plan(plan), Kind.ROWS_PRESENT) == []
+    service.run(part, listener=events.append)
+    assert [e.message for e in events if e.kind is EventKind.WARNING and "its other rows" in e.message]
+    assert value(db_pair.target, "SELECT count(*) FROM known") == 9
 
 
 # --- bad input: found by plan, refused by run --------------------------------------------------------------------

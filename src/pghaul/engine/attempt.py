@@ -35,7 +35,7 @@ from pghaul.engine.pool import WorkerPool
 from pghaul.engine.report import Reporter
 from pghaul.engine.schema import Archive, Schema
 from pghaul.model.errors import PghaulError, StoppedError
-from pghaul.model.finding import refuse
+from pghaul.model.finding import Kind, Severity, refuse
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Locks, Plan, Verify
 from pghaul.model.profile import Endpoint
@@ -167,6 +167,9 @@ class Attempt:
         self._report.planned(self._manifest)
         for warning in mapped.warnings:
             self._report.warn(warning)
+        for finding in verdict.findings:
+            if finding.severity is Severity.WARNING and finding.kind is Kind.ROWS_PRESENT:
+                self._report.warn(finding.what)
         if "refresh" in fate.dispositions.values():
             for name in survey.vanished(stage.target, mapped.shapes):
                 self._report.notice(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pghaul.engine import (
@@ -23,7 +23,7 @@ from pghaul.engine import (
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.parameters import Load
 from pghaul.model.chunk import Chunk
-from pghaul.model.finding import Finding
+from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.placement import Placement
 from pghaul.model.plan import Plan
 from pghaul.model.preview import Space
@@ -79,6 +79,7 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     found += requirements.ledger_findings(target, stage.run, list(mapped.shapes))
     found += permits.may_create(target, fate.missing)
     found += remake.findings(mapped, there, target)
+    found += _emptied_for_a_part(mapped, fate)
     scope = schema.survey(source, target, plan, mapped, stage.tables, {t.name for t in fate.missing})
     found += older_target.findings(source, target, [t for t in fate.missing if t.name in scope.created])
     needed = requirements.examine(source, target, scope, fate.missing, indexes=plan.options.indexes)
@@ -103,6 +104,22 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
         space=room,
         findings=tuple(found),
     )
+
+
+def _emptied_for_a_part(mapped: Mapped, fate: preflight.Fate) -> Iterator[Finding]:
+    """A table is emptied as a whole, also where a condition or a period takes a part of its source only."""
+    laid_out = {d.name for d in mapped.designs}  # a slice each: what others hold stays in others
+    for placement in mapped.placements:
+        emptied = fate.dispositions.get(placement.target) in {"truncate", "refresh"}
+        if emptied and placement.partial and placement.target not in laid_out:
+            yield Finding(
+                severity=Severity.WARNING,
+                kind=Kind.ROWS_PRESENT,
+                object=str(placement.target),
+                what=f"{placement.target} will hold what the selection takes of {placement.source}, and nothing else: "
+                "its other rows on the target go",
+                advice="where they are to stay, take whole tables, or --on-existing append",
+            )
 
 
 def chunks_of(

@@ -47,6 +47,11 @@ class Placement:
         """One relation with all its rows and columns: COPY reads the table itself."""
         return len(self.origins) == 1 and not self.origins[0].where and self.columns is None
 
+    @property
+    def partial(self) -> bool:
+        """Some rows of the source stay behind, as far as can be said from here."""
+        return any(o.where for o in self.origins)
+
     @classmethod
     def same(cls, table: Name) -> Placement:
         """A table that arrives as it is."""
