@@ -54,7 +54,8 @@ def declarative(session: Session, tree: Tree, period: Period) -> Laid:
         _same_columns(tree.root, leaf)
     # A period may leave out a whole child: it is not made, and nothing of it is read.
     kept = [t for t in leaves if t.name in tree.origins]
-    partitions = _in_order([_partition(t, known.bounds(known.by_name[t.name], column.name), column) for t in kept])
+    found = [(t, known.bounds(known.by_name[t.name], column.name)) for t in kept]
+    partitions = _in_order(list(_partitions(found, column)))
     _refuse_overlaps(partitions)
     return replace(_placed(session, tree, column, partitions), warnings=tuple(_gaps(tree.root.name, partitions)))
 
@@ -68,14 +69,21 @@ def _same_columns(root: Table, leaf: Table) -> None:
         )
 
 
-def _partition(table: Table, found: Bounds | None, column: Column) -> _Partition:
-    slice_ = None if found is None else _slice(found, column)
-    if found is None or slice_ is None:
+def _partitions(found: Sequence[tuple[Table, Bounds | None]], column: Column) -> Iterator[_Partition]:
+    """One for each table; BoundsError names all of those that cannot be one."""
+    unbounded = []
+    for table, bounds in found:
+        piece = None if bounds is None else _slice(bounds, column)
+        if bounds is None or piece is None:
+            unbounded.append(str(table.name))
+        else:
+            yield _Partition(table=table, bounds=bounds, slice=piece)
+    if unbounded:
+        more = f" and {len(unbounded) - LISTED} more" if len(unbounded) > LISTED else ""
         raise BoundsError(
-            f"{table.name} cannot become a partition: no CHECK says which {column.name} it holds",
-            advice="add a CHECK with both ends on the source (ALTER TABLE … ADD CHECK …), or exclude the table",
+            f"no CHECK says which {column.name} lies in {', '.join(unbounded[:LISTED])}{more}",
+            advice="a partition needs it: ALTER TABLE … ADD CHECK (…) on the source, or exclude the table",
         )
-    return _Partition(table=table, bounds=found, slice=slice_)
 
 
 def _slice(bounds: Bounds, column: Column) -> Slice | None:

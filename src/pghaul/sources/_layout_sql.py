@@ -34,11 +34,6 @@ FROM chosen c
 WHERE c.relacl IS NOT NULL
    OR EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL)
 """
-CLUSTERED = """
-SELECT 'CLUSTER', c.name
-FROM chosen c JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
-WHERE i.indisclustered
-"""
 POLICIES = """
 SELECT 'POLICY', c.name || '.' || p.polname::text
 FROM chosen c JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid
@@ -53,7 +48,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
 
 def left_by_layout_sql(capable: Capabilities) -> Composable:
     """Rows of (kind, name)."""
-    parts = [TRIGGERS, RULES, PRIVILEGES, CLUSTERED]
+    parts = [TRIGGERS, RULES, PRIVILEGES]
     if capable.row_security:
         parts.append(POLICIES)
     if capable.extended_statistics:

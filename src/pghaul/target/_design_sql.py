@@ -123,6 +123,17 @@ ORDER BY 1, 2, 3
 """
 ).format(named=NAMED)
 
+CLUSTERED = SQL(
+    """
+SELECT n.nspname::text, c.relname::text, x.relname::text
+FROM {named} w
+JOIN pg_catalog.pg_namespace n ON n.nspname = w.nspname
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.relname
+JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisclustered AND i.indisvalid
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+"""
+).format(named=NAMED)
+
 PRESENT = SQL(
     """
 SELECT n.nspname::text, c.relname::text, pn.nspname::text, p.relname::text

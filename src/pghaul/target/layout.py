@@ -16,7 +16,7 @@ from pghaul.model.errors import PghaulError, StoppedError, TransientError
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
 from pghaul.postgres.session import Session
 from pghaul.target import _design_ddl, blueprint, retarget
-from pghaul.target._design_sql import CONSTRAINTS_PRESENT, FOREIGN_KEYS, PRESENT
+from pghaul.target._design_sql import CLUSTERED, CONSTRAINTS_PRESENT, FOREIGN_KEYS, PRESENT
 from pghaul.target.blueprint import Blueprint
 from pghaul.target.root_indexes import RootIndex, root_indexes
 
@@ -114,6 +114,7 @@ def finish(
     built = [_built(target, i) for i in found.wanted if i.table in made]
     keys = _Keys(source=source, target=target, designs=designs, made=made, tables=tables)
     added, refused = keys.add()
+    _mark_clustered(source, target, [d for d in designs if d.name in made and not d.partitioned])
     return Finished(built=(*(b for b in built if b), *added), refused=refused)
 
 
@@ -133,6 +134,22 @@ def _built(target: Session, wanted: RootIndex) -> str:
 
 def _text(name: Name) -> Composable:
     return Literal(Identifier(name.schema, name.name).as_string(None))
+
+
+def _mark_clustered(source: Session, target: Session, designs: Sequence[Design]) -> None:
+    """The mark of CLUSTER follows its index; a partitioned table has none."""
+    names = sorted({d.source for d in designs})
+    rows = source.rows(CLUSTERED, ([n.schema for n in names], [n.name for n in names])) if names else []
+    marked = {Name(s, t): i for s, t, i in rows}
+    for design in designs:
+        index = marked.get(design.source)
+        if index is not None and index not in design.without_indexes:
+            name = retarget.derived(index, design.source.name, design.name.name)
+            target.execute(
+                SQL("ALTER TABLE {} CLUSTER ON {}").format(
+                    Identifier(design.name.schema, design.name.name), Identifier(name)
+                )
+            )
 
 
 class _Keys:
