@@ -22,6 +22,7 @@ from pghaul.cli import exit_codes, move, render
 from pghaul.cli.app import app, run
 from pghaul.cli.options import parse_size
 from pghaul.cli.progress import JsonLines, LiveView, PlainView, View, open_view, sentence
+from pghaul.cli.render import left_behind
 from pghaul.cli.signals import stop_on_signals
 from pghaul.model import errors
 from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
@@ -390,14 +391,23 @@ def test_on_a_terminal_a_bar_shows_figures_and_lines_pass_above_it() -> None:
         assert words in out.getvalue()
 
 
-def test_a_flood_of_notes_is_cut_and_says_where_the_rest_is() -> None:
+@pytest.mark.parametrize(("kinds", "shown"), [(50, 10), (1, 2)], ids=["of many kinds", "all alike"])
+def test_a_flood_of_notes_is_cut_and_says_where_the_rest_is(kinds: int, shown: int) -> None:
     out = io.StringIO()
     view = PlainView(Console(file=out, width=200), verbose=False)
     for number in range(50):
-        view(Event(kind=EventKind.NOTICE, run=RUN, message=f"note {number}"))
+        facts = {"kind": f"K{number % kinds}", "why": "later"}
+        view(Event(kind=EventKind.NOTICE, run=RUN, message=f"note {number}", data=facts))
     lines = out.getvalue().splitlines()
     assert lines[0] == "note 0"
-    assert lines[10:] == [f"more notes follow; all are in: pghaul show {RUN}"]
+    assert lines[shown:] == [f"more notes follow; all are in: pghaul show {RUN}"]
+
+
+def test_many_left_behind_for_one_reason_take_one_line() -> None:
+    lost = [Unsupported(kind="CLUSTER", name=f"leaf_{n}", why="later") for n in range(9)]
+    other = Unsupported(kind="RULE", name="r", why="never")
+    assert left_behind([*lost, other], verbose=False) == ["CLUSTER of 9, leaf_0 … leaf_8: later", "RULE r: never"]
+    assert len(left_behind([*lost, other], verbose=True)) == 10
 
 
 def test_a_retry_names_its_place_and_its_error() -> None:

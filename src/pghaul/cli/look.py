@@ -33,6 +33,6 @@ def inspect(
     if as_json:
         render.print_json(overview.as_data(found))
     else:
-        overview.show(Console(highlight=False), found, whole=tree)
+        overview.show(render.page(), found, whole=tree)
         render.line(Console(stderr=True, highlight=False), overview.next_step(found, url))
     return exit_codes.DONE

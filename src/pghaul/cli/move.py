@@ -112,7 +112,7 @@ def status(run_id: options.OptionalRun = None, as_json: options.AsJson = False) 
     if as_json:
         render.print_json(render.run_json(found) | {"chunk_states": {s.value: n for s, n in counts.items()}})
         return exit_codes.DONE
-    render.status(Console(highlight=False), found, counts)
+    render.status(render.page(), found, counts)
     if found.state in {RunState.STOPPED, RunState.FAILED}:
         render.line(Console(stderr=True), GO_ON.format(run=found.id))
     return exit_codes.DONE

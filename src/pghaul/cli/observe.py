@@ -74,7 +74,7 @@ def tell_end(service: MigrationService, ended: Run, console: Console, *, as_json
     """Receipts, and what to do next."""
     if not as_json:
         found = service.show(ended.id)
-        render.receipts(Console(highlight=False), (r.receipt for r in found.chunks if r.receipt))
+        render.receipts(render.page(), (r.receipt for r in found.chunks if r.receipt))
     hints = {RunState.DONE: SEE, RunState.DIFFERENT: LOOK_INTO}
     render.line(console, hints.get(ended.state, GO_ON).format(run=ended.id))
 

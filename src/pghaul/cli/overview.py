@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pghaul.cli.render import amount as size
-from pghaul.cli.render import count, line
+from pghaul.cli.render import count, grid, line
 from pghaul.model.bounds import Bounds, Edge
 from pghaul.model.inspection import Amount, Inspection, SeenTree, total
 from pghaul.model.table import RelationKind
@@ -167,12 +167,7 @@ def _day(moment: str) -> str:
 
 
 def _grid(*columns: str) -> Table:
-    right = {"tables", "children", "rows", "heap", "indexes", "total"}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        wraps = name not in right | {"since", "until"}
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=not wraps)
-    return table
+    return grid(*columns, right=("tables", "children", "rows", "heap", "indexes", "total"))
 
 
 def _row(table: Table, *cells: str) -> None:

@@ -57,7 +57,7 @@ def show(plan: Plan, *, as_json: bool, verbose: bool, file: str | None = None) -
     if as_json:
         render.print_json(preview_json(found))
     else:
-        preview(Console(highlight=False), found, verbose=verbose)
+        preview(render.page(), found, verbose=verbose)
     console = Console(stderr=True, highlight=False)
     if found.ok:
         render.line(console, FINE.format(command=RUN_FILE.format(file=file) if file else RUN_WORDS))
@@ -87,7 +87,7 @@ def preview(console: Console, found: Preview, *, verbose: bool) -> None:
         render.line(console, _time(found.forecast, found.workers))
     if verbose:
         _details(console, found)
-    lost = [f"{item.kind} {item.name}: {item.why}" for item in found.not_carried]
+    lost = render.left_behind(found.not_carried, verbose=verbose)
     render.listing(console, NOT_CARRIED, lost, verbose=verbose)
     for severity, title in TITLES.items():
         said = [f for f in found.findings if f.severity is severity]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Protocol, Self
@@ -24,6 +24,7 @@ from pghaul.model.event import Event, EventKind
 LANES_SHOWN = 8  # workers with a line of their own
 WINDOW = 10.0  # seconds over which rows per second are taken
 NOTICES_SHOWN = 10  # the rest is in `show`
+NOTICES_ALIKE = 2
 
 ALWAYS = {
     EventKind.CUTOVER,
@@ -112,6 +113,8 @@ class PlainView:
         self._verbose = verbose
         self._every = every
         self._notices = 0
+        self._alike: Counter[tuple[Any, Any]] = Counter()
+        self._more = False
         self._said = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque()
         self._active: set[tuple[str | None, str | None]] = set()
@@ -145,10 +148,18 @@ class PlainView:
             return True
         if event.kind is not EventKind.NOTICE:
             return event.kind in {EventKind.RUN_STARTED, EventKind.ATTEMPT, EventKind.SCHEMA}
-        self._notices += 1
-        if self._notices == NOTICES_SHOWN + 1:
+        return self._tells_notice(event)
+
+    def _tells_notice(self, event: Event) -> bool:
+        """Many of one kind for one reason say no more than the first of them."""
+        self._alike[event.data.get("kind"), event.data.get("why")] += 1
+        told = self._alike[event.data.get("kind"), event.data.get("why")] <= NOTICES_ALIKE
+        told = told and self._notices < NOTICES_SHOWN
+        self._notices += told
+        if not told and not self._more:
+            self._more = True
             self._console.print(Text(MORE_NOTICES.format(run=event.run)), soft_wrap=True)
-        return self._notices <= NOTICES_SHOWN
+        return told
 
     def _follow(self, event: Event) -> None:
         if event.kind is EventKind.CHUNK_STARTED:

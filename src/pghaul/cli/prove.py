@@ -21,7 +21,7 @@ def runs(limit: Limit = 20, as_json: options.AsJson = False) -> int:
     if as_json:
         render.print_json([render.run_json(run) for run in found])
     elif found:
-        render.runs(Console(highlight=False), found)
+        render.runs(render.page(), found)
     else:
         render.line(Console(stderr=True), NO_RUNS)
     return exit_codes.DONE
@@ -34,5 +34,5 @@ def show(run_id: options.RequiredRun, as_json: options.AsJson = False, verbose: 
     if as_json:
         render.print_json(render.report_json(report))
     else:
-        render.report(Console(highlight=False), report, service.chunk_counts(run_id), verbose=verbose)
+        render.report(render.page(), report, service.chunk_counts(run_id), verbose=verbose)
     return exit_codes.DONE

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +22,7 @@ from pghaul.model.event import EventKind
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.run import Run, RunState
 from pghaul.model.sample import Sample
+from pghaul.model.table import Unsupported
 
 if TYPE_CHECKING:
     from pghaul.service.migration import RunReport
@@ -37,7 +38,9 @@ STYLE = {
     RunState.DIFFERENT: "red",
 }
 PROOFS = {Proof.COUNT: "rows counted", Proof.STREAM: "hash of the stream", Proof.ROWS: "sum of row hashes"}
-UNBROKEN = {"run", "state", "started", "chunks", "rows", "bytes", "seconds"}
+BROKEN = {"table", "tree", "from", "to", "what becomes of it", "error"}  # columns that may take several lines
+PAGE = 1000  # columns where no terminal sets them: a name is never cut for a file or a pipe
+ALIKE = 3  # as many of one kind, left behind for one reason, are named; of more, the first and the last
 DIFFERS = "DIFFERENT"
 SUM = "tables: {n}"
 RATE = "Rate (at most {most}/s, over {seconds})"
@@ -74,6 +77,25 @@ def error(console: Console, exc: PghaulError) -> None:
     if exc.advice:
         text.append(f"\n  try: {exc.advice}", style="cyan")
     console.print(text, soft_wrap=True)
+
+
+def page() -> Console:
+    """stdout, as wide as its terminal, or as wide as it takes."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PAGE)
+
+
+def left_behind(items: Sequence[Unsupported], *, verbose: bool) -> list[str]:
+    """What is not carried, a line each; many alike take one line unless all are asked for."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        groups.setdefault((item.kind, item.why), []).append(item.name)
+    lines = []
+    for (kind, why), names in groups.items():
+        if verbose or len(names) <= ALIKE:
+            lines += [f"{kind} {name}: {why}" for name in names]
+        else:
+            lines.append(f"{kind} of {len(names)}, {names[0]} … {names[-1]}: {why}")
+    return lines
 
 
 def line(console: Console, words: str, style: str = "") -> None:
@@ -132,7 +154,8 @@ def grid(*columns: str, right: Sequence[str] = ()) -> Table:
     """A table without lines."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in UNBROKEN)
+        side: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=name not in BROKEN)
     return table
 
 
@@ -238,7 +261,7 @@ def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *,
             f"{e.at.astimezone():%H:%M:%S} {_told(e.table, e.message, e.data)}" for e in found.events if e.kind in kinds
         ]
         listing(console, title, told, verbose=verbose)
-    lost = [f"{item.kind} {item.name}: {item.why}" for item in found.not_carried]
+    lost = left_behind(found.not_carried, verbose=verbose)
     listing(console, "Not carried over", lost, verbose=verbose)
 
 
