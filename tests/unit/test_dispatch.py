@@ -45,6 +45,7 @@ class FakePool:
     script: dict[str, list[object]] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     used: list[int] = field(default_factory=list)
+    helpers: list[int] = field(default_factory=list)
     rebuilt: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +58,7 @@ class FakePool:
             raise DEATH
         self.submitted.append(job.chunk)
         self.used.append(job.slot)
+        self.helpers.append(job.helpers)
         future: Future[JobResult] = Future()
         if isinstance(answer, BaseException):
             future.set_exception(answer)
@@ -126,6 +128,20 @@ def test_a_failed_task_holds_back_what_comes_after_it_until_it_is_done() -> None
     pool = FakePool(2, {"a": [TransientError("no"), TransientError("no")]})
     run(pool, first, task("b", after=[first]))
     assert pool.submitted == ["a", "a", "a", "b"]
+
+
+def test_only_the_last_index_gets_the_help_of_the_idle() -> None:
+    def step(chunk: str) -> Task:
+        made = task(chunk)
+        return replace(made, job=replace(made.job, kind=JobKind.STEP))
+
+    pools = [FakePool(n) for n in (1, 2, 4, 4)]
+    for pool, steps in zip(pools, (["a"], ["a", "b", "c"], ["a"], ["a", "b"]), strict=True):
+        run(pool, *(step(s) for s in steps))
+    assert [p.helpers for p in pools] == [[0], [0, 0, 1], [3], [0, 2]]
+    whole = FakePool(4)
+    run(whole, task("a"))
+    assert whole.helpers == [0]
 
 
 def batch(*chunks: str) -> Task:

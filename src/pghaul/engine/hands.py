@@ -24,6 +24,7 @@ class Hands:
     stall_timeout: float
     source_probe: Probe
     target_probe: Probe
+    parallel_index: bool = False  # the target can build an index with several processes
 
     async def waiting(self, work: Coroutine[Any, Any, T], pulse: Pulse | None = None) -> T:
         """Await one statement or relay under watch."""

@@ -131,6 +131,7 @@ class Job:
     snapshot: str
     marker: str
     slot: int = 0  # where progress is written
+    helpers: int = 0  # parallel workers that the target may use for an index
     source: CopySide | None = None
     target: CopySide | None = None
     lock_target: str = ""

@@ -209,6 +209,8 @@ async def _step(job: Job, hands: Hands) -> JobResult:
     started = time.monotonic()
     await _begin(job, hands, forget=job.chunk if job.redo else None)
     await empty(job, hands)
+    if job.helpers and hands.parallel_index:
+        await hands.waiting(hands.target.execute(f"SET LOCAL max_parallel_maintenance_workers = {job.helpers:d}"))
     await run_statements(job, hands)
     receipt = receipt_of(job, seconds=time.monotonic() - started)
     await _complete(receipt, job, hands)

@@ -107,6 +107,7 @@ class Worker:
             stall_timeout=c.stall_timeout,
             source_probe=_probe(c.source, self._source, wait_events=c.source_wait_events),
             target_probe=_probe(c.target, self._target, wait_events=c.target_wait_events),
+            parallel_index="max_parallel_maintenance_workers" in dict(c.target_settings),
         )
 
     async def _see(self, snapshot: str, reads: int) -> None:
