@@ -338,6 +338,22 @@ def test_every_privilege_that_lacks_is_named_at_once(
     assert len(refused.value.__notes__) == len(found) - 1
 
 
+@pytest.mark.template(source=SEVERAL, target=SEVERAL_THERE)
+def test_tables_that_may_not_be_read_are_named_beside_what_the_target_lacks(
+    db_pair: DatabasePair, pg16: Cluster, state: str
+) -> None:
+    execute(pg16.url(), "CREATE ROLE blind LOGIN")
+    try:
+        execute(db_pair.source, "GRANT SELECT ON a TO blind")
+        source = db_pair.source.replace("postgres@", "blind@")
+        found = errors(MigrationService().plan(plan_of(source, db_pair.target, ("*",))))
+    finally:
+        execute(db_pair.source, "DROP OWNED BY blind")
+        execute(pg16.url(), "DROP ROLE blind")
+    assert [f.what for f in found if f.kind is Kind.PRIVILEGE] == ["blind may not read public.b, public.d"]
+    assert {f.kind for f in found} == {Kind.PRIVILEGE, Kind.ROWS_PRESENT, Kind.SHAPE}
+
+
 @pytest.mark.template(source="CREATE TABLE t (a int)")
 def test_what_hurts_is_a_warning_and_not_in_the_way(
     db_pair: DatabasePair, limited: Callable[[str], str], pg18: Cluster, state: str

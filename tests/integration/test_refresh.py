@@ -12,11 +12,12 @@ from tests.compare import assert_same_content
 from tests.databases import DatabasePair
 from tests.faults.program import Program, wait_until
 from tests.looking import execute, markers, rows_of, value
-from tests.moving import Moved, assert_done, move, resume
+from tests.moving import Moved, assert_done, move, plan_of, resume, rows
+from tests.plant_history import Plant
 from tests.stopping import move_until_stopped
 
-from pghaul.model.event import EventKind
-from pghaul.model.plan import OnExisting, Verify
+from pghaul.model.event import Event, EventKind
+from pghaul.model.plan import Layout, OnExisting, Selection, Verify
 from pghaul.service.migration import MigrationService
 
 SCHEMA = """
@@ -70,7 +71,7 @@ def test_only_what_differs_is_copied_again(db_pair: DatabasePair, state: str, ve
         "CREATE TABLE history_4 PARTITION OF history FOR VALUES FROM ('2024-04-01') TO ('2024-05-01')",
         "INSERT INTO history VALUES ('2024-04-02', 1, 1)",
     )
-    before, rows = files(db_pair.target), rows_of(db_pair.target, "public.history_1")
+    before, there = files(db_pair.target), rows_of(db_pair.target, "public.history_1")
     moved = refresh(db_pair, verify=verify)
     assert_done(moved)
     assert kept(moved) == {"public.history_1", "public.history_3"}
@@ -78,7 +79,7 @@ def test_only_what_differs_is_copied_again(db_pair: DatabasePair, state: str, ve
     after = files(db_pair.target)
     changed = {n for n in before if before[n] != after[n]}
     assert changed == {"history_2", "history_2_pkey"}, "no other file was written anew"
-    assert rows_of(db_pair.target, "public.history_1") == rows, "ctid and xmin are the old ones"
+    assert rows_of(db_pair.target, "public.history_1") == there, "ctid and xmin are the old ones"
     assert set(moved.proofs().values()) <= ({"rows", "stream"} if verify is Verify.CHECKSUM else {"rows", "count"})
     assert_same_content(db_pair.source, db_pair.target, [*LEAVES, "public.history_4"])
 
@@ -207,3 +208,27 @@ def test_killed_between_what_was_kept_and_what_is_loaded(
     assert {n for n in before if before[n] != after[n]} == {"history_2", "history_2_pkey"}
     kept_steps = [e.data["step"] for e in MigrationService().show(RUN).events if e.kind is EventKind.CUTOVER]
     assert ("verified" in kept_steps) is (command == "cutover")
+
+
+PLANT = Plant(days=6, trend_months=1, energy_months=1, running_months=1, rows_per_day=60, rows_per_month=20)
+
+
+@pytest.mark.template(source=PLANT.script())
+def test_a_tree_that_was_laid_out_anew_is_refreshed_leaf_by_leaf(db_pair: DatabasePair, state: str) -> None:
+    """Its leaves are filled from two relations each, the parent's own rows among them; and cut over as well."""
+    tree = Selection(name="point_history", layout=Layout.DECLARATIVE)
+    plan = plan_of(db_pair.source, db_pair.target, ("point_history",)).model_copy(update={"tables": [tree]})
+    service = MigrationService()
+    first = service.run(plan, listener=lambda _e: None)
+    leaf = value(db_pair.source, "SELECT min(relname) FROM pg_class WHERE relname ~ '^point_history_[0-9]+$'")
+    execute(db_pair.source, f"UPDATE public.{leaf} SET changed_value = 'new'")
+    events: list[Event] = []
+    options = plan.options.model_copy(update={"on_existing": OnExisting.REFRESH})
+    moved = Moved(run=service.run(plan.model_copy(update={"options": options}), listener=events.append), events=events)
+    assert_done(moved)
+    assert copied(moved) == {f"public.{leaf}"}
+    assert len(kept(moved)) >= PLANT.days - 1
+    execute(db_pair.source, f"DELETE FROM public.{leaf}")
+    assert_done(Moved(run=service.cutover(service.show(first.id).plan, listener=lambda _e: None, quiet_for=0.2)))
+    everything = "SELECT t::text FROM public.point_history AS t ORDER BY 1"
+    assert rows(db_pair.target, everything) == rows(db_pair.source, everything)
