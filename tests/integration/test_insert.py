@@ -40,6 +40,7 @@ def inserted(moved: Moved, table: str) -> dict[str, int]:
     return {k: sum(d[k] for d in done) for k in ("rows", "inserted", "updated", "unchanged", "ignored")}
 
 
+@pytest.mark.since(15)
 @pytest.mark.template(source=SCRIPT)
 @pytest.mark.parametrize(
     ("db_pair", "assumed"), [(("pg16", "pg18"), ""), (("pg18", "pg16"), "source=13")], indirect=["db_pair"]
@@ -88,6 +89,7 @@ CREATE TABLE public.odd (
 """
 
 
+@pytest.mark.since(12)
 @pytest.mark.template(
     source=ODD_COLUMNS + "INSERT INTO public.odd (n, d, c) VALUES (1, '', 'a'), (NULL, NULL, NULL), (3, 'abcde', '');",
     target=ODD_COLUMNS,
