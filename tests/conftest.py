@@ -29,9 +29,7 @@ SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "of
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "since(version): needs what this version brought, on all its servers"
-    )
+    config.addinivalue_line("markers", "since(version): needs what this version brought, on all its servers")
     config.addinivalue_line("markers", "template(source=SQL, target=SQL): what db_pair's databases hold")
 
 
