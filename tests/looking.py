@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import sql
 
+from pghaul.model.table import Name
+from pghaul.postgres.catalog import Directory
+from pghaul.postgres.session import Session
 from tests.faults.program import wait_until
 
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pghaul/%' AND datname = current_database()"
@@ -82,3 +86,10 @@ def markers(url: str) -> set[tuple[str, str]]:
     )
     with psycopg.connect(url, autocommit=True) as session:
         return {(r, c) for r, c in session.execute(query).fetchall()}
+
+
+def select(session: Session, patterns: Iterable[str]) -> list[Name]:
+    """What the patterns match and all below it, parents first."""
+    names = Directory(session)
+    depths = names.descend(names.matching(patterns))
+    return names.listed(depths, depths)

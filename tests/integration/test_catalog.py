@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from tests.databases import DatabasePair, database_pair
+from tests.looking import select
 
 from pghaul.model.errors import AccessError, NotFoundError, NotSupportedError, PlanError, SnapshotLostError
 from pghaul.model.plan import Locks
 from pghaul.model.table import Name, RelationKind
-from pghaul.postgres.catalog import describe, select
+from pghaul.postgres.catalog import describe
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
 from pghaul.service.embedded import Cluster

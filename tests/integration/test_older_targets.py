@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
-from tests.looking import state_of
+from tests.looking import select, state_of
 from tests.moving import assert_done, move
 
 from pghaul.engine import older_target
 from pghaul.model.errors import NotSupportedError
 from pghaul.model.finding import Severity
-from pghaul.postgres.catalog import describe, select
+from pghaul.postgres.catalog import describe
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
 

@@ -154,6 +154,19 @@ def test_a_registry_of_another_name_is_taken_and_one_without_its_columns_is_refu
         trees(session, period=Period(registry="public.point_history"))
 
 
+def test_a_registry_that_knows_more_than_there_is_says_so(ask: Callable[[str], Session]) -> None:
+    session = ask(
+        SMALL.script()
+        + """
+        INSERT INTO partition_table_info VALUES ('point_history', 'point_history_230101', 1, 2, false, NULL, NULL);
+        INSERT INTO partition_table_info VALUES ('point_history_240901', 'x', NULL, 5, true, NULL, NULL);
+        """
+    )
+    said = {f.message for t in trees(session, period=SEOUL) for f in t.findings if f.problem is Problem.REGISTRY}
+    assert "public.partition_table_info knows partitions that are not here: point_history_230101" in said
+    assert "public.partition_table_info says nothing that could be read of it" in said
+
+
 def test_trees_with_odd_names_types_and_levels(ask: Callable[[str], Session]) -> None:
     (tree,) = trees(ask(ODD), [Name("Odd.one", "deep")])
     assert (tree.key, tree.columns["k"]) == ("when", "character varying(8)")

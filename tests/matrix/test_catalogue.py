@@ -10,7 +10,7 @@ import pytest
 
 from pghaul.model.plan import Format
 from pghaul.model.table import Name, Table
-from pghaul.postgres.catalog import describe, select
+from pghaul.postgres.catalog import describe
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.formats import choose_format
 from pghaul.postgres.rowhash import row_hash_sql, unhashable
@@ -18,6 +18,7 @@ from pghaul.postgres.session import Session, connect
 from pghaul.service.embedded import Cluster
 from pghaul.sources.postgresql import not_carried
 from tests.databases import clone, drop, template
+from tests.looking import select
 from tests.matrix import schema
 from tests.servers import RELEASES
 

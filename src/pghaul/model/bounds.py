@@ -82,6 +82,15 @@ class Bounds:
         high = None if self.high is None else after(self.high.value) if self.high.inclusive else self.high.value
         return low, high
 
+    @property
+    def ends(self) -> tuple[Value | None, Value | None]:
+        """As half_open(), or as it stands where values have no next one: for people."""
+        try:
+            return self.half_open()
+        except ValueError:
+            low, high = (None if e is None else e.value for e in (self.low, self.high))
+            return low, high
+
     def overlaps(self, other: Bounds) -> bool:
         """Whether a key could lie in both. Only ranges and lists of one column are compared."""
         if Strategy.LIST in {self.strategy, other.strategy}:

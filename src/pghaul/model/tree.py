@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, reduce
+from typing import Any
 
-from pghaul.model.bounds import Authority, Bounds, Strategy
+from pghaul.model.bounds import Authority, Bounds, Strategy, Value, low_order
 from pghaul.model.table import Name, RelationKind
 
 
@@ -85,14 +86,25 @@ class Tree:
 
         None where nothing is said. Claims (`trusted` is False) count only where nobody holds to anything.
         """
-        column = self.key if column is None else column
-        held = [b for b in self._reach(member, column) if b.trusted] or list(self._reach(member, column))
-        if not held:
+        asked = (member.name, self.key if column is None else column)
+        if asked not in self._known:
+            said = list(self._reach(member, asked[1]))
+            held = [b for b in said if b.trusted] or said
+            self._known[asked] = reduce(_met, held) if held else None
+        return self._known[asked]
+
+    def extent(self, column: str | None = None) -> tuple[Value | None, Value | None] | None:
+        """From the lowest bound to the highest, as `Bounds.ends` says them; None where nothing is bounded."""
+        found = [b for m in self.members if (b := self.bounds(m, column)) is not None and b.is_range]
+        if not found:
             return None
-        met = held[0]
-        for other in held[1:]:
-            met = _met(met, other)
-        return met
+        highs: list[Any] = [b.ends[1] for b in found]
+        return min(found, key=low_order).ends[0], None if None in highs else max(highs)
+
+    @cached_property
+    def _known(self) -> dict[tuple[Name, str], Bounds | None]:
+        """Answers that were given: ten thousand members are asked several times each."""
+        return {}
 
     def _reach(self, member: Member, column: str) -> Iterator[Bounds]:
         """Declared bounds hold for all that is below; a CHECK is inherited by copies, so each has its own."""

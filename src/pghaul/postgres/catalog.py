@@ -23,19 +23,11 @@ if TYPE_CHECKING:
 NO_FACTS = TypeFacts(portable_binary=False, holds_float=False, send_function="")
 
 
-def select(session: Session, patterns: Sequence[str], exclude: Sequence[str] = ()) -> list[Name]:
-    """Names that match, parents before their children; shell wildcards or /regex/, no schema means public.
-
-    A partition root or an inheritance parent brings its descendants, or takes them away with it. Raises PlanError for
-    what is no pattern and NotFoundError, with the nearest name, for one that matches nothing.
-    """
-    names = Directory(session)
-    chosen = names.descend(names.matching(patterns))
-    return names.listed(chosen.keys() - names.descend(names.matching(exclude)).keys(), chosen)
-
-
 class Directory:
-    """All tables of a database by name, and which descends from which: read once, asked often."""
+    """All tables of a database by name, and which descends from which: read once, asked often.
+
+    A partition root or an inheritance parent brings its descendants. Extensions' tables count when named outright.
+    """
 
     def __init__(self, session: Session) -> None:
         rows = _candidates(session)

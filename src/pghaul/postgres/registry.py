@@ -33,11 +33,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """`missing` are the names in it that are no partitions here; `unreadable` says why nothing could be read."""
+    """`missing` are entries that name no partition that is here; `unreadable` says why nothing could be read."""
 
     table: Name
     entries: Mapping[Name, Entry] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()  # table_name and table_data
     unreadable: str = ""
 
 
@@ -66,11 +66,11 @@ def _read(session: Session, table: Name, partitions: Mapping[str, list[Name]]) -
     except PghaulError as exc:
         return Registry(table=table, unreadable=exc.message)
     entries: dict[Name, Entry] = {}
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     for name, data, low, high in rows:
         partition = _partition(table, (data, name), partitions)
         if partition is None:
-            missing.append(data or name or "")
+            missing.append((name or "", data or ""))
         else:
             entries[partition] = Entry(low=_number(low), high=_number(high))
     return Registry(table=table, entries=entries, missing=tuple(missing))

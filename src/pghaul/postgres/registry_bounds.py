@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -16,13 +17,16 @@ from pghaul.postgres.registry import Entry, Registry
 AGREE_SECONDS = 1.0  # 23:59:59.999 and 24:00 are the same end of a day
 ENDS_OTHERWISE = "{registry} says {theirs}, its bounds say {ours}"
 NO_NUMBER = "{registry} says nothing that could be read of it"
+UNREADABLE = "it looks like a registry of partitions, and cannot be read: {why}"
+GONE = "{registry} knows partitions that are not here: {names}"
+MOST_NAMED = 5
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def with_registry(tree: Tree, registry: Registry, zone: ZoneInfo, unit: Unit) -> tuple[Tree, list[Finding]]:
     """The tree with bounds from the registry where nothing else says any, and what the two disagree about."""
     scale = tree_scale(tree, unit)
-    problems: list[Finding] = []
+    problems = list(_about(tree.root, registry))
     members: list[Member] = []
     for member in tree.members:
         entry = registry.entries.get(member.name)
@@ -38,6 +42,17 @@ def with_registry(tree: Tree, registry: Registry, zone: ZoneInfo, unit: Unit) ->
             members.append(member)
             problems += _disagreement(member.name, bounds, entry, registry.table, scale, zone)
     return replace(tree, members=tuple(members)), problems
+
+
+def _about(root: Name, registry: Registry) -> Iterator[Finding]:
+    """Of the registry itself, as far as it speaks of this tree."""
+    if registry.unreadable:
+        yield _finding(registry.table, UNREADABLE.format(why=registry.unreadable))
+    named = {root.name, str(root)}
+    gone = [" ".join({*entry} - named) for entry in registry.missing if named & {*entry}]
+    if gone:
+        more = f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else ""
+        yield _finding(root, GONE.format(registry=registry.table, names=", ".join(gone[:MOST_NAMED]) + more))
 
 
 def tree_scale(tree: Tree, unit: Unit, column: str | None = None) -> Scale | None:

@@ -52,7 +52,7 @@ def _of_member(tree: Tree, member: Member, scale: Scale | None, zone: ZoneInfo) 
     elif bounds is None:
         yield _finding(Problem.NO_BOUNDS, member, NO_CHECK.format(key=tree.key) if tree.key else NO_KEY)
     elif bounds.authority is Authority.REGISTRY:
-        said = " to ".join("…" if v is None else shown(v, scale, zone) for v in _ends(bounds))
+        said = " to ".join("…" if v is None else shown(v, scale, zone) for v in bounds.ends)
         yield _finding(Problem.NO_BOUNDS, member, BY_REGISTRY.format(bounds=said))
     elif not bounds.trusted:
         yield _finding(Problem.NOT_VALID, member, NOT_VALID)
@@ -86,22 +86,14 @@ def _ranges(key: str, ranges: list[tuple[Member, Bounds]], scale: Scale | None, 
         if furthest is not None:
             other, before = furthest
             if before.overlaps(bounds):
-                low, high = _ends(before.intersect(bounds))
+                low, high = before.intersect(bounds).ends
                 words = OVERLAPS.format(key=key, low=said(low), high=said(high), other=member.name)
                 yield _finding(Problem.OVERLAP, other, words)
             elif not before.adjoins(bounds):
-                low, high = _ends(before)[1], _ends(bounds)[0]
+                low, high = before.ends[1], bounds.ends[0]
                 words = GAP.format(other=member.name, key=key, low=said(low), high=said(high))
                 yield _finding(Problem.GAP, other, words)
         furthest = _further(furthest, (member, bounds))
-
-
-def _ends(bounds: Bounds) -> tuple[Value | None, Value | None]:
-    try:
-        return bounds.half_open()
-    except ValueError:
-        low, high = (None if e is None else e.value for e in (bounds.low, bounds.high))
-        return low, high
 
 
 def _further(one: tuple[Member, Bounds] | None, other: tuple[Member, Bounds]) -> tuple[Member, Bounds]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg.sql import SQL
 
-from pghaul.model.bounds import Bounds, Strategy, Value, low_order
+from pghaul.model.bounds import Strategy
 from pghaul.model.inspection import Amount, Inspection, SchemaSeen, Seen, SeenTree, total
 from pghaul.model.plan import Period
 from pghaul.model.table import Name, RelationKind
@@ -119,7 +119,7 @@ def _schemas(session: Session, found: Collection[Seen], *, whole: bool) -> tuple
 
 def _tree(tree: Tree, found: Mapping[Name, Seen], zone: ZoneInfo, period: Period) -> SeenTree:
     scale = tree_scale(tree, period.unit)
-    low, high = _extent(tree)
+    low, high = tree.extent() or (None, None)
     return SeenTree(
         tree=tree,
         amounts={n: found[n].amount for n in (tree.root, *tree.by_name) if n in found},
@@ -128,24 +128,6 @@ def _tree(tree: Tree, found: Mapping[Name, Seen], zone: ZoneInfo, period: Period
         until=None if high is None else shown(high, scale, zone),
         spans={m.name: _span(tree, m, scale, zone) for m in tree.members},
     )
-
-
-def _extent(tree: Tree) -> tuple[Value | None, Value | None]:
-    """From the lowest bound of the key to the highest; None where that side is open, or nothing is bounded."""
-    found = [b for m in tree.members if (b := tree.bounds(m)) is not None and b.is_range]
-    if not found:
-        return None, None
-    ends = [_ends(b)[1] for b in found]
-    known = [e for e in ends if e is not None]
-    return _ends(min(found, key=low_order))[0], max(known, key=lambda v: (v,)) if len(known) == len(ends) else None
-
-
-def _ends(bounds: Bounds) -> tuple[Value | None, Value | None]:
-    try:
-        return bounds.half_open()
-    except ValueError:
-        low, high = (None if e is None else e.value for e in (bounds.low, bounds.high))
-        return low, high
 
 
 def _span(tree: Tree, member: Member, scale: Scale | None, zone: ZoneInfo) -> str:
@@ -162,6 +144,6 @@ def _span(tree: Tree, member: Member, scale: Scale | None, zone: ZoneInfo) -> st
             values = [str(v) for v in own.values[:MOST_VALUES]] + (["NULL"] if own.nulls else [])
             return LISTED.format(values=", ".join(values) + (" …" if len(own.values) > MOST_VALUES else ""))
     known = scale if own.column == tree.key else None
-    since, until = ("…" if v is None else shown(v, known, zone) for v in _ends(own))
+    since, until = ("…" if v is None else shown(v, known, zone) for v in own.ends)
     span = f"{since} to {until}"
     return span if own.trusted else CLAIMED.format(span=span)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from pghaul.model.bounds import Bounds, Edge, Strategy, Value, low_order
+from pghaul.model.bounds import Bounds, Edge, Strategy, Value
 from pghaul.model.errors import NotFoundError, PlanError
 from pghaul.model.plan import Period
 from pghaul.model.table import Name, RelationKind, Table
@@ -231,15 +231,11 @@ def _with_those_above(tree: Tree, parts: dict[Name, Part], condition: str) -> di
 
 def _extent(tree: Tree, cut: _Cut, span: Span) -> str:
     """From the lowest bound to the highest, as dates."""
-    found = [b for m in tree.members if (b := tree.bounds(m, cut.column)) is not None and b.is_range]
-    if not found:
+    ends = tree.extent(cut.column)
+    if ends is None:
         return ""
-    first = min(found, key=low_order)
-    low = first.low.value if first.low else None
-    ends = [b.high for b in found]
-    high = None if None in ends else max((e.value for e in ends if e is not None), key=lambda v: (v,))
-    words = ["…" if v is None else shown(v, cut.scale, span.zone) for v in (low, high)]
-    return EXTENT.format(table=tree.root, low=words[0], high=words[1])
+    low, high = ("…" if v is None else shown(v, cut.scale, span.zone) for v in ends)
+    return EXTENT.format(table=tree.root, low=low, high=high)
 
 
 def _of_flat(session: Session, names: Sequence[Name], period: Period, span: Span, keys: Keys) -> dict[Name, Part]:
