@@ -90,6 +90,12 @@ Indexes: TypeAlias = Annotated[
     bool | None,
     typer.Option("--indexes/--no-indexes", help="Indexes and constraints afterwards.", rich_help_panel=RULES),
 ]
+Owners: TypeAlias = Annotated[
+    bool | None, typer.Option("--owners/--no-owners", help="Owners as on the source.", rich_help_panel=RULES)
+]
+Privileges: TypeAlias = Annotated[
+    bool | None, typer.Option("--privileges/--no-privileges", help="What is granted, too.", rich_help_panel=RULES)
+]
 Analyze: TypeAlias = Annotated[
     bool | None, typer.Option("--analyze/--no-analyze", help="ANALYZE afterwards.", rich_help_panel=RULES)
 ]
@@ -191,6 +197,8 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     split_size: SplitSize = None,
     create: Create = None,
     indexes: Indexes = None,
+    owners: Owners = None,
+    privileges: Privileges = None,
     analyze: Analyze = None,
     source_encoding: SourceEncoding = None,
     target_free: TargetFree = None,
@@ -217,6 +225,8 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "split_bytes": split_size,
         "create": create,
         "indexes": indexes,
+        "owners": owners,
+        "privileges": privileges,
         "analyze": analyze,
         "source_encoding": source_encoding,
         "target_free": target_free,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pghaul.engine import (
     care,
@@ -82,6 +82,9 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     found += _emptied_for_a_part(mapped, fate)
     scope = schema.survey(source, target, plan, mapped, stage.tables, {t.name for t in fate.missing})
     found += older_target.findings(source, target, [t for t in fate.missing if t.name in scope.created])
+    against, unasked = schema.roles_of(source, target, plan, scope)
+    found += against
+    scope = replace(scope, left=(*scope.left, *unasked))
     needed = requirements.examine(source, target, scope, fate.missing, indexes=plan.options.indexes)
     chunks = chunks_of(mapped.placements, stage.tables, fate, plan.options.split_bytes, source.server.capabilities)
     room = space.measure(

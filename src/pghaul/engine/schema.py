@@ -18,10 +18,11 @@ from pghaul.engine import remake, scene
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.report import Reporter
 from pghaul.model.errors import ProgramError
+from pghaul.model.finding import Finding
 from pghaul.model.plan import Plan
-from pghaul.model.table import Name, Table
+from pghaul.model.table import Name, Table, Unsupported
 from pghaul.postgres.session import Session
-from pghaul.target import ddl, marks, withdraw
+from pghaul.target import ddl, marks, roles, withdraw
 from pghaul.target import scope as scopes
 from pghaul.target.ledger import Ledger
 from pghaul.target.programs import find_programs
@@ -50,6 +51,13 @@ def survey(
         ours=ours,
         whole=plan.whole,
     )
+
+
+def roles_of(source: Session, target: Session, plan: Plan, scope: Scope) -> tuple[list[Finding], list[Unsupported]]:
+    """What stands against owners and privileges, and what of them stays behind."""
+    named = roles.named_by(source, ddl.lacking(target, scope), whole=scope.whole)
+    asked = {"owners": plan.options.owners, "privileges": plan.options.privileges}
+    return list(roles.findings(target, named, **asked)), list(roles.left(target, named, **asked))
 
 
 class Archive:
@@ -97,6 +105,8 @@ class Archive:
             target_at=stage.target.endpoint,
             application_name=scene.application_name(self._run, self.number, "schema"),
             stall_timeout=options.stall_timeout,
+            owners=options.owners,
+            privileges=options.privileges,
         )
 
 

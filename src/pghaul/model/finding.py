@@ -28,6 +28,7 @@ class Kind(StrEnum):
     ROWS_PRESENT = "rows-present"
     VERSION = "version"  # one of the servers cannot do it
     PRIVILEGE = "privilege"
+    ROLE = "role"  # one that the target does not have
     TRIGGER = "trigger"  # one that would fire for our rows
     ROW_SECURITY = "row-security"
     LOCKS = "locks"
@@ -51,6 +52,7 @@ ERRORS: dict[Kind, type[PghaulError]] = {
     Kind.ROWS_PRESENT: errors.TargetNotEmptyError,
     Kind.VERSION: errors.NotSupportedError,
     Kind.PRIVILEGE: errors.AccessError,
+    Kind.ROLE: errors.NotFoundError,
     Kind.TRIGGER: errors.NotSupportedError,
     Kind.ROW_SECURITY: errors.AccessError,
     Kind.LOCKS: errors.NotSupportedError,

@@ -146,6 +146,10 @@ class Options(Model):
     """Create tables that the target lacks."""
     indexes: bool = True
     """Build their indexes and constraints after the rows."""
+    owners: bool = False
+    """What the run creates belongs to the same roles as on the source."""
+    privileges: bool = False
+    """What is granted on it is granted on the target, too."""
     analyze: bool = True
     """ANALYZE afterwards."""
     source_encoding: str | None = None

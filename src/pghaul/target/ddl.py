@@ -45,6 +45,10 @@ SELECT n.nspname::text, c.relname::text
 
 AVAILABLE_SQL = "SELECT e.name::text FROM pg_catalog.pg_available_extensions AS e"
 INSTALLED_SQL = "SELECT e.extname::text FROM pg_catalog.pg_extension AS e"
+COMMENT_ON_PUBLIC = "COMMENT - SCHEMA public "
+MAY_COMMENT_PUBLIC = """
+SELECT pg_catalog.pg_has_role(n.nspowner, 'USAGE') FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'public'
+"""
 # Kinds that pg_dump leaves out as soon as it is given schemas: casts, transforms, languages, access methods,
 # foreign data wrappers and servers, event triggers.
 OF_NO_SCHEMA = {2605, 3576, 2612, 2601, 2328, 1417, PG_EVENT_TRIGGER}
@@ -139,6 +143,8 @@ def finish(transfer: Transfer, scope: Scope, *, ours: Collection[str], indexes: 
     )
     made = {(t.tableoid, t.oid) for t in scope.things if key_text(t.key) in ours or t.name in scope.created} | parts
     also = toc.belonging(archive, toc.COMMENT, made)
+    if scope.whole and transfer.target.value(MAY_COMMENT_PUBLIC):  # the schema itself is no entry: it is everywhere
+        also += [e for e in archive if e.words.startswith(COMMENT_ON_PUBLIC)]
     if transfer.privileges:
         also += toc.belonging(archive, toc.GRANTS, made)
         also += [e for e in archive if scope.whole and e.words.startswith(toc.DEFAULT_GRANTS)]

@@ -13,10 +13,28 @@ from dataclasses import dataclass, field
 
 from pghaul.model.table import Name, Table, Unsupported
 from pghaul.postgres.session import Session
-from pghaul.target import _scope_sql, closure
-from pghaul.target.closure import PG_CLASS, PG_NAMESPACE, PG_POLICY, Key, Thing, ThingKey
+from pghaul.postgres.versions import Capabilities
+from pghaul.target import _scope_sql, closure, left_whole
+from pghaul.target.closure import (
+    PG_CLASS,
+    PG_EVENT_TRIGGER,
+    PG_NAMESPACE,
+    PG_POLICY,
+    PG_STATISTIC_EXT,
+    ROW_SECURITY,
+    Key,
+    Thing,
+    ThingKey,
+)
 
 RELATIONS = ("r", "p", "f", "v", "m")
+
+SUPERUSERS = (PG_EVENT_TRIGGER, 2328, 2601)  # and foreign-data wrappers, access methods
+PUBLISHED = (6104, 6106, 6237)
+SUPERUSER_ONLY = "only a superuser may create it on the target"
+# What a target must be able to do for them.
+NEEDS = {PG_POLICY: "row_security", ROW_SECURITY: "row_security", PG_STATISTIC_EXT: "extended_statistics"}
+UNKNOWN_THERE = "the target's version does not know it"
 
 STAYED = "{} was on the target before the run, and is left as it is"
 ELSEWHERE = "{} arrives under another name or in another form"
@@ -87,6 +105,7 @@ class _Target:
 
     there: Collection[ThingKey]
     extensions: Collection[str]
+    can: Capabilities
     lacking_roles: Mapping[int, str] = field(default_factory=dict)  # by the oid of the policy that names them
 
 
@@ -136,7 +155,25 @@ def survey(
         for h in hanging
         if h.key in verdicts and h.thing not in seen.there and (h.view or h.relation not in elsewhere)
     ]
+    if whole:
+        left += left_whole.left(source)
+        things, unmade = _may_make(target, things)
+        left += unmade
     return Scope(things=tuple(things), created=frozenset(created), left=tuple(left), whole=whole)
+
+
+def _may_make(target: Session, things: Sequence[Thing]) -> tuple[list[Thing], list[Unsupported]]:
+    """Without what only a superuser may make, and without publications where there are none."""
+    denied = {} if target.server.superuser else dict.fromkeys(SUPERUSERS, SUPERUSER_ONLY)
+    if not target.server.capabilities.publications:
+        denied |= dict.fromkeys(PUBLISHED, UNKNOWN_THERE)
+    kept = [t for t in things if t.extension or t.tableoid not in denied]
+    out = [
+        Unsupported(kind=t.type.upper(), name=t.identity, why=denied[t.tableoid])
+        for t in things
+        if not t.extension and t.tableoid in denied
+    ]
+    return kept, out
 
 
 def _needs(source: Session, oids: Collection[int], known: Collection[Key]) -> list[Thing]:
@@ -198,13 +235,14 @@ def _graph(source: Session, keys: Sequence[Key]) -> _Graph:
 
 def _look_at(source: Session, target: Session, hanging: Sequence[Hanging], graph: _Graph) -> _Target:
     if not hanging:
-        return _Target(there=(), extensions=())
+        return _Target(there=(), extensions=(), can=target.server.capabilities)
     asked = [Thing(tableoid=PG_CLASS, oid=0, name=n.name) for n in graph.nodes.values() if n.name]
     asked += [Thing(tableoid=h.thing[0], oid=0) for h in hanging if h.thing[0] != PG_CLASS]
     needed = {n.extension for n in graph.nodes.values() if n.extension}
     return _Target(
         there=closure.present(target, asked),
         extensions={name for (name,) in target.rows(_scope_sql.OFFERED)} if needed else (),
+        can=target.server.capabilities,
         lacking_roles=_lacking_roles(source, target, [h.key[1] for h in hanging if h.key[0] == PG_POLICY]),
     )
 
@@ -237,6 +275,8 @@ def _of_needs(each: Hanging, graph: _Graph, seen: _Target, at_hand: Collection[N
                 return LACKS_EXTENSION.format(node.extension)
         elif node.name and node.relkind in {"r", "p", "f"} and node.name not in at_hand:
             return LACKS_RELATION.format(node.name)
+    if not getattr(seen.can, NEEDS.get(each.key[0], "copy_freeze")):
+        return UNKNOWN_THERE
     role = seen.lacking_roles.get(each.key[1]) if each.key[0] == PG_POLICY else None
     return LACKS_ROLE.format(role) if role else None
 

@@ -1,0 +1,95 @@
+"""Roles that own what is carried, or are granted something of it: roles belong to a server, and no run makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from pghaul.model.finding import Finding, Kind
+from pghaul.model.table import Unsupported
+from pghaul.postgres.session import Session
+from pghaul.target.closure import PARTS, PG_CONSTRAINT, PG_POLICY, PG_REWRITE, PG_TRIGGER, ROW_SECURITY, Key, Thing
+
+PG_DEFAULT_ACL = 826
+# Have no owner of their own, and no privileges.
+NOT_OWNED = {*PARTS, PG_CONSTRAINT, PG_TRIGGER, PG_REWRITE, PG_POLICY, ROW_SECURITY}
+
+# What the first superuser owns is not in pg_shdepend: it cannot be dropped.
+NAMED = """
+SELECT s.classid::int8, s.objid::int8, s.deptype::text, r.rolname::text
+  FROM pg_catalog.pg_shdepend AS s
+  JOIN pg_catalog.pg_roles AS r ON r.oid = s.refobjid
+ WHERE s.dbid = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+   AND s.refclassid = 1260 AND s.deptype IN ('o', 'a')
+"""
+FIRST = "SELECT r.rolname::text FROM pg_catalog.pg_roles AS r WHERE r.oid = 10"
+THERE = "SELECT r.rolname::text, pg_catalog.pg_has_role(r.oid, 'MEMBER') FROM pg_catalog.pg_roles AS r"
+
+LACKS = "role {} owns, or is granted, something that is carried, and the target has no such role"
+MAY_NOT = "{} may not make {} the owner of anything: it is no member of that role"
+OWNERS_LEFT = "what they own belongs to {} on the target: owners are carried with --owners"
+GRANTS_LEFT = "what is granted on them is not granted on the target: it is carried with --privileges"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """`owners` and `grantees` by name; `granted` counts the objects with grants."""
+
+    owners: frozenset[str]
+    grantees: frozenset[str]
+    granted: int
+
+
+def named_by(source: Session, things: Sequence[Thing], *, whole: bool) -> Roles:
+    """Those of the objects that are to be made."""
+    own = {(t.tableoid, t.oid) for t in things if not t.extension and t.tableoid not in NOT_OWNED and t.relkind != "A"}
+    owners: dict[Key, str] = {}
+    grants: dict[Key, set[str]] = {}
+    for classid, oid, kind, role in source.rows(NAMED) if own else []:
+        if kind == "o" and (classid, oid) in own:
+            owners[classid, oid] = role
+        elif kind == "a" and ((classid, oid) in own or (whole and classid == PG_DEFAULT_ACL)):
+            grants.setdefault((classid, oid), set()).add(role)
+    first = {str(source.value(FIRST))} if own - owners.keys() else set()
+    return Roles(
+        owners=frozenset(owners.values()) | first,
+        # Grants on what a role owns itself may be said of the owner, too.
+        grantees=frozenset(r for roles in grants.values() for r in roles)
+        | frozenset(owners[key] for key in grants.keys() & owners.keys()),
+        granted=len(grants),
+    )
+
+
+def findings(target: Session, roles: Roles, *, owners: bool, privileges: bool) -> Iterator[Finding]:
+    """What stands against carrying them."""
+    wanted = (roles.owners if owners else frozenset()) | (roles.grantees if privileges else frozenset())
+    there = dict(target.rows(THERE)) if wanted else {}
+    for role in sorted(wanted - there.keys()):
+        yield Finding(
+            kind=Kind.ROLE,
+            object=role,
+            what=LACKS.format(role),
+            where="target",
+            advice="create it there (pg_dumpall --roles-only writes it), or go without --owners and --privileges",
+        )
+    user = target.server.user
+    for role in sorted(roles.owners) if owners and not target.server.superuser else []:
+        if role in there and not there[role]:
+            yield Finding(
+                kind=Kind.PRIVILEGE,
+                object=role,
+                what=MAY_NOT.format(user, role),
+                where="target",
+                advice=f"GRANT {role} TO {user}, or use a superuser",
+            )
+
+
+def left(target: Session, roles: Roles, *, owners: bool, privileges: bool) -> Iterator[Unsupported]:
+    """Briefly, what is not asked for."""
+    others: Collection[str] = roles.owners - {target.server.user}
+    if others and not owners:
+        why = OWNERS_LEFT.format(target.server.user)
+        yield Unsupported(kind="OWNER", name=", ".join(sorted(others)), why=why)
+    if roles.granted and not privileges:
+        objects = "1 object" if roles.granted == 1 else f"{roles.granted} objects"
+        yield Unsupported(kind="PRIVILEGE", name=objects, why=GRANTS_LEFT)
