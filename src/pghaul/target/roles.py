@@ -22,6 +22,14 @@ SELECT s.classid::int8, s.objid::int8, s.deptype::text, r.rolname::text
  WHERE s.dbid = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
    AND s.refclassid = 1260 AND s.deptype IN ('o', 'a')
 """
+# Grants to PUBLIC, or to the first superuser, are in no pg_shdepend either.
+GRANTED = """
+SELECT 1259, c.oid::int8 FROM pg_catalog.pg_class AS c WHERE c.relacl IS NOT NULL AND c.oid >= 16384
+UNION SELECT 1259, a.attrelid::int8 FROM pg_catalog.pg_attribute AS a WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384
+UNION SELECT 1255, p.oid::int8 FROM pg_catalog.pg_proc AS p WHERE p.proacl IS NOT NULL AND p.oid >= 16384
+UNION SELECT 1247, t.oid::int8 FROM pg_catalog.pg_type AS t WHERE t.typacl IS NOT NULL AND t.oid >= 16384
+UNION SELECT 2615, n.oid::int8 FROM pg_catalog.pg_namespace AS n WHERE n.nspacl IS NOT NULL AND n.oid >= 16384
+"""
 FIRST = "SELECT r.rolname::text FROM pg_catalog.pg_roles AS r WHERE r.oid = 10"
 THERE = "SELECT r.rolname::text, pg_catalog.pg_has_role(r.oid, 'MEMBER') FROM pg_catalog.pg_roles AS r"
 
@@ -56,7 +64,7 @@ def named_by(source: Session, things: Sequence[Thing], *, whole: bool) -> Roles:
         # Grants on what a role owns itself may be said of the owner, too.
         grantees=frozenset(r for roles in grants.values() for r in roles)
         | frozenset(owners[key] for key in grants.keys() & owners.keys()),
-        granted=len(grants),
+        granted=len(own & {(classid, oid) for classid, oid in source.rows(GRANTED)}) if own else 0,
     )
 
 

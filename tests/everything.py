@@ -1,0 +1,94 @@
+"""A database with one of everything that a schema can hold, as one script; psycopg runs it as a template."""
+
+SCHEMA = """
+CREATE SCHEMA shop;
+CREATE SCHEMA empty_one;
+COMMENT ON SCHEMA empty_one IS 'nothing here';
+CREATE TYPE shop.mood AS ENUM ('sad', 'ok');
+COMMENT ON TYPE shop.mood IS 'how it feels';
+CREATE TYPE shop.unused AS (a int, b text);
+CREATE DOMAIN shop.score AS int CHECK (VALUE >= 0);
+CREATE FUNCTION shop.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.seen := '2020-01-01'; RETURN NEW; END $$;
+COMMENT ON FUNCTION shop.stamp() IS 'stamps';
+CREATE FUNCTION shop.lone(a int, b text DEFAULT 'x') RETURNS text LANGUAGE sql AS $$ SELECT b || a $$;
+CREATE PROCEDURE shop.act() LANGUAGE sql AS $$ SELECT 1 $$;
+CREATE AGGREGATE shop.total(int) (sfunc = int4pl, stype = int, initcond = '0');
+CREATE FUNCTION shop.eq(int, text) RETURNS bool LANGUAGE sql AS $$ SELECT $1::text = $2 $$;
+CREATE OPERATOR shop.=== (leftarg = int, rightarg = text, function = shop.eq);
+CREATE TABLE shop.item (id serial PRIMARY KEY, name text NOT NULL, seen timestamptz, price numeric(10,2),
+  m shop.mood, s shop.score, big text STORAGE EXTERNAL, owner name DEFAULT current_user);
+ALTER TABLE shop.item ALTER COLUMN name SET STATISTICS 300;
+ALTER TABLE shop.item ALTER COLUMN name SET (n_distinct = 5);
+ALTER TABLE shop.item SET (fillfactor = 80);
+COMMENT ON TABLE shop.item IS 'what we sell';
+COMMENT ON COLUMN shop.item.name IS 'its ''name''';
+CREATE INDEX item_name ON shop.item (name) INCLUDE (price) WHERE price > 0;
+CREATE INDEX item_lower ON shop.item (lower(name), (price * 2));
+ALTER INDEX shop.item_lower ALTER COLUMN 2 SET STATISTICS 77;
+COMMENT ON INDEX shop.item_name IS 'by name';
+COMMENT ON CONSTRAINT item_pkey ON shop.item IS 'the key';
+CREATE UNIQUE INDEX item_ident ON shop.item (id, name);
+ALTER TABLE shop.item REPLICA IDENTITY USING INDEX item_ident;
+ALTER TABLE shop.item CLUSTER ON item_pkey;
+CREATE STATISTICS shop.item_stat (dependencies) ON name, price FROM shop.item;
+COMMENT ON STATISTICS shop.item_stat IS 'correlated';
+CREATE TABLE shop.log (id int, what text);
+ALTER TABLE shop.log REPLICA IDENTITY FULL;
+CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON shop.item
+  FOR EACH ROW WHEN (NEW.price > 0) EXECUTE FUNCTION shop.stamp();
+COMMENT ON TRIGGER stamp ON shop.item IS 'a stamp';
+CREATE TRIGGER always AFTER INSERT ON shop.item FOR EACH ROW EXECUTE FUNCTION shop.stamp();
+ALTER TABLE shop.item ENABLE ALWAYS TRIGGER always;
+CREATE TRIGGER off AFTER DELETE ON shop.item FOR EACH ROW EXECUTE FUNCTION shop.stamp();
+ALTER TABLE shop.item DISABLE TRIGGER off;
+CREATE TRIGGER rep AFTER INSERT ON shop.item FOR EACH ROW EXECUTE FUNCTION shop.stamp();
+ALTER TABLE shop.item ENABLE REPLICA TRIGGER rep;
+CREATE RULE logged AS ON INSERT TO shop.item DO ALSO INSERT INTO shop.log VALUES (7, NEW.name);
+COMMENT ON RULE logged ON shop.item IS 'logs';
+ALTER TABLE shop.item ENABLE ROW LEVEL SECURITY;
+ALTER TABLE shop.item FORCE ROW LEVEL SECURITY;
+CREATE POLICY mine ON shop.item USING (owner = current_user);
+COMMENT ON POLICY mine ON shop.item IS 'own rows';
+CREATE TABLE shop.sale (id bigint GENERATED ALWAYS AS IDENTITY, item int REFERENCES shop.item, at date NOT NULL, n int,
+  PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE shop.sale_1 PARTITION OF shop.sale FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');
+CREATE TABLE shop.sale_2 PARTITION OF shop.sale FOR VALUES FROM ('2024-02-01') TO ('2024-03-01');
+CREATE TRIGGER stamp BEFORE UPDATE ON shop.sale FOR EACH ROW EXECUTE FUNCTION shop.stamp();
+ALTER TABLE shop.sale_2 DISABLE TRIGGER stamp;
+CREATE VIEW shop.cheap AS SELECT id, name FROM shop.item WHERE price < 10;
+COMMENT ON VIEW shop.cheap IS 'low';
+COMMENT ON COLUMN shop.cheap.name IS 'low name';
+CREATE VIEW shop.grouped AS SELECT id, name, count(*) AS n FROM shop.item GROUP BY id;
+CREATE VIEW shop.over AS SELECT g.n, c.name FROM shop.grouped g JOIN shop.cheap c USING (id);
+CREATE VIEW shop.constant AS SELECT NULL::int AS a;
+CREATE MATERIALIZED VIEW shop.sums AS SELECT item, sum(n) AS n FROM shop.sale GROUP BY item;
+CREATE UNIQUE INDEX sums_item ON shop.sums (item);
+CREATE MATERIALIZED VIEW shop.a_sum AS SELECT max(n) AS n FROM shop.sums;
+CREATE MATERIALIZED VIEW shop.hollow AS SELECT 1 AS a WITH NO DATA;
+CREATE MATERIALIZED VIEW shop.keyed AS SELECT id, name, count(*) AS n FROM shop.item GROUP BY id;
+CREATE FUNCTION shop.put() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER put INSTEAD OF INSERT ON shop.cheap FOR EACH ROW EXECUTE FUNCTION shop.put();
+CREATE RULE no_delete AS ON DELETE TO shop.cheap DO INSTEAD NOTHING;
+CREATE SEQUENCE shop.alone START 5;
+SELECT nextval('shop.alone'), nextval('shop.alone');
+CREATE TEXT SEARCH CONFIGURATION shop.plain (COPY = simple);
+CREATE TEXT SEARCH DICTIONARY shop.dict (TEMPLATE = simple);
+CREATE CAST (shop.mood AS int) WITH INOUT;
+CREATE COLLATION shop.c (locale = 'C');
+CREATE FUNCTION public.audit() RETURNS event_trigger LANGUAGE plpgsql
+  AS $$ BEGIN INSERT INTO shop.log VALUES (0, tg_tag); END $$;
+CREATE PUBLICATION everything FOR TABLE shop.item;
+CREATE FOREIGN DATA WRAPPER dummy;
+CREATE SERVER far FOREIGN DATA WRAPPER dummy OPTIONS (host 'x');
+CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (password 'secret');
+CREATE FOREIGN TABLE shop.far_away (a int) SERVER far;
+INSERT INTO shop.item (name, price) SELECT 'i' || g, g FROM generate_series(1, 20) g;
+INSERT INTO shop.sale (item, at, n) SELECT g, date '2024-01-15' + g * 2, g FROM generate_series(1, 20) g;
+REFRESH MATERIALIZED VIEW shop.sums;
+REFRESH MATERIALIZED VIEW shop.a_sum;
+REFRESH MATERIALIZED VIEW shop.keyed;
+ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO PUBLIC;
+GRANT SELECT ON shop.item TO PUBLIC;
+GRANT UPDATE (name) ON shop.item TO PUBLIC;
+CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION public.audit();
+"""
