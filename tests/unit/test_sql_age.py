@@ -170,6 +170,7 @@ NOT_SENT = {
     "target/_closure_sql.py": "jit",  # looked up in pg_settings
     "target/older.py": "",
     "target/restore.py": "default_table_access_method",
+    "target/scope.py": "row_security",  # the name of the capability
 }
 
 
