@@ -275,7 +275,7 @@ def _of_needs(each: Hanging, graph: _Graph, seen: _Target, at_hand: Collection[N
                 return LACKS_EXTENSION.format(node.extension)
         elif node.name and node.relkind in {"r", "p", "f"} and node.name not in at_hand:
             return LACKS_RELATION.format(node.name)
-    if not getattr(seen.can, NEEDS.get(each.key[0], "copy_freeze")):
+    if each.key[0] in NEEDS and not getattr(seen.can, NEEDS[each.key[0]]):
         return UNKNOWN_THERE
     role = seen.lacking_roles.get(each.key[1]) if each.key[0] == PG_POLICY else None
     return LACKS_ROLE.format(role) if role else None
