@@ -40,7 +40,7 @@ MB = 1_000_000
 TABLE = (
     "CREATE TABLE {t} (id int, body text); INSERT INTO {t} SELECT g, repeat('x', 93) FROM generate_series(1, {n}) g;"
 )
-BIG = TABLE.format(t="big", n=30_000)
+BIG = TABLE.format(t="big", n=30_000) + "ANALYZE big;"
 TWO = TABLE.format(t="one", n=30_000) + TABLE.format(t="two", n=30_000)
 SMALL = TABLE.format(t="small", n=100)
 
@@ -119,6 +119,11 @@ def test_a_pause_takes_effect_within_a_second_in_the_middle_of_a_leaf(db_pair: D
         assert len(going.progress()) > before  # the view lives on
         assert (service.status(RUN).state, sessions_of_ours(db_pair.source)) == (RunState.PAUSED, 2)
         assert "pghaul resume" in str(service.status(RUN).note)
+        assert (going.of(EventKind.PROGRESS)[-1].data["rate"], going.of(EventKind.PROGRESS)[-1].data["eta"]) == (
+            0,
+            None,
+        )
+        assert going.of(EventKind.PROGRESS)[-1].data["rows_estimated"] > 0
         woken = service.wake(RUN)
         assert woken is not None
         assert woken.asked
@@ -230,7 +235,7 @@ def test_pause_and_resume_by_the_command_line_of_another_process(
     assert run(["pause", RUN]) == 0
     assert wait_until(is_paused, 5), program.said()
     assert run(["status", RUN]) == 0
-    assert "paused as asked" in capsys.readouterr().out
+    assert "as asked; go on with" in capsys.readouterr().out
     assert run(["resume"]) == 0  # the latest unfinished
     assert "goes on in process" in capsys.readouterr().err
     assert run(["watch", RUN]) == 0  # until its end

@@ -28,7 +28,7 @@ ANSWERS = "{answers}; with '{all}' behind it, for this and all the rest"
 FOR_ALL = " all"
 ASKED_TO_PAUSE = "Run {run} was asked to pause. Go on with it: pghaul resume {run}"
 GOES_ON = "Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}"
-BY_ITSELF = "Run {run} waits in process {pid}, {why}. It goes on by itself."
+BY_ITSELF = "Run {run} waits in process {pid}: {why}"
 ASKED_TO_STOP = "Run {run} was asked to stop. Follow it: pghaul status {run}"
 
 

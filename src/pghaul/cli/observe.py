@@ -21,7 +21,7 @@ SEE = "See it again: pghaul show {run}"
 GO_ON = "Go on with it: pghaul resume {run}"
 LOOK_INTO = "Some contents differ: pghaul show {run}"
 LEFT = "Run {run} goes on; this was only its view."
-PAUSED = "Run {run} is {why}"
+PAUSED = "Run {run} is paused: {why}"
 
 
 class Level(StrEnum):

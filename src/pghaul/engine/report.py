@@ -352,15 +352,23 @@ class Reporter:
             self._taken = self._footprint.look((os.getpid(), *children))
         in_flight = sum(f.bytes for f in flying)
         data = self._progress.snapshot(in_flight)
+        if self.steering.held:
+            data |= {"rate": 0, "eta": None}
         data["rows_estimated"] = data["rows"] + self._rows_in(in_flight)
         data |= {"workers": self._lanes.tell(flying)} | self._taken
         self.emit(EventKind.PROGRESS, data=data, store=False)
         return data
 
     def _rows_in(self, in_flight: int) -> int:
-        """COPY says nothing of rows before it ends: as many as the finished chunks had in as many bytes."""
+        """COPY says nothing of rows before it ends: as many as finished chunks (or else all) have in as many bytes."""
         p = self._progress
-        return round(in_flight * p.rows / p.bytes) if p.bytes > 0 else 0
+        rows, size = (p.rows, p.bytes) if p.bytes > 0 else self._rows_per_byte
+        return round(in_flight * rows / size) if size > 0 else 0
+
+    @cached_property
+    def _rows_per_byte(self) -> tuple[int, int]:
+        counted = [c for c in self._chunks.values() if c.rows is not None]
+        return sum(c.rows or 0 for c in counted), sum(c.bytes for c in counted)
 
     def _sample_is_due(self) -> bool:
         """Every second at first, less often the longer it takes."""

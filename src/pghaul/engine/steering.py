@@ -20,7 +20,7 @@ from pghaul.model.event import EventKind
 from pghaul.model.plan import Plan
 from pghaul.model.run import RunState, Wish
 
-ASKED = "paused as asked; go on with: pghaul resume {run}"
+ASKED = "as asked; go on with: pghaul resume {run}"
 OFF_HOURS = "outside the hours {hours}; goes on at {until:%Y-%m-%d %H:%M}"
 UNDER_LOAD = "{why}; goes on by itself when that is over"
 HELD = "paused: {why}"
