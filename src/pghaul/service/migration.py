@@ -130,7 +130,8 @@ class MigrationService:
         source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
         kept = plan.model_copy(update={"source": storable_url(source), "target": storable_url(target)})
         run = _new_run(run_id, source, target)
-        self._refuse_known(run_id)
+        if not fresh:  # the store would be opened for it, which takes longer than to connect
+            self._refuse_known(run_id)
         with _spawning(plan.options.workers) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
 
