@@ -9,10 +9,12 @@ from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.plan import Layout, Period, Plan
 from pghaul.model.table import Name, RelationKind, Table
 from pghaul.model.tree import Problem, Tree
+from pghaul.postgres.registry_bounds import tree_scale
 from pghaul.postgres.session import Session
 from pghaul.postgres.trees import trees
 
-TAKEN = "{root}: of {all} partitions {whole} are taken whole, {part} in part, {out} not at all ({timezone})"
+TAKEN = "{root}: of {all} partitions {whole} are taken whole, {part} in part, {out} not at all ({how})"
+TELLS = "{timezone}; {key} is {scale}"
 TAKEN_ADVICE = "in part: read through a condition on the key, for they are cut or nobody holds to their bounds"
 WRONG = "{table}: {message}"
 ADVICE = "`pghaul inspect --tree` shows all bounds"
@@ -28,22 +30,25 @@ def tree_notes(
     period = plan.period
     for tree in trees(session, tables.keys(), period=period or Period()) if tables else ():
         if period is not None and (period.since or period.until):
-            yield _taken(tree, conditions, period)
+            key = mapping.said(plan, tables, tree.root, "key") or tree.key
+            yield _taken(tree, conditions, period, key)
         layout = mapping.said(plan, tables, tree.root, "layout")
         yield from _wrong(tree, tables.keys(), again=layout in {None, Layout.SAME})
 
 
-def _taken(tree: Tree, conditions: Mapping[Name, str | None], period: Period) -> Finding:
+def _taken(tree: Tree, conditions: Mapping[Name, str | None], period: Period, key: str) -> Finding:
     leaves = [m.name for m in tree.members if m.kind is RelationKind.TABLE]
     whole = sum(conditions.get(n) == "" for n in leaves)
     part = sum(bool(conditions.get(n)) for n in leaves)
+    scale = tree_scale(tree, period.unit, key)
+    how = period.timezone if scale is None else TELLS.format(timezone=period.timezone, key=key, scale=scale.value)
     words = TAKEN.format(
         root=tree.root,
         all=len(leaves),
         whole=whole,
         part=part,
         out=len(leaves) - whole - part,
-        timezone=period.timezone,
+        how=how,
     )
     advice = TAKEN_ADVICE if part else None
     return Finding(severity=Severity.NOTE, kind=Kind.BOUNDS, object=str(tree.root), what=words, advice=advice)
