@@ -15,6 +15,7 @@ from pghaul.service.embedded import Cluster
 
 SOURCE_VERSION = 16
 DAY = 86_400_000  # ms
+END_SESSIONS = "SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity WHERE datname = %s"
 FIRST_DAY = 1_704_034_800_000  # 2024-01-01 00:00 in Seoul
 
 # fsync stays on, as on any server that matters; enough WAL that no checkpoint falls into some runs only.
@@ -132,6 +133,7 @@ def _put_aside(server: Cluster, database: str) -> None:
     with psycopg.connect(server.url(), autocommit=True) as session:
         names = {name for (name,) in session.execute("SELECT datname FROM pg_database")}
         if database in names:
+            session.execute(END_SESSIONS, [database])
             free = next(n for n in (f"{database}_{i}" for i in range(1_000)) if n not in names)
             session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (database, free))))
 
