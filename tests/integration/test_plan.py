@@ -241,6 +241,20 @@ def test_a_character_that_the_targets_encoding_lacks(db_pair: DatabasePair, pg18
         )
 
 
+@pytest.mark.template(
+    source="CREATE TABLE t (a text); INSERT INTO t SELECT 'a' FROM generate_series(1, 60) g; ANALYZE t"
+)
+def test_rows_that_were_not_tried_are_said(
+    db_pair: DatabasePair, pg18: Cluster, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database(pg18, "LATIN1") as target:
+        plan = plan_of(db_pair.source, target, ("t",))
+        assert of(MigrationService().plan(plan), Kind.ENCODING) == []
+        monkeypatch.setattr("pghaul.engine.characters.TRIED_ROWS", 50)
+        said = of(MigrationService().plan(plan), Kind.ENCODING)
+    assert [(f.severity, "(public.t) only the first 50 rows" in f.what) for f in said] == [(Severity.WARNING, True)]
+
+
 @pytest.mark.template(source="CREATE TABLE t (a int)")
 def test_encodings_without_a_way_from_one_to_the_other(
     db_pair: DatabasePair, pg16: Cluster, pg18: Cluster, state: str

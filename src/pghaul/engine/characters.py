@@ -6,7 +6,8 @@ first bad row after hours would be the other way to find out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
@@ -22,7 +23,9 @@ SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_conversion WHERE condefault
                 AND conforencoding = pg_catalog.pg_char_to_encoding(%s)
                 AND contoencoding = pg_catalog.pg_char_to_encoding(%s))
 """
-TRIED_ROWS = 1_000_000  # of each table: some seconds; of a larger one the rest is not tried, and said so
+# Rows, which take some seconds: of one table, and of all together; what is left out is said.
+TRIED_ROWS, TRIED_OF_ALL, TRIED_AT_LEAST = 1_000_000, 5_000_000, 1_000
+SMALLEST_ROW = 24  # bytes in the heap: so many rows it is at most, where nobody has counted
 TRY = sql.SQL(
     "SELECT pg_catalog.max(pg_catalog.octet_length({converted})) FROM (SELECT {columns} FROM ONLY {table}{where} "
     "LIMIT {rows}) AS t"
@@ -73,29 +76,48 @@ def findings(
         yield from _tried(source, placements, tables, ours, theirs)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """One origin's columns with characters, and how many of its rows are tried."""
+
+    source: Session
+    table: Table
+    columns: tuple[Column, ...]
+    where: str
+    encodings: tuple[str, str]  # what the bytes are, and what they are to become
+    rows: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are tried."""
+        known = self.table.rows if self.table.rows is not None else self.table.bytes // SMALLEST_ROW
+        return known <= self.rows
+
+
 def _tried(
     source: Session, placements: Iterable[Placement], tables: dict[Name, Table], ours: str, theirs: str
 ) -> Iterator[Finding]:
+    origins = [(p, o) for p in placements for o in p.origins]
+    rows = min(TRIED_ROWS, max(TRIED_AT_LEAST, TRIED_OF_ALL // max(1, len(origins))))
     large = []
-    for placement in placements:
-        for origin in placement.origins:
-            table = tables[origin.table]
-            columns = [
-                c
-                for c in table.copied_columns
-                if _may_hold_characters(c) and (placement.columns is None or c.name in placement.columns)
-            ]
-            if not columns:
-                continue
-            if table.rows is None or table.rows > TRIED_ROWS:
-                large.append(str(table.name))
-            finding = _try(source, table.name, columns, origin.where, ours, theirs)
-            if finding is not None:
-                yield finding
+    for placement, origin in origins:
+        table = tables[origin.table]
+        columns = tuple(
+            c
+            for c in table.copied_columns
+            if _may_hold_characters(c) and (placement.columns is None or c.name in placement.columns)
+        )
+        trial = _Trial(
+            source=source, table=table, columns=columns, where=origin.where, encodings=(ours, theirs), rows=rows
+        )
+        if columns and (finding := _try(trial)) is not None:
+            yield finding
+        if columns and not trial.whole:
+            large.append(str(table.name))
     if large:
         yield _note(
-            f"of {len(large)} tables ({', '.join(large[:3])} …) the first {TRIED_ROWS:,} rows were tried, "
-            f"whether {theirs} holds their characters",
+            f"of {len(large)} tables ({', '.join(large[:3])}{' …' if len(large) > 3 else ''}) only the first {rows:,} "
+            f"rows were tried, whether {theirs} holds their characters",
             Severity.WARNING,
         )
 
@@ -105,22 +127,23 @@ def _may_hold_characters(column: Column) -> bool:
     return not bare.startswith(PLAIN)
 
 
-def _try(source: Session, table: Name, columns: Sequence[Column], where: str, ours: str, theirs: str) -> Finding | None:
+def _try(trial: _Trial) -> Finding | None:
     """All columns at once; where that fails, one after another to name the one at fault."""
     try:
-        _convert(source, table, columns, where, ours, theirs)
+        _convert(trial)
     except NotFoundError:  # this source has no such conversion itself: the target will have to find out
         return None
     except RowError as exc:
-        if len(columns) > 1:
-            for column in columns:
-                found = _try(source, table, [column], where, ours, theirs)
+        if len(trial.columns) > 1:
+            for column in trial.columns:
+                found = _try(replace(trial, columns=(column,)))
                 if found is not None:
                     return found
+        name, column = trial.table.name, trial.columns[0]
         return Finding(
             kind=Kind.CHARACTERS,
-            object=f"{table}.{columns[0].name}",
-            what=f"{exc.message}, in {table}, column {columns[0].name}",
+            object=f"{name}.{column.name}",
+            what=f"{exc.message}, in {name}, column {column.name}",
             where="source",
             advice=exc.advice,
             sqlstate=exc.sqlstate,
@@ -130,19 +153,21 @@ def _try(source: Session, table: Name, columns: Sequence[Column], where: str, ou
     return None
 
 
-def _convert(source: Session, table: Name, columns: Sequence[Column], where: str, ours: str, theirs: str) -> None:
-    texts = sql.SQL(", ").join(sql.SQL("t.{}::pg_catalog.text").format(sql.Identifier(c.name)) for c in columns)
-    text = TEXT.format(texts)
+def _convert(trial: _Trial) -> None:
+    source, (ours, theirs) = trial.source, map(sql.Literal, trial.encodings)
+    text = TEXT.format(
+        sql.SQL(", ").join(sql.SQL("t.{}::pg_catalog.text").format(sql.Identifier(c.name)) for c in trial.columns)
+    )
     if source.server.encoding == "SQL_ASCII":
-        converted = FROM_ASCII.format(text=text, source=sql.Literal(ours), target=sql.Literal(theirs))
+        converted = FROM_ASCII.format(text=text, source=ours, target=theirs)
     else:
-        converted = TO.format(text=text, target=sql.Literal(theirs))
+        converted = TO.format(text=text, target=theirs)
     statement = TRY.format(
         converted=converted,
-        columns=sql.SQL(", ").join(sql.Identifier(c.name) for c in columns),
-        table=sql.Identifier(table.schema, table.name),
-        where=sql.SQL(" WHERE ") + sql.SQL(where) if where else sql.SQL(""),
-        rows=sql.Literal(TRIED_ROWS),
+        columns=sql.SQL(", ").join(sql.Identifier(c.name) for c in trial.columns),
+        table=sql.Identifier(trial.table.name.schema, trial.table.name.name),
+        where=sql.SQL(" WHERE ") + sql.SQL(trial.where) if trial.where else sql.SQL(""),
+        rows=sql.Literal(trial.rows),
     )
     with source.transaction():  # a savepoint where the caller is in a transaction: its snapshot must live
         source.value(statement)
