@@ -129,7 +129,7 @@ def test_every_row_of_a_tree_stands_once(session: Session, tree: Grown, late: li
     session.execute("BEGIN")
     try:
         mapped = planned(session, tree)
-        layout.check_vacant(session, mapped.vacant)
+        layout.check_vacant(session, mapped.vacant, {p.table for v in mapped.vacant for p in v.origins})
         for statement in tree.insert("t", late):
             session.execute(statement)
         layout_ddl.create(session, session, mapped.designs)

@@ -129,7 +129,7 @@ class Attempt:
 
     def _mapped(self, stage: scene.Scene, tables: dict[Name, Table]) -> Mapped:
         if self._manifest is not None:
-            layout.check_vacant(stage.source, self._manifest.vacant)
+            layout.check_vacant(stage.source, self._manifest.vacant, tables)
             return mapping.shape(self._manifest.placements, tables, self._manifest.designs)
         plan = self._order.plan
         placements = mapping.place(plan, tables, stage.conditions)

@@ -8,7 +8,7 @@ such row, stands in `Mapped.vacant`, and is looked for again when a run is resum
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pghaul.engine import layout_flat, layout_tree, mapping
@@ -127,11 +127,14 @@ def _with_ancestors(tree: Tree, names: Iterable[Name]) -> set[Name]:
     return found
 
 
-def check_vacant(session: Session, laid: Sequence[Placement]) -> None:
-    """Raise ShapeChangedError where rows have come, since the run was planned, for which it has no place."""
-    for placement in laid:
+def check_vacant(session: Session, vacant: Sequence[Placement], tables: Collection[Name]) -> None:
+    """Raise ShapeChangedError where rows have come, since the run was planned, for which it has no place.
+
+    `tables` are those that the source still has.
+    """
+    for placement in vacant:
         for origin in placement.origins:
-            if keys.any_row(session, origin.table, origin.where):
+            if origin.table in tables and keys.any_row(session, origin.table, origin.where):
                 raise ShapeChangedError(
                     f"{origin.table} has rows now that belong to no partition of {placement.target} that was planned",
                     advice="start a new run: it plans a place for them",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from pghaul.sources.postgresql import left_by_layout
 from pghaul.target import blueprint
 from pghaul.target._design_ddl import kept_checks
 from pghaul.target.root_indexes import root_indexes
+
+LOCKS_EACH = 4  # the partition, and some indexes of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ def findings(mapped: Mapped, there: Mapping[Name, Table], target: Session) -> It
     for warning in mapped.warnings:
         root = str(next((d.name for d in mapped.designs if d.partitioned), ""))
         yield Finding(severity=Severity.WARNING, kind=Kind.BOUNDS, object=root, what=warning)
+    yield from _locks(mapped, target)
     for design in mapped.designs:
         if design.bound == "DEFAULT" and not target.server.capabilities.default_partitions:
             yield Finding(
@@ -55,6 +59,22 @@ def findings(mapped: Mapped, there: Mapping[Name, Table], target: Session) -> It
                 what=f"the target's {design.name} {wrong}",
                 where="target",
                 advice="drop or rename it, or choose another name by `into`",
+            )
+
+
+def _locks(mapped: Mapped, target: Session) -> Iterator[Finding]:
+    """A key of a partitioned table is one statement, which locks every partition with its indexes."""
+    leaves = Counter(d.parent for d in mapped.designs if d.parent and d.bound)
+    for root, count in leaves.items():
+        if count * LOCKS_EACH > target.server.max_locks:
+            yield Finding(
+                severity=Severity.WARNING,
+                kind=Kind.LOCKS,
+                object=str(root),
+                what=f"the keys of {root} lock its {count} partitions at once: about {count * LOCKS_EACH} locks, "
+                f"and the target has room for {target.server.max_locks}",
+                where="target",
+                advice="raise max_locks_per_transaction there, or make fewer partitions (layout = month)",
             )
 
 
