@@ -106,6 +106,8 @@ BEHIND: dict[str, dict[str, str]] = {
     },
     "engine/recipes.py": {"row_security": "row_security"},
     "engine/collations.py": {"collprovider": "declarative_partitions"},
+    "engine/perform.py": {"max_parallel_maintenance_workers": "parallel_index"},
+    "engine/worker.py": {"max_parallel_maintenance_workers": "parallel_index"},
     "engine/scene.py": {"max_parallel_maintenance_workers": "parallel_index"},
     "postgres/catalog_sql.py": {
         "attgenerated": "generated_columns",
