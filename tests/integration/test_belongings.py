@@ -16,7 +16,7 @@ from tests.integration.test_real_databases import schema_of
 from tests.looking import execute, value
 from tests.moving import Moved, assert_done, move, rows
 
-from pghaul.model.errors import NotFoundError, StoppedError
+from pghaul.model.errors import NotFoundError, StoppedError, TargetNotEmptyError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.plan import OnExisting, Options, Plan, Verify
 from pghaul.model.table import Unsupported
@@ -203,3 +203,48 @@ def test_a_main_process_killed_within_a_step_leaves_nothing_that_the_resume_does
     assert carried_schema(db_pair.target) == carried_schema(db_pair.source)
     assert_same_content(db_pair.source, db_pair.target, TABLES)
     assert same_views(db_pair)
+
+
+LARGE = """
+CREATE TABLE refers (id int, o oid);
+INSERT INTO refers SELECT g, lo_from_bytea(70000 + g, convert_to(repeat('x' || g, g % 50), 'UTF8'))
+  FROM generate_series(1, 250) g;
+SELECT lo_from_bytea(4711, decode(repeat('abcd', 700000), 'hex'));
+COMMENT ON LARGE OBJECT 4711 IS 'big';
+"""
+CONTENTS = """
+SELECT m.oid, md5(lo_get(m.oid)), obj_description(m.oid, 'pg_largeobject') FROM pg_largeobject_metadata m ORDER BY 1
+"""
+
+
+@pytest.mark.template(source=LARGE)
+def test_large_objects_keep_their_oids_and_are_neither_lost_nor_doubled_by_a_kill(
+    db_pair: DatabasePair, tmp_path: Path
+) -> None:
+    program = Program(tmp_path)
+    with Proxy(db_pair.target_server.port) as proxy:
+        plan = tmp_path / "plan.toml"
+        write_plan(whole_plan(db_pair).model_copy(update={"target": proxy.url(db_pair.target)}), plan)
+        kill = Trigger(moment=Moment.QUERY, pattern="lowrite", skip=150, action=lambda _: program.kill_main())
+        proxy.arm(kill)
+        try:
+            program.start("run", str(plan), "--run-id", "0123456789ab", "--json")
+            assert (program.wait(60), kill.error) == (-signal.SIGKILL, None), program.said()
+            assert value(db_pair.target, "SELECT count(*) FROM pg_largeobject_metadata") == 100
+            execute(db_pair.source, "SELECT lo_put(70001, 0, 'new')", "SELECT lo_from_bytea(70300, 'late')")
+            program.resume("0123456789ab")
+            assert program.wait(60) == 0, program.said()
+        finally:
+            program.kill_all()
+    assert rows(db_pair.target, CONTENTS) == rows(db_pair.source, CONTENTS)
+
+
+@pytest.mark.template(source=LARGE, target="SELECT lo_from_bytea(70001, 'mine')")
+def test_a_large_object_that_is_there_is_met_as_the_plan_says(db_pair: DatabasePair, state: str) -> None:
+    with pytest.raises(TargetNotEmptyError, match="70001"):
+        move_all(db_pair)
+    assert value(db_pair.target, "SELECT to_regclass('public.refers')") is None
+    move_all(db_pair, on_existing=OnExisting.SKIP)
+    assert value(db_pair.target, "SELECT convert_from(lo_get(70001), 'UTF8')") == "mine"
+    move_all(db_pair, on_existing=OnExisting.TRUNCATE)
+    assert rows(db_pair.target, CONTENTS) == rows(db_pair.source, CONTENTS)

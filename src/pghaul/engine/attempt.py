@@ -233,6 +233,7 @@ class Attempt:
         self._load(pool, stage, ledger, epoch, loadings)
         # First what was taken away: finishing skips what is there, and would else make the same constraint again.
         self._put_back(stage, ledger)
+        steps.carry_large_objects(epoch.number, trusted=self._order.trust_ledger)
         steps.finish()
         if designs and plan.options.indexes:
             self._refit(stage, mapped, created)

@@ -32,6 +32,7 @@ from pghaul.postgres.catalog import describe
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
 from pghaul.sources.postgresql import plan_chunks
+from pghaul.target import large_objects
 from pghaul.target.scope import Scope
 
 
@@ -82,6 +83,8 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     found += _emptied_for_a_part(mapped, fate)
     scope = schema.survey(source, target, plan, mapped, stage.tables, {t.name for t in fate.missing})
     found += older_target.findings(source, target, [t for t in fate.missing if t.name in scope.created])
+    if plan.whole:
+        found += large_objects.findings(source, target, plan.options.on_existing)
     against, unasked = schema.roles_of(source, target, plan, scope)
     found += against
     scope = replace(scope, left=(*scope.left, *unasked))

@@ -22,7 +22,7 @@ from pghaul.model.finding import Finding
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name, Table, Unsupported
 from pghaul.postgres.session import Session
-from pghaul.target import ddl, marks, roles, withdraw
+from pghaul.target import ddl, large_objects, marks, roles, withdraw
 from pghaul.target import scope as scopes
 from pghaul.target.ledger import Ledger
 from pghaul.target.programs import find_programs
@@ -138,6 +138,23 @@ class Schema:
         self._ours |= self._ledger.will_make(key_text(t.key) for t in lacking if t.name not in self._scope.created)
         transfer = self._archive.transfer()
         self._report.schema("create", patiently(lambda: ddl.create(transfer, self._scope)))
+
+    def carry_large_objects(self, epoch: int, *, trusted: bool) -> None:
+        """Of a whole database, in batches."""
+        if not self._plan.whole:
+            return
+        copied = large_objects.carry(
+            self._stage.source,
+            self._stage.target,
+            self._ledger,
+            choice=self._plan.options.on_existing,
+            epoch=epoch,
+            owners=self._plan.options.owners,
+            trusted=trusted,
+            between=self._report.check_wish,
+        )
+        if copied:
+            self._report.schema("large objects", [str(copied)])
 
     def finish(self) -> None:
         """After the rows."""

@@ -6,7 +6,8 @@ transaction reads FOR SHARE before it writes; the advisory lock of a run's leade
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +120,21 @@ class Ledger:
         if new:
             self._session.execute(sql.ADD_MADE, (self._run, new))
         return set(new)
+
+    def batches(self) -> list[tuple[int, int]]:
+        """The first and last oids of the batches of large objects that are committed."""
+        rows = self._session.rows(sql.BATCHES, (self._run, sql.LARGE))
+        return [(int(first), int(last)) for (chunk,) in rows for first, _, last in [chunk.partition("-")]]
+
+    @contextlib.contextmanager
+    def batch(self, chunk: str, epoch: int, count: int) -> Iterator[None]:
+        """What is done within is committed with its marker, or not at all. Raises StaleRunError."""
+        with self._session.transaction():
+            if not self._session.rows(sql.STILL_OURS, (self._run, epoch)):
+                raise StaleRunError(f"run {self._run} has been resumed by another process")
+            self._session.execute(sql.FORGET_BATCH, (self._run, sql.LARGE, chunk))
+            self._session.execute(sql.ADD_BATCH, (self._run, sql.LARGE, chunk, epoch, count))
+            yield
 
     def markers(self, tables: Iterable[Name]) -> dict[tuple[Name, str], Receipt]:
         """Everything committed for these tables: chunks beside steps such as `ready` and `index:…`."""

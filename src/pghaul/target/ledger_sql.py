@@ -189,5 +189,13 @@ PENDING_UNDO = (
 )
 DONE_UNDO = "UPDATE pghaul.undo SET done = true WHERE id = %s"
 
+LARGE = "large objects"
+BATCHES = "SELECT chunk FROM pghaul.chunk_marker WHERE run_id = %s AND relation = %s AND finished_at IS NOT NULL"
+STILL_OURS = "SELECT r.epoch FROM pghaul.run r WHERE r.run_id = %s AND r.epoch = %s FOR SHARE"
+FORGET_BATCH = "DELETE FROM pghaul.chunk_marker WHERE run_id = %s AND relation = %s AND chunk = %s"
+ADD_BATCH = (
+    "INSERT INTO pghaul.chunk_marker (run_id, relation, chunk, epoch, rows, finished_at) "
+    "VALUES (%s, %s, %s, %s, %s, pg_catalog.clock_timestamp())"
+)
 MADE = "SELECT thing FROM pghaul.made WHERE run_id = %s"
 ADD_MADE = "INSERT INTO pghaul.made (run_id, thing) SELECT %s, t FROM pg_catalog.unnest(%s::text[]) t"

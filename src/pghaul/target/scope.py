@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pghaul.model.table import Name, Table, Unsupported
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
-from pghaul.target import _scope_sql, closure, left_whole
+from pghaul.target import _scope_sql, closure, large_objects, left_whole
 from pghaul.target.closure import (
     PG_CLASS,
     PG_EVENT_TRIGGER,
@@ -156,7 +156,7 @@ def survey(
         if h.key in verdicts and h.thing not in seen.there and (h.view or h.relation not in elsewhere)
     ]
     if whole:
-        left += left_whole.left(source)
+        left += [*left_whole.left(source), *large_objects.left(source)]
         things, unmade = _may_make(target, things)
         left += unmade
     return Scope(things=tuple(things), created=frozenset(created), left=tuple(left), whole=whole)
