@@ -113,6 +113,7 @@ def test_programs_get_every_member_with_its_bounds_and_every_finding(
         "high": {"value": 1725202799999, "inclusive": True},
         "values": [],
         "nulls": False,
+        "exact": True,
         "authority": "check",
         "trusted": True,
     }

@@ -18,7 +18,7 @@ from pghaul.model.table import Name, RelationKind
 from pghaul.model.tree import Problem, Tree, TreeKind
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
-from pghaul.postgres.trees import bounds_of, trees
+from pghaul.postgres.trees import trees
 from pghaul.service.embedded import Cluster
 
 SEOUL = Period(timezone="Asia/Seoul")
@@ -204,8 +204,6 @@ def test_declarative_trees_of_every_kind(pg16: Cluster) -> None:
             "",
             "RANGE ((t AT TIME ZONE 'UTC'::text))",
         )
-        names = [Name("public", "r1"), Name("public", "alone"), Name("public", "h0")]
-        assert list(bounds_of(session, names)) == [names[0]]
 
 
 def test_the_number_of_queries_does_not_grow_with_the_tree(

@@ -243,6 +243,7 @@ def _bounds_data(bounds: Bounds) -> dict[str, Any]:
         "high": edge(bounds.high),
         "values": [_value(v) for v in bounds.values],
         "nulls": bounds.nulls,
+        "exact": bounds.exact,
         "authority": bounds.authority.value,
         "trusted": bounds.trusted,
     }

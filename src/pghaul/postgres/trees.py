@@ -102,18 +102,6 @@ def trees(
     return tuple(_judged(tree, registries, period) for tree in built)
 
 
-def bounds_of(session: Session, names: Sequence[Name], *, period: Period = ANY_PERIOD) -> dict[Name, Bounds]:
-    """What may lie in each of these relations, by the key of the tree it belongs to; absent where nothing says so."""
-    wanted = set(names)
-    found: dict[Name, Bounds] = {}
-    for tree in trees(session, wanted, period=period):
-        for member in tree.members:
-            bounds = tree.bounds(member) if member.name in wanted else None
-            if bounds is not None:
-                found[member.name] = bounds
-    return found
-
-
 def _relations(session: Session, oids: Collection[int]) -> dict[int, _Relation]:
     capable = session.server.capabilities
     rows = session.rows(tree_relations_sql(capable), (sorted(oids),))

@@ -26,11 +26,10 @@ NOTHING_WITHIN = "nothing that matches '{pattern}' lies in the period {span}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """A relation that is taken: all of its own rows, or those that `where` keeps. `why` is for people."""
+    """A relation that is taken: all of its own rows, or those that `where` keeps."""
 
     table: Name
     where: str = ""
-    why: str = ""
 
 
 def choose(session: Session, plan: Plan) -> tuple[Chosen, ...]:
@@ -50,9 +49,7 @@ def choose(session: Session, plan: Plan) -> tuple[Chosen, ...]:
     parts = within(session, names, plan.period, span, _keys(plan.tables))
     for selection, oids in taken:
         _refuse_nothing(selection, [parts[directory.names[o]] for o in oids], span)
-    return tuple(
-        Chosen(table=n, where=parts[n].where or "", why=parts[n].why) for n in names if parts[n].where is not None
-    )
+    return tuple(Chosen(table=n, where=parts[n].where or "") for n in names if parts[n].where is not None)
 
 
 def _span(plan: Plan) -> Span | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -40,15 +41,19 @@ NO_COLUMN = "{table} has no column {column}"
 NO_MOMENT = "{table}.{column} ({type}) tells no time{example}"
 UNIT_ADVICE = "name another column with --key, or say what its integers count with --unit s, ms or us"
 
-WHOLE = "within the period"
-KEYLESS = "within the period; rows without a key are left out"
-CUT = "cut by the period"
-OUTSIDE = "outside the period"
-UNSURE = "nobody holds to its bounds: all its rows are looked at"
-OWN = "the parent's own rows are looked at"
-FLAT = "all its rows are looked at"
-ABOVE = "above what is taken"
-FOREIGN = "its rows live on another server"
+
+class Lot(Enum):
+    """What becomes of a relation, and why."""
+
+    WHOLE = "within the period"
+    KEYLESS = "within the period; rows without a key are left out"
+    CUT = "cut by the period"
+    OUTSIDE = "outside the period"
+    UNSURE = "nobody holds to its bounds: all its rows are looked at"
+    OWN = "a parent's own rows: all are looked at"
+    FLAT = "not partitioned: all its rows are looked at"
+    ABOVE = "above what is taken, without rows of the period"
+    FOREIGN = "its rows live on another server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +61,7 @@ class Part:
     """What a period leaves of a relation: `where` is "" for all of it and None for nothing."""
 
     where: str | None
-    why: str
+    lot: Lot
     holds: bool = True  # the period may hold rows of it
     extent: str = ""  # from when to when it goes, where that is known
 
@@ -182,27 +187,27 @@ def _no_moment(table: Name, column: str, type_name: str, value: Value | None) ->
 def _of_member(tree: Tree, member: Member, cut: _Cut) -> Part:
     bounds = tree.bounds(member, cut.column)
     if bounds is not None and bounds.trusted and not bounds.overlaps(cut.bounds):
-        return Part(where=None, why=OUTSIDE, holds=False)
+        return Part(where=None, lot=Lot.OUTSIDE, holds=False)
     if member.kind is RelationKind.PARTITIONED:
-        return Part(where="", why=ABOVE, holds=False)
+        return Part(where="", lot=Lot.ABOVE, holds=False)
     if bounds is None or not bounds.trusted:
-        return Part(where=cut.condition, why=UNSURE)
+        return Part(where=cut.condition, lot=Lot.UNSURE)
     if not bounds.within(cut.bounds):
-        return Part(where=cut.condition, why=CUT)
+        return Part(where=cut.condition, lot=Lot.CUT)
     if bounds.nulls and cut.column not in member.not_null:
-        return Part(where=SQL("{} IS NOT NULL").format(Identifier(cut.column)).as_string(None), why=KEYLESS)
-    return Part(where="", why=WHOLE)
+        return Part(where=SQL("{} IS NOT NULL").format(Identifier(cut.column)).as_string(None), lot=Lot.KEYLESS)
+    return Part(where="", lot=Lot.WHOLE)
 
 
 def _of_root(tree: Tree, cut: _Cut) -> Part:
     if tree.kind is TreeKind.DECLARATIVE:
-        return Part(where="", why=ABOVE, holds=False)
-    return Part(where=cut.condition, why=OWN, holds=tree.own_rows is not False)
+        return Part(where="", lot=Lot.ABOVE, holds=False)
+    return Part(where=cut.condition, lot=Lot.OWN, holds=tree.own_rows is not False)
 
 
 def _with_probes(session: Session, parts: dict[Name, Part]) -> dict[Name, Part]:
     """Where only those remain that nobody holds to the bounds of, they are asked whether there are such rows."""
-    if any(p.holds and p.why not in {UNSURE, OWN} for p in parts.values()):
+    if any(p.holds and p.lot not in {Lot.UNSURE, Lot.OWN} for p in parts.values()):
         return parts
     unsure = [name for name, part in parts.items() if part.holds]
     for name in unsure:
@@ -223,9 +228,9 @@ def _with_those_above(tree: Tree, parts: dict[Name, Part], condition: str) -> di
         member = tree.by_name.get(name)
         if part.where is not None and member is not None and member.kind is not RelationKind.PARTITIONED:
             needed |= {n for n in _lineage(tree, member) if n != name}
-    idle = {n for n, p in parts.items() if p.why == ABOVE and n not in needed and n != tree.root}
+    idle = {n for n, p in parts.items() if p.lot is Lot.ABOVE and n not in needed and n != tree.root}
     asked = {n for n in needed & parts.keys() if parts[n].where is None}
-    out, over = Part(where=None, why=OUTSIDE, holds=False), Part(where=condition, why=ABOVE, holds=False)
+    out, over = Part(where=None, lot=Lot.OUTSIDE, holds=False), Part(where=condition, lot=Lot.ABOVE, holds=False)
     return parts | dict.fromkeys(idle, out) | dict.fromkeys(asked, over)
 
 
@@ -241,7 +246,9 @@ def _extent(tree: Tree, cut: _Cut, span: Span) -> str:
 def _of_flat(session: Session, names: Sequence[Name], period: Period, span: Span, keys: Keys) -> dict[Name, Part]:
     """Tables without partitions: their key has to be named."""
     tables = describe(session, names)
-    foreign = {n: Part(where="", why=FOREIGN, holds=False) for n, t in tables.items() if t.kind is RelationKind.FOREIGN}
+    foreign = {
+        n: Part(where="", lot=Lot.FOREIGN, holds=False) for n, t in tables.items() if t.kind is RelationKind.FOREIGN
+    }
     named = {name: keys([name]) for name in names if name not in foreign}
     if keyless := [str(n) for n, key in named.items() if key is None]:
         more = f" and {len(keyless) - 10} more" if len(keyless) > 10 else ""
@@ -263,4 +270,4 @@ def _of_table(session: Session, table: Table, key: str, period: Period, span: Sp
     low, high = span.keys(scale)
     condition = _Cut(column=key, scale=scale, low=low, high=high).condition
     holds = table.bytes > PROBED_BYTES or _holds(session, table.name, condition)
-    return Part(where=condition, why=FLAT, holds=holds)
+    return Part(where=condition, lot=Lot.FLAT, holds=holds)
