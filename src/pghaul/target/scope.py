@@ -8,7 +8,7 @@ by name. What an earlier attempt of the run has made counts as new: `ours` are i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pghaul.model.table import Name, Table, Unsupported
@@ -132,13 +132,14 @@ def survey(
     at_hand = {t.name for t in tables} | {t.name for t in everything if t.name and t.tableoid == PG_CLASS}
     at_hand = (at_hand - set(elsewhere)) | {n for c, n in seen.there if c == PG_CLASS and isinstance(n, Name)}
     verdicts: dict[Key, str] = {}
-    new = set(created)
+    new, lost = set(created), set[Name]()
     for each in hanging:  # views come first
-        why = _of_relation(each, new, verdicts, hanging, elsewhere) or _of_needs(each, graph, seen, at_hand)
+        why = _of_relation(each, new, lost, elsewhere) or _of_needs(each, graph, seen, at_hand)
         if why is None and each.view and not whole and not _reads(each, graph, created):
             why = STAYED.format("what it reads")
         if why is not None:
             verdicts[each.key] = why
+            lost |= {each.relation} if each.view else set()
         elif each.view and (each.thing not in seen.there or key_text(each.thing) in ours):
             new.add(each.relation)
     if whole:
@@ -254,16 +255,12 @@ def _lacking_roles(source: Session, target: Session, policies: Sequence[int]) ->
 
 
 def _of_relation(
-    each: Hanging,
-    new: Collection[Name],
-    verdicts: Mapping[Key, str],
-    hanging: Iterable[Hanging],
-    elsewhere: Collection[Name],
+    each: Hanging, new: Collection[Name], lost: Collection[Name], elsewhere: Collection[Name]
 ) -> str | None:
-    """What hangs on a relation comes with it, and only with it."""
+    """What hangs on a relation comes with it, and only with it; `lost` are views that are not carried."""
     if each.view or each.relation in new:
         return None
-    if any(h.view and h.relation == each.relation and h.key in verdicts for h in hanging):
+    if each.relation in lost:
         return NOT_CARRIED.format(each.relation)
     return (ELSEWHERE if each.relation in elsewhere else STAYED).format(each.relation)
 
@@ -284,8 +281,3 @@ def _of_needs(each: Hanging, graph: _Graph, seen: _Target, at_hand: Collection[N
 def _reads(view: Hanging, graph: _Graph, created: Collection[Name]) -> bool:
     """Whether a view has anything to do with a new table."""
     return any(n.name in created for n in graph.reach(view.key) if n.name)
-
-
-def lacking(things: Iterable[Thing], there: Collection[ThingKey]) -> list[Thing]:
-    """Those that the target does not have; parts come with their owners, extensions' members with these."""
-    return [t for t in things if not t.extension and t.tableoid not in closure.PARTS and t.key not in there]
