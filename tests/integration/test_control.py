@@ -102,11 +102,14 @@ def paused(going: Moving, *, freed: bool = False) -> bool:
     return any(bool(e.data.get("freed")) is freed for e in going.of(EventKind.PAUSED))
 
 
+@pytest.mark.parametrize("recipe", ["copy", "insert"])
 @pytest.mark.template(source=BIG)
-def test_a_pause_takes_effect_within_a_second_in_the_middle_of_a_leaf(db_pair: DatabasePair, state: str) -> None:
+def test_a_pause_takes_effect_within_a_second_in_the_middle_of_a_leaf(
+    db_pair: DatabasePair, state: str, recipe: str
+) -> None:
     """And the run goes on where it was: the same snapshot, the same epoch, the same chunk."""
     service = MigrationService()
-    with moving(db_pair, max_rate=2 * MB, stall_timeout=0.5) as going:
+    with moving(db_pair, max_rate=2 * MB, stall_timeout=0.5, recipe=recipe) as going:
         going.until(lambda: going.progress() and going.progress()[-1] > 200_000)
         asked, before = datetime.now(UTC), len(going.progress())
         service.request_pause(RUN)
