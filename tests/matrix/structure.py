@@ -42,7 +42,17 @@ SELECT 'sequence', s.seqrelid::regclass::text, s.seqstart::text, s.seqincrement:
        pg_sequence_last_value(s.seqrelid)::text
 FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid WHERE c.relnamespace = 'm'::regnamespace
 """
-QUERIES = (COLUMNS, INDEXES, CONSTRAINTS, PARTITIONS, PARENTS, SEQUENCES)
+# By name: each version writes their definitions in its own words.
+NAMED = """
+SELECT 'trigger', t.tgrelid::regclass::text, t.tgname, t.tgenabled::text FROM pg_trigger t WHERE NOT t.tgisinternal
+UNION ALL SELECT 'rule', r.ev_class::regclass::text, r.rulename, r.is_instead::text FROM pg_rewrite r
+          JOIN pg_class c ON c.oid = r.ev_class WHERE c.relnamespace = 'm'::regnamespace
+UNION ALL SELECT 'policy', p.polrelid::regclass::text, p.polname, p.polcmd::text FROM pg_policy p
+UNION ALL SELECT 'statistics', s.stxrelid::regclass::text, s.stxname, s.stxkeys::text FROM pg_statistic_ext s
+UNION ALL SELECT 'view', c.oid::regclass::text, c.relkind::text, c.relispopulated::text FROM pg_class c
+          WHERE c.relkind IN ('v', 'm') AND c.relnamespace = 'm'::regnamespace
+"""
+QUERIES = (COLUMNS, INDEXES, CONSTRAINTS, PARTITIONS, PARENTS, SEQUENCES, NAMED)
 
 
 def structure(url: str) -> Counter[tuple[str | None, ...]]:
