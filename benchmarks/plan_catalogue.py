@@ -11,7 +11,9 @@ import json
 import sys
 import time
 
-from pghaul.postgres import catalog, dsn
+from pghaul.engine import mapping, scene
+from pghaul.model.plan import Plan, Selection
+from pghaul.postgres import dsn
 from pghaul.postgres.session import connect
 from pghaul.sources.postgresql import plan_chunks
 
@@ -20,10 +22,11 @@ def main() -> None:
     """Connect, select, describe, plan."""
     url, pattern = sys.argv[1:]
     started = time.monotonic()
+    plan = Plan(source=url, target=url, tables=[Selection(name=pattern)])
     with connect(dsn.resolve(url), application_name="pghaul/bench", role="source") as session:
-        tables = catalog.describe(session, catalog.select(session, [pattern]))
-        capabilities = session.server.capabilities
-        chunks = plan_chunks(tables.values(), split_bytes=1 << 30, capabilities=capabilities)
+        _, tables, conditions = scene.selection(session, plan)
+        placements = mapping.place(plan, tables, conditions)
+        chunks = plan_chunks(placements, tables, split_bytes=1 << 30, capabilities=session.server.capabilities)
     seconds = time.monotonic() - started
     print(json.dumps({"seconds": seconds, "tables": len(tables), "chunks": len(chunks)}))
 
