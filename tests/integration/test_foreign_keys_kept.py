@@ -106,3 +106,17 @@ def test_a_key_that_the_new_rows_break_is_back_and_named_and_the_run_is_no_succe
     assert ("sensor", "at site", False) in [r[:3] for r in rows(db_pair.target, KEYS_SQL)]
     assert_same_content(db_pair.source, db_pair.target, ["public.site"])
     assert rows(db_pair.target, "SELECT count(*) FROM public.sensor") == [(2,)]
+
+
+@pytest.mark.template(
+    source="""
+        CREATE TABLE public.old (id int PRIMARY KEY);
+        CREATE TABLE public.made (old int CONSTRAINT at_old REFERENCES public.old)
+    """,
+    target="CREATE TABLE public.old (id int)",
+)
+def test_a_key_to_a_table_that_was_there_is_named_and_not_made(db_pair: DatabasePair, state: str) -> None:
+    """The old table has no key of its own to point at: whoever made it has to say what becomes of it."""
+    assert_done(moved := move(db_pair, "public.*"))
+    assert moved.notices("FK CONSTRAINT") == ["public.made.at_old"]
+    assert rows(db_pair.target, KEYS_SQL) == []

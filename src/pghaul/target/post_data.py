@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pghaul.model.table import Name
+from pghaul.model.table import Name, Unsupported
 from pghaul.postgres.session import Session
 from pghaul.target import toc
 from pghaul.target.closure import PG_CLASS, PG_CONSTRAINT
@@ -37,6 +37,9 @@ SELECT k.oid::int8, n.nspname::text, t.relname::text, k.conname::text, fn.nspnam
    AND (k.contype IN ('p', 'u', 'x') OR k.contype = 'f' AND k.coninhcount = 0
         OR k.contype IN ('c', 'n') AND NOT k.convalidated)
 """
+
+
+POINTS_THERE = "it points at {table}, which was on the target before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,18 @@ def lacking(
     said += [f"constraint {c.name} on {c.table}" for c in constraints]
     said += [f"index {i.name} attached to {i.parent}" for i in attach]
     return toc.Wanted(ids=ids, named=[(toc.INDEX_ATTACH, i.name) for i in attach]), said, parts
+
+
+def unmade_keys(source: Session, created: Collection[Name], there: Collection[Name]) -> list[Unsupported]:
+    """Foreign keys of tables that the run creates, to tables that the target has already: those are somebody else's."""
+    if not created or not there:
+        return []
+    keys = _constraints(source, sorted({n.schema for n in created}))
+    return [
+        Unsupported(kind="FK CONSTRAINT", name=f"{c.table}.{c.name}", why=POINTS_THERE.format(table=c.references))
+        for c in keys
+        if c.kind == "f" and c.table in created and c.references in there
+    ]
 
 
 def _constraints_lacking(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pghaul.model.table import Name, Table, Unsupported
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
-from pghaul.target import _scope_sql, closure, large_objects, left_whole
+from pghaul.target import _scope_sql, closure, large_objects, left_whole, post_data
 from pghaul.target.closure import (
     PG_CLASS,
     PG_EVENT_TRIGGER,
@@ -156,6 +156,7 @@ def survey(
         for h in hanging
         if h.key in verdicts and h.thing not in seen.there and (h.view or h.relation not in elsewhere)
     ]
+    left += post_data.unmade_keys(source, created, {t.name for t in tables} - set(created) - set(elsewhere))
     if whole:
         left += [*left_whole.left(source), *large_objects.left(source)]
         things, unmade = _may_make(target, things)
