@@ -124,6 +124,7 @@ def survey(
 
     Tables `elsewhere` arrive under another name or in another form: for those `needing` comes what they need alone.
     """
+    created, elsewhere = frozenset(created), frozenset(elsewhere)
     everything = closure.everything(source) if whole else []
     oids = [t.oid for t in tables] + [t.oid for t in everything if t.relkind in RELATIONS and not t.extension]
     hanging = _hanging(source, oids)
@@ -161,7 +162,7 @@ def survey(
         left += [*left_whole.left(source), *large_objects.left(source)]
         things, unmade = _may_make(target, things)
         left += unmade
-    return Scope(things=tuple(things), created=frozenset(created), left=tuple(left), whole=whole)
+    return Scope(things=tuple(things), created=created, left=tuple(left), whole=whole)
 
 
 def _may_make(target: Session, things: Sequence[Thing]) -> tuple[list[Thing], list[Unsupported]]:
