@@ -84,11 +84,12 @@ def measure(command: Command) -> Usage:
 def interleave(
     subjects: Mapping[str, Callable[[], Usage]], runs: int, say: Callable[[str], None]
 ) -> dict[str, list[Usage]]:
-    """A B C A B C …: what drifts on a machine then drifts for all of them."""
+    """A B C B C A …: what drifts on a machine drifts for all of them, and nobody always follows the same program."""
     done: dict[str, list[Usage]] = {name: [] for name in subjects}
+    order = list(subjects)
     for number in range(1, runs + 1):
-        for name, subject in subjects.items():
-            usage = subject()
+        for name in order[(number - 1) % len(order) :] + order[: (number - 1) % len(order)]:
+            usage = subjects[name]()
             done[name].append(usage)
             cost = f"{usage.wall_s:.2f} s, CPU {usage.cpu_s:.2f} s, {usage.peak_rss_mb:.0f} MiB"
             say(f"  {number}/{runs} {name}: {cost}")
