@@ -105,7 +105,8 @@ class Carrier:
 
     def dump(self, scope: Scope) -> None:
         self.transfer.file.unlink(missing_ok=True)
-        ddl.dump_schema(self.transfer, scope, snapshot=None)
+        with ddl.dumping(self.transfer, scope, snapshot=None) as finished:
+            finished()
 
     def create(self, scope: Scope) -> list[str]:
         return ddl.create(self.transfer, scope)

@@ -22,7 +22,6 @@ UNION ALL
 SELECT x.extname::text, NULL, x.extversion::text FROM pg_catalog.pg_extension AS x
 """
 SOURCE_EXTENSIONS = "SELECT extname::text, extversion::text FROM pg_catalog.pg_extension"
-MAY_CREATE_EXTENSIONS = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

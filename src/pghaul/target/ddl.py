@@ -83,14 +83,6 @@ def dumping(
         yield wait
 
 
-def dump_schema(
-    transfer: Transfer, scope: Scope, *, snapshot: str | None, alive: Callable[[], bool] | None = None
-) -> None:
-    """The same, to its end."""
-    with dumping(transfer, scope, snapshot=snapshot, alive=alive) as finished:
-        finished()
-
-
 def exact_pattern(identifier: str) -> str:
     """As pg_dump's pattern for this name alone: in quotes nothing is folded, nothing is a wildcard."""
     quoted = identifier.replace('"', '""')
