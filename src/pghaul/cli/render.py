@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pghaul.cli import sparkline
+from pghaul.cli.words import tell
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import EventKind
@@ -23,6 +24,7 @@ from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.run import Run, RunState
 from pghaul.model.sample import Sample
 from pghaul.model.table import Unsupported
+from pghaul.model.text import saying
 
 if TYPE_CHECKING:
     from pghaul.service.migration import RunReport
@@ -45,7 +47,9 @@ DIFFERS = "DIFFERENT"
 SUM = "tables: {n}"
 RATE = "Rate (at most {most}/s, over {seconds})"
 BECAME = {"inserted": "new", "updated": "updated", "unchanged": "the same", "ignored": "left out"}
-AND_MORE = "… and {n} more"
+AND_MORE = saying("… and {n} more")
+AT = saying("at: {where}")
+TRY = saying("try: {advice}")
 
 
 def amount(size: float) -> str:
@@ -70,12 +74,12 @@ def duration(seconds: float) -> str:
 
 
 def error(console: Console, exc: PghaulError) -> None:
-    """Title, message, where, advice; nothing else."""
-    text = Text.assemble((f"{exc.title}: ", "bold red"), exc.message)
+    """Title, message, code, where, advice; nothing else."""
+    text = Text.assemble((f"{tell(exc.title)}: ", "bold red"), tell(exc.message), (f" [{exc.code}]", "dim"))
     if exc.where:
-        text.append(f"\n  at: {exc.where}")
+        text.append("\n  " + tell(AT.format(where=exc.where)))
     if exc.advice:
-        text.append(f"\n  try: {exc.advice}", style="cyan")
+        text.append("\n  " + tell(TRY.format(advice=exc.advice)), style="cyan")
     console.print(text, soft_wrap=True)
 
 
@@ -99,8 +103,8 @@ def left_behind(items: Sequence[Unsupported], *, verbose: bool) -> list[str]:
 
 
 def line(console: Console, words: str, style: str = "") -> None:
-    """One line, as it is."""
-    console.print(Text(words, style=style), soft_wrap=True)
+    """One line, in the reader's language."""
+    console.print(Text(tell(words), style=style), soft_wrap=True)
 
 
 def as_json(value: Any) -> str:
@@ -160,8 +164,8 @@ def grid(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def row(table: Table, *cells: str | Text) -> None:
-    """Cells as they are."""
-    table.add_row(*(c if isinstance(c, Text) else Text(c) for c in cells))
+    """Cells in the reader's language."""
+    table.add_row(*(c if isinstance(c, Text) else Text(tell(c)) for c in cells))
 
 
 def runs(console: Console, found: Iterable[Run]) -> None:
@@ -294,7 +298,7 @@ def _told(table: str | None, message: str, data: dict[str, Any]) -> str:
 def heading(console: Console, title: str, style: str = "bold") -> None:
     """A blank line and a title."""
     console.print()
-    console.print(Text(title, style=style or "bold"))
+    console.print(Text(tell(title), style=style or "bold"))
 
 
 def listing(console: Console, title: str, lines: Sequence[str], *, verbose: bool) -> None:

@@ -253,7 +253,7 @@ class Reporter:
         """What ends the run: said of its chunk too."""
         if task.job.kind.loads:
             self._journal.save_chunk(
-                self.run.id, task.table, task.job.chunk, ChunkState.FAILED, error=str(exc), attempts=task.attempts
+                self.run.id, task.table, task.job.chunk, ChunkState.FAILED, error=exc.said, attempts=task.attempts
             )
         self.emit(
             EventKind.CHUNK_FAILED,

@@ -91,7 +91,7 @@ class Runner:
             raise
         except Exception as exc:  # a mistake of ours, too, must not leave a run that looks alive
             self._sweep()
-            self._report.end(RunState.FAILED, str(exc))
+            self._report.end(RunState.FAILED, exc.said if isinstance(exc, PghaulError) else str(exc))
             raise
         self._report.end(RunState.DONE if agrees else RunState.DIFFERENT)
         return self._report.run

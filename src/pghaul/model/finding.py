@@ -8,6 +8,7 @@ from enum import Enum, StrEnum
 
 from pghaul.model import errors
 from pghaul.model.errors import PghaulError
+from pghaul.model.text import say
 
 ALSO_SAID = 10  # further errors that a refusal names; `plan` has all
 
@@ -80,10 +81,13 @@ class Finding:
     advice: str | None = None
     where: str | None = None
     sqlstate: str | None = None
+    code: int | None = None  # of this very sentence, within the family of its error
 
     def error(self) -> PghaulError:
         """As what `run` raises it."""
-        return ERRORS[self.kind](self.what, where=self.where, advice=self.advice, sqlstate=self.sqlstate)
+        return ERRORS[self.kind](
+            self.what, where=self.where, advice=self.advice, sqlstate=self.sqlstate, code=self.code
+        )
 
 
 RAISED: dict[type[PghaulError], Kind] = {
@@ -99,7 +103,13 @@ def of_error(exc: PghaulError, object_: str) -> Finding:
     """What a look has raised, as a finding."""
     kind = RAISED.get(type(exc), Kind.SERVER)
     return Finding(
-        kind=kind, object=object_, what=exc.message, advice=exc.advice, where=exc.where, sqlstate=exc.sqlstate
+        kind=kind,
+        object=object_,
+        what=exc.message,
+        advice=exc.advice,
+        where=exc.where,
+        sqlstate=exc.sqlstate,
+        code=exc.number,
     )
 
 
@@ -110,7 +120,7 @@ def refuse(findings: Iterable[Finding]) -> None:
         return
     exc = wrong[0].error()
     for other in wrong[1 : ALSO_SAID + 1]:
-        exc.add_note(f"also: {other.what}")
+        exc.add_note(say("also: {what}", what=other.what))
     if len(wrong) > ALSO_SAID + 1:
-        exc.add_note(f"and {len(wrong) - ALSO_SAID - 1} more: pghaul plan shows them all")
+        exc.add_note(say("and {n} more: pghaul plan shows them all", n=len(wrong) - ALSO_SAID - 1))
     raise exc

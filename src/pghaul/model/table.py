@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pghaul.model.text import Text
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
@@ -102,4 +104,4 @@ class Unsupported:
 
     kind: str  # TRIGGER, RULE, VIEW, COLUMN, …
     name: str
-    why: str
+    why: Text | str

@@ -16,6 +16,7 @@ from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, TerminalError, UsageError
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.inspection import Inspection
+from pghaul.model.manifest import Manifest
 from pghaul.model.plan import OnExisting, Period, Plan
 from pghaul.model.preview import Preview
 from pghaul.model.profile import Endpoint
@@ -24,6 +25,7 @@ from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Unsupported
 from pghaul.postgres.dsn import resolve
 from pghaul.service.endpoint_url import storable_url
+from pghaul.service.outlets import telling
 from pghaul.service.settings import load
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ class MigrationService:
         run = _new_run(run_id, source, target)
         if not fresh:  # the store would be opened for it, which takes longer than to connect
             self._refuse_known(run_id)
-        with _spawning(plan.options.workers) as pool:
+        with telling(listener, run, kept) as told, _spawning(plan.options.workers) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
 
             return Runner(
@@ -141,7 +143,7 @@ class MigrationService:
                 source=source,
                 target=target,
                 journal=lambda: self._store,
-                listener=listener,
+                listener=told,
                 ask=ask,
                 stop=stop,
                 pool=pool,
@@ -170,9 +172,23 @@ class MigrationService:
         urls = (source or plan.source, target or plan.target)
         reached = self._endpoints(*urls, source_password, target_password)
         self._store.set_wish(run.id, Wish.NONE)
-        if cutover := self._as_cutover(run, plan, *reached, listener):
-            planned = manifest if any(manifest.identities) else None
-            return cutover.go_on(planned, stop, trust_ledger=trust_ledger)
+        with telling(listener, run, plan) as told:
+            if cutover := self._as_cutover(run, plan, *reached, told):
+                planned = manifest if any(manifest.identities) else None
+                return cutover.go_on(planned, stop, trust_ledger=trust_ledger)
+            return self._go_on(run, plan, manifest, reached, told, stop, trust_ledger=trust_ledger)
+
+    def _go_on(
+        self,
+        run: Run,
+        plan: Plan,
+        manifest: Manifest,
+        reached: tuple[Endpoint, Endpoint],
+        listener: Listener,
+        stop: Stop,
+        *,
+        trust_ledger: bool,
+    ) -> Run:
         with _spawning(plan.options.workers) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415
 
@@ -214,7 +230,8 @@ class MigrationService:
         self._refuse_known(run_id)
         words = Words(read_only=read_only, end_sessions=end_sessions, quiet_for=quiet_for)
         run = _new_run(run_id, source, target)
-        return Cutover(self._store, run, as_cutover(kept), source, target, words, listener).begin(stop)
+        with telling(listener, run, kept) as told:
+            return Cutover(self._store, run, as_cutover(kept), source, target, words, told).begin(stop)
 
     def undo_cutover(self, run_id: str, *, source: str | None = None, source_password: str | None = None) -> None:
         """Let the source take writes again; NotFoundError where this run did not forbid them."""

@@ -6,12 +6,16 @@ written and read in a moment. Chunks have columns, since their state changes one
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, Text, TypeDecorator
+import sqlalchemy as sa
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pghaul.model.text import revive, storable
 
 
 class Moment(TypeDecorator[datetime]):
@@ -29,6 +33,20 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Words(TypeDecorator[str]):
+    """A Text with its template, so that it can be read in any language; any other string as itself."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        stored = None if value is None else storable(value)
+        return json.dumps(stored, ensure_ascii=False) if isinstance(stored, dict) else stored
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return revive(json.loads(value)) if value is not None and value.startswith('{"say":') else value
+
+
 NAMING = {
     "pk": "%(table_name)s_pkey",
     "fk": "%(table_name)s_%(column_0_name)s_fkey",
@@ -40,7 +58,7 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {  # noqa: RUF012 -- SQLAlchemy's own protocol
         datetime: Moment,
-        str: Text,
+        str: sa.Text,
         dict[str, Any]: JSON,
         list[Any]: JSON,
     }
@@ -61,7 +79,7 @@ class RunRow(Base):
     rows: Mapped[int] = mapped_column(BigInteger)
     bytes: Mapped[int] = mapped_column(BigInteger)
     bytes_estimated: Mapped[int] = mapped_column(BigInteger)
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(Words)
     pid: Mapped[int] = mapped_column(BigInteger)
     process: Mapped[str]  # machine and birth of that pid: the number alone is given out again
     wish: Mapped[str]
@@ -69,9 +87,10 @@ class RunRow(Base):
     source_identity: Mapped[str]
     target_identity: Mapped[str]
     not_carried: Mapped[str]  # JSON
-    note: Mapped[str | None]  # why it is paused
+    note: Mapped[str | None] = mapped_column(Words)  # why it is paused
     progress: Mapped[dict[str, Any] | None]  # the data of its last PROGRESS event, for who watches from elsewhere
     placements: Mapped[str | None]  # JSON; an older run has none: every table came from itself
+    facts: Mapped[dict[str, Any] | None]  # who, where, versions and settings: for the report
 
 
 class TableRow(Base):
@@ -97,7 +116,7 @@ class ChunkRow(Base):
     rows_estimated: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[str]
     attempts: Mapped[int]
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(Words)
     receipt: Mapped[str | None]  # JSON of the Receipt
 
 
@@ -111,7 +130,7 @@ class EventRow(Base):
     kind: Mapped[str]
     relation: Mapped[str | None]
     chunk: Mapped[str | None]
-    message: Mapped[str]
+    message: Mapped[str] = mapped_column(Words)
     data: Mapped[dict[str, Any]]
 
 
@@ -126,3 +145,25 @@ class SampleRow(Base):
     bytes: Mapped[int] = mapped_column(BigInteger)
     in_flight: Mapped[int] = mapped_column(BigInteger)
     chunks_done: Mapped[int]
+
+
+class ProfileRow(Base):
+    __tablename__ = "pghaul_profile"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    params: Mapped[dict[str, Any]]  # libpq's keywords, without the password
+    secret: Mapped[str | None]  # encrypted, with the id of its key
+    password_from: Mapped[str | None]  # env, pgpass, prompt or command, where no secret is kept
+    note: Mapped[str | None]
+    changed: Mapped[datetime]
+
+
+class VerificationRow(Base):
+    __tablename__ = "pghaul_verification"
+    __table_args__ = (Index("pghaul_verification_run_id_idx", "run_id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[str | None]  # None: of databases that pghaul did not copy
+    started: Mapped[datetime]
+    agrees: Mapped[bool]
+    definition: Mapped[str]  # JSON of the Verification

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from pghaul.model.errors import AccessError, NotSupportedError, PghaulError
 
-HEAD = "0003"  # the newest revision: equal to the store's, Alembic is not even imported
+HEAD = "0004"  # the newest revision: equal to the store's, Alembic is not even imported
 VERSION_TABLE = "pghaul_state_version"
 BUSY_TIMEOUT_MS = 30_000  # several faces share the file; a writer holds it for milliseconds
 MIGRATION_LOCK = 0x7067_6861_756C  # "pghaul": PostgreSQL's advisory lock while the schema is made
