@@ -22,7 +22,8 @@ from pghaul.model.receipt import Receipt
 from pghaul.model.run import LIVING, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Table, Unsupported
-from pghaul.store import _placements, metrics, process
+from pghaul.model.verification import Verification
+from pghaul.store import _placements, metrics, process, verifications
 from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
 from pghaul.store.session import open_store, translating
 
@@ -232,6 +233,23 @@ class Store:
         """With state, error and receipt, in the order of the manifest."""
         with self._scope() as session:
             return [_record(row) for row in session.execute(_chunks_of(run_id))]
+
+    # --- verifications ---
+
+    def save_verification(self, found: Verification) -> None:
+        """Keep it; one of the same id is replaced."""
+        with self._scope() as session:
+            verifications.save(session, found)
+
+    def verifications(self, run_id: str | None = None, limit: int = 100) -> list[Verification]:
+        """Those of a run, or all; the latest first."""
+        with self._scope() as session:
+            return verifications.of_run(session, run_id, limit)
+
+    def verification(self, verification_id: str) -> Verification:
+        """NotFoundError when there is none."""
+        with self._scope() as session:
+            return verifications.one(session, verification_id)
 
     # --- events and wishes ---
 
