@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SEED ?= 1
 WORKERS ?= 2
 
-.PHONY: demo test faults matrix bench lint clean
+.PHONY: demo test faults matrix bench reference lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or later is needed, this is {v[0]}.{v[1]}")'
@@ -39,11 +39,15 @@ matrix: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench.json
 
+# Tables of docs/reference, from the code.
+reference: $(STAMP)
+	$(BIN)/python -m tools.reference
+
 lint: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks
+	$(BIN)/mypy benchmarks tools
 	$(BIN)/lint-imports
 
 clean:

@@ -82,23 +82,34 @@ class Selection(Model):
     """`name` is `schema.table` with shell wildcards in either part, or `/regex/`; without a dot it means public."""
 
     name: Annotated[str, Field(min_length=1)]
-    """`schema.table` with shell wildcards in either part, or `/regex/`; without a dot, in public."""
+    """`schema.table`, with the shell's wildcards in either part, or `/regex/` that fits all of it; without a dot, in
+    `public`. A partitioned table or an inheritance parent brings its descendants.
+    """
     on_existing: OnExisting | None = None
-    """What becomes of rows that are there; overrides the plan's."""
+    """For this selection only; otherwise that of `[options]`."""
     where: str | None = None
-    """An SQL condition on the source's rows."""
+    """An SQL condition: only the source's rows that fulfil it. Names of functions and operators outside `pg_catalog`
+    need their schema.
+    """
     columns: Annotated[list[str], Field(min_length=1)] | None = None
-    """These columns only."""
+    """List of columns: only these. What needs one that is gone (a key, an index, a CHECK) goes with it, and is named.
+    """
     into: str | None = None
-    """Where it goes: `schema.table`, or `schema.*` to keep the names."""
+    """Another place on the target: `schema.table`, or `schema.*` to keep the names. Descendants follow: with `h` into
+    `x.k`, `h_1` becomes `x.k_1`.
+    """
     layout: Layout = Layout.SAME
-    """What the target's tables look like."""
+    """`"same"` as on the source; `"declarative"`: an inheritance tree becomes declarative partitions; a flat table
+    becomes partitions by `"day"`, `"month"` or `"list"` of its `key`. See [layouts](../layouts.md).
+    """
     key: str | None = None
-    """The column that partitions, or that a period is about."""
+    """The column that partitions, or that a period is about, where the catalogue does not tell."""
     larger_than: Annotated[int, Field(ge=0)] | None = None
-    """Only tables whose heap is larger, in bytes."""
+    """Only tables whose heap has more bytes than this; a partitioned table or a parent counts with all that is below
+    it.
+    """
     smaller_than: Annotated[int, Field(ge=0)] | None = None
-    """Only tables whose heap is smaller, in bytes."""
+    """The same for fewer bytes."""
     recipe: Recipe | None = None
     """How rows are written; overrides the plan's."""
     on_conflict: OnConflict | None = None
@@ -114,68 +125,91 @@ class Period(Model):
     """A span of time of the source's rows: `since` belongs to it, `until` does not."""
 
     since: str | None = None
-    """An ISO date or timestamp, local to `timezone` unless it names its own; it belongs to the period."""
+    """The first moment: an ISO date or timestamp, local to `timezone` unless it names its own."""
     until: str | None = None
-    """The same; it does not belong to the period."""
+    """The end: this moment is not included."""
     timezone: str = "UTC"
-    """An IANA name."""
+    """An IANA name such as `"Asia/Seoul"`; `"UTC"` if nothing is said."""
     unit: Unit = Unit.AUTO
-    """What an integer key counts."""
+    """What integer keys count: `"s"`, `"ms"`, `"us"`, or `"auto"`: found by the magnitude of the bounds."""
     registry: str | None = None
-    """Schema.table of a registry of partitions; else those are taken that look like one."""
+    """`schema.table` of the application's own list of partitions, where it is not recognised by its columns."""
 
 
 class Options(Model):
     workers: Annotated[int, Field(ge=1, le=64)] = 2
-    """Processes that copy at once."""
+    """How many tables (or ranges) at a time, 1 to 64."""
     on_existing: OnExisting = OnExisting.FAIL
-    """What becomes of target tables that hold rows."""
+    """Target tables that hold rows: `"fail"` refuses before anything is written, `"truncate"` empties them, `"append"`
+    adds to them, `"skip"` leaves them alone, `"refresh"` compares them and copies again only what differs, `"ask"`
+    asks at the terminal.
+    """
     recipe: Recipe = Recipe.COPY
-    """How rows are written: by COPY, or by INSERT."""
+    """`"copy"`; `"insert"`: rows in batches, by multi-row INSERTs, for targets where COPY is not permitted or rows may
+    conflict.
+    """
     on_conflict: OnConflict = OnConflict.ERROR
-    """What an insert does with a key that is there."""
+    """With `recipe = "insert"`, a row whose key the target has already: `"error"` fails the run, `"ignore"` leaves it
+    out, `"update"` makes the target's row the same. The last two imply the recipe and `on_existing = "append"`.
+    """
     verify: Verify = Verify.COUNT
-    """Count rows, or hash the content of both sides as well."""
+    """`"count"`: rows read = rows written; `"checksum"`: a hash of the content of both sides as well."""
     format: Format = Format.AUTO
-    """The form of COPY."""
+    """`"auto"`: binary where every column's binary form is the same on both servers and a column (a time, a float, a
+    numeric …) makes it pay, else text; `"text"`; `"binary"`: refuse where it is not safe.
+    """
     locks: Locks = Locks.RUN
-    """ACCESS SHARE on all tables for the whole run, or only while each is read."""
+    """`"run"`: ACCESS SHARE on all tables for the whole run; `"chunk"`: only while each is read, and its file number
+    is compared.
+    """
     split_bytes: Annotated[int, Field(ge=8192)] = 1 << 30
-    """A larger table is read in ranges of this many bytes."""
+    """A larger table is read in ranges of this many bytes (source 14 or later), at least 8192."""
     create: bool = True
     """Create tables that the target lacks."""
     indexes: bool = True
-    """Build their indexes and constraints after the rows."""
+    """And build their indexes and constraints after the rows; tables that were there keep the ones they have."""
     owners: bool = False
-    """What the run creates belongs to the same roles as on the source."""
+    """What the run creates belongs to the same roles as on the source. Roles that the target lacks are named before
+    anything is written.
+    """
     privileges: bool = False
     """What is granted on it is granted on the target, too."""
     analyze: bool = True
     """ANALYZE afterwards."""
     source_encoding: str | None = None
-    """What the bytes of a SQL_ASCII source really are, e.g. UHC."""
+    """What the bytes of a SQL_ASCII source really are, e.g. `"UHC"`."""
     retries: Annotated[int, Field(ge=0)] = 8
     """Tries of one chunk after passing faults."""
     give_up_after: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds of faults without any progress."""
+    """Seconds of faults without any progress until the run fails."""
     stall_timeout: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds of silence before the servers are asked whether they are at work."""
+    """Seconds of silence until the servers are asked whether they are at work."""
     lock_timeout: Annotated[float, Field(gt=0)] = 10.0
     """Seconds to wait for a lock before trying again."""
     target_free: Annotated[int, Field(ge=0)] | None = None
-    """Bytes free for the target, where nobody can ask."""
+    """Bytes free on the target's disk, where it is on another machine; a run that needs more is refused."""
     pause_hold: Annotated[float, Field(ge=0)] = 300.0
-    """Seconds that a pause keeps snapshot and connections."""
+    """Seconds that a pause keeps snapshot, locks and connections."""
     only_between: Annotated[str, Field(pattern=HOURS)] | None = None
-    """Hours in which it may work, e.g. "22:00-06:00", "22:00-06:00 Asia/Seoul"."""
+    """The hours in which rows move, `"22:00-06:00"`: in the time zone that follows (`"22:00-06:00 Asia/Seoul"`), else
+    in that of `period`, if it names one, else in this machine's. Outside, the run is paused.
+    """
     max_rate: Annotated[int, Field(gt=0)] | None = None
-    """Bytes per second, of all workers together."""
+    """Bytes per second of all workers together."""
     max_source_lag: Annotated[float, Field(gt=0)] | None = None
-    """Seconds that the source's replicas may lag behind."""
+    """Hold while a replica of the source is more seconds behind. On a primary: the greatest `replay_lag` in
+    `pg_stat_replication` (10 or later); where the source is a standby itself: the age of what it replayed last, 0
+    when it has replayed all that it received.
+    """
     max_source_sessions: Annotated[int, Field(ge=0)] | None = None
-    """Sessions of others at work on the source, beyond which we hold."""
+    """Hold while more sessions of others are `active` on the source server, in any database; sessions of pghaul and
+    the server's own processes do not count.
+    """
     max_checkpoint_pressure: Annotated[int, Field(ge=0)] | None = None
-    """Requested checkpoints of the target a minute, beyond which we hold."""
+    """Hold while more checkpoints than that were *requested* on the target within the last minute
+    (`pg_stat_checkpointer`, before 17 `pg_stat_bgwriter`): by too much WAL for `max_wal_size`, or by somebody's
+    CHECKPOINT.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -189,15 +223,15 @@ class Plan(Model):
     target: str
     """The same of the database to write."""
     tables: list[Selection] = []
-    """What to move."""
+    """One `[[tables]]` for each selection; at least one, unless `whole`."""
     exclude: list[str] = []
-    """Patterns, as in a selection, of what is left out."""
+    """List of patterns as in `name`: what they match is left out, with all that is below it."""
     whole: bool = False
-    """All tables, and everything else that the database holds."""
+    """`true`: all tables, and everything else that the database holds."""
     period: Period | None = None
-    """Only rows of this span of time."""
+    """The table `[period]`; may be left out."""
     options: Options = Options()
-    """How."""
+    """The table `[options]`; may be left out."""
 
     @model_validator(mode="after")
     def _selects_something(self) -> Plan:

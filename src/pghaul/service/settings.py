@@ -17,6 +17,33 @@ DEBUG = "PGHAUL_DEBUG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One of the environment; `meaning` as the reference says it. A test fails where one is used that is not here."""
+
+    name: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable(name=STATE, meaning="SQLAlchemy URL of the state store; default: SQLite in the user's state folder"),
+    Variable(name=SOURCE_PASSWORD, meaning="the source's password, where its URL holds none"),
+    Variable(name=TARGET_PASSWORD, meaning="the target's password, where its URL holds none"),
+    Variable(name=DEBUG, meaning="`1` shows a traceback with every error"),
+    Variable(name="PGHAUL_LANG", meaning="`en` or `ko`: the language of everything shown; default: the locale's"),
+    Variable(
+        name="PGHAUL_PG_BIN",
+        meaning="the folder of the pg_dump and pg_restore to use; default: the newest that fits, from PATH, the usual "
+        "places and the `demo` extra",
+    ),
+    Variable(
+        name="PGHAUL_ASSUME_VERSION",
+        meaning="treat both servers as if they were this old (`9.3`), or each (`source=9.3,target=16`): for tests of "
+        "old capabilities; never raises a version",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`state_url` may hold a password (of the state's own server); it stays out of repr as the others do."""
 
