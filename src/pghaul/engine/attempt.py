@@ -97,6 +97,7 @@ class Attempt:
             tables = self._known = self._tables(stage)
             mapped = self._mapped(stage, tables)
             fate = self._plan(stage, tables, mapped, held)
+            self._report.facts(stage.source.server, stage.target.server)
             ledger = Ledger(stage.target, order.run)
             ledger.install()
             epoch = Epoch(

@@ -37,6 +37,10 @@ class Journal(Protocol):
         """As `save_run`, for who watches from another process; at most once a second."""
         ...
 
+    def save_facts(self, run_id: str, attempt: dict[str, Any], servers: dict[str, Any]) -> None:
+        """Who makes this attempt, where and with what, is kept beside the earlier ones; `servers` as they are now."""
+        ...
+
     def past_rates(self, source: str, target: str, tables: Iterable[Name]) -> dict[Name, PastRate]:
         """What these tables took when they were last moved between these databases."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from pghaul.engine import facts
 from pghaul.engine.compose import total_bytes
 from pghaul.engine.control import Control
 from pghaul.engine.dispatch import InFlight, Task
@@ -30,6 +32,7 @@ from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.sample import Sample
 from pghaul.model.table import Name
 from pghaul.postgres.pressure import Waiting
+from pghaul.postgres.server import Server
 
 WISH_EVERY = 0.3  # seconds: a pause has to take effect within one
 LOOK_EVERY = 0.08  # ten times a second, with the dispatcher's own waiting
@@ -129,6 +132,13 @@ class Reporter:
         self._differing = set()
         self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
         self.emit(EventKind.ATTEMPT, data={"epoch": epoch, "snapshot": snapshot})
+
+    def facts(self, source: Server, target: Server) -> None:
+        """For the report: kept as soon as the run is recorded. A run is never lost to it."""
+        attempt = facts.of_attempt(self.run.epoch + 1)
+        servers = {"source": facts.of_server(source), "target": facts.of_server(target)}
+        with contextlib.suppress(PghaulError, OSError):
+            self._journal.save_facts(self.run.id, attempt, servers)
 
     def found(self, done: Mapping[Name, Mapping[str, Receipt]]) -> None:
         """What earlier epochs committed: the ledger wins over the journal."""

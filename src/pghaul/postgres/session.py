@@ -25,7 +25,7 @@ from pghaul.model.errors import AccessError, ConnectionLostError, PghaulError, S
 from pghaul.model.profile import Endpoint
 from pghaul.postgres.dsn import psycopg_params
 from pghaul.postgres.relay_connection import is_working, open_connection, pooler_error
-from pghaul.postgres.server import SERVER_SQL, SYSTEM_IDENTIFIER_SQL, TRY_REPLICA_ROLE_SQL, Server
+from pghaul.postgres.server import SERVER_SQL, SYSTEM_IDENTIFIER_SQL, TELLING, TRY_REPLICA_ROLE_SQL, Server
 from pghaul.postgres.settings import APPLY_PSYCOPG_SQL, Role, arguments, settings
 from pghaul.postgres.sqlstate import translate
 from pghaul.postgres.versions import Capabilities, capabilities
@@ -159,11 +159,14 @@ def connect(
         raise _refusal(endpoint, application_name, exc, reconnect=reconnect) from None
     able = capabilities(connection.info.server_version, role)
     session = Session(connection, endpoint, stall_timeout, wait_events=able.wait_events)
+    timezone = connection.info.parameter_status("TimeZone") or ""  # told by the server, before we set another
     try:
         if session.value("SELECT pg_catalog.pg_backend_pid()") != session.pid:
             raise pooler_error(endpoint)  # noqa: TRY301  the session has to be closed
         session.rows(APPLY_PSYCOPG_SQL, arguments(settings(able, role, lock_timeout=lock_timeout)))
-        session.server = _read_server(session, able)
+        session.server = replace(
+            _read_server(session, able), timezone=timezone, encrypted=bool(connection.pgconn.ssl_in_use)
+        )
     except BaseException:
         session.close()
         raise
@@ -193,7 +196,8 @@ def terminate_sessions(session: Session, application_prefix: str) -> int:
 
 def _read_server(session: Session, able: Capabilities) -> Server:
     row = session.rows(SERVER_SQL)[0]
-    version_num, version, encoding, database, user, superuser, oid, max_locks, in_recovery, integers = row
+    version_num, version, encoding, database, user, superuser, oid, max_locks = row[:8]
+    in_recovery, integers, collation, character_type, values = row[8:]
     return Server(
         version_num=version_num,
         version=version,
@@ -207,6 +211,9 @@ def _read_server(session: Session, able: Capabilities) -> Server:
         in_recovery=in_recovery,
         integer_datetimes=integers,
         can_replica_role=_can_replica_role(session),
+        collation=collation,
+        character_type=character_type,
+        settings=tuple(zip(TELLING, values, strict=True)),
     )
 
 

@@ -143,6 +143,18 @@ class Store:
             if sample is not None:
                 metrics.add_sample(session, run.id, sample)
 
+    def save_facts(self, run_id: str, attempt: dict[str, Any], servers: dict[str, Any]) -> None:
+        """The attempt beside the earlier ones, the servers as they are now."""
+        with self._scope() as session:
+            known = session.scalar(select(RunRow.facts).where(RunRow.id == run_id)) or {}
+            facts = known | servers | {"attempts": [*known.get("attempts", ()), attempt]}
+            session.execute(update(RunRow).where(RunRow.id == run_id).values(facts=facts))
+
+    def facts(self, run_id: str) -> dict[str, Any]:
+        """What `save_facts` kept: attempts, source, target; empty of a run that never got so far."""
+        with self._scope() as session:
+            return session.scalar(select(RunRow.facts).where(RunRow.id == run_id)) or {}
+
     def progress(self, run_id: str) -> dict[str, Any]:
         """The data of the run's last PROGRESS event that was saved; empty before the first."""
         with self._scope() as session:
