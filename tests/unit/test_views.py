@@ -26,7 +26,7 @@ from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan, Selection
 from pghaul.model.run import Run, RunState
-from pghaul.model.sample import Sample
+from pghaul.model.sample import Sample, rates
 from pghaul.model.table import Name
 from pghaul.service import watching
 from pghaul.store.repository import Store
@@ -57,18 +57,18 @@ def sample(second: float, moved: int, in_flight: int = 0) -> Sample:
 
 def test_a_rate_is_bytes_by_seconds_wherever_the_samples_lie() -> None:
     samples = [sample(0, 0), sample(1, 100), sample(7, 700), sample(8, 700), sample(10, 700)]
-    assert sparkline.rates(samples, 10) == pytest.approx([100.0] * 7 + [0.0] * 3)
-    assert sum(sparkline.rates(samples, 7)) * 10 / 7 == pytest.approx(700)
+    assert rates(samples, 10) == pytest.approx([100.0] * 7 + [0.0] * 3)
+    assert sum(rates(samples, 7)) * 10 / 7 == pytest.approx(700)
 
 
 def test_what_was_rolled_back_was_moved_all_the_same() -> None:
     samples = [sample(0, 0), sample(1, 0, 100), sample(2, 0, 0), sample(3, 0, 100)]
-    assert sparkline.rates(samples, 3) == pytest.approx([100.0, 0.0, 100.0])
+    assert rates(samples, 3) == pytest.approx([100.0, 0.0, 100.0])
 
 
 @pytest.mark.parametrize("samples", [[], [sample(0, 5)], [sample(0, 0), sample(0, 9)]])
 def test_without_a_span_of_time_there_is_nothing_to_draw(samples: list[Sample]) -> None:
-    assert sparkline.rates(samples) == []
+    assert rates(samples, 60) == []
 
 
 def test_bars_fall_back_to_what_the_encoding_has() -> None:

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pghaul.cli.render import amount as size
-from pghaul.cli.render import count, grid, line
+from pghaul.cli.render import grid, line
 from pghaul.model.bounds import Bounds, Edge
+from pghaul.model.figures import amount as size
+from pghaul.model.figures import count
 from pghaul.model.inspection import Amount, Inspection, SeenTree, total
 from pghaul.model.table import RelationKind
 from pghaul.model.tree import Member, Problem, Tree

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pghaul.cli import exit_codes, render
+from pghaul.model import figures
 from pghaul.model.finding import Finding, Severity
 from pghaul.model.plan import Plan
 from pghaul.model.preview import Forecast, Outlook, Preview, Space
@@ -105,10 +106,10 @@ def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
             str(outlook.table),
             FATES.get(outlook.disposition, outlook.disposition),
             _about(outlook.rows),
-            render.amount(outlook.bytes),
+            figures.amount(outlook.bytes),
             str(outlook.chunks),
             _about(outlook.there_rows) if there else "",
-            render.amount(outlook.there_bytes) if there else "",
+            figures.amount(outlook.there_bytes) if there else "",
         )
     if limit is not None and len(ordered) > limit:
         render.row(table, render.AND_MORE.format(n=len(ordered) - limit), *[""] * 6)
@@ -119,7 +120,7 @@ def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
         SUM.format(n=len(ordered)),
         ", ".join(f"{n} {fate}" for fate, n in fates.items()),
         _about(sum(known)) if len(known) == len(ordered) else UNKNOWN,
-        render.amount(sum(o.bytes for o in ordered)),
+        figures.amount(sum(o.bytes for o in ordered)),
         str(sum(o.chunks for o in ordered)),
         "",
         "",
@@ -129,7 +130,7 @@ def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
 
 def _about(rows: int | None) -> str:
     """Estimates of the catalogue; unknown is not nothing."""
-    return UNKNOWN if rows is None else f"~{render.count(rows)}"
+    return UNKNOWN if rows is None else f"~{figures.count(rows)}"
 
 
 def _creates(found: Preview) -> str:
@@ -140,11 +141,11 @@ def _creates(found: Preview) -> str:
 
 def _space(space: Space) -> str:
     known = space.free is not None
-    free = FREE.format(free=render.amount(space.free or 0), at=space.at) if known else FREE_UNKNOWN
+    free = FREE.format(free=figures.amount(space.free or 0), at=space.at) if known else FREE_UNKNOWN
     words = NEEDED.format(
-        needed=render.amount(space.needed),
-        heap=render.amount(space.heap),
-        indexes=render.amount(space.indexes),
+        needed=figures.amount(space.needed),
+        heap=figures.amount(space.heap),
+        indexes=figures.amount(space.indexes),
         free=free,
     )
     return words if space.exact else words.removesuffix(".") + PARTS + "."
@@ -154,7 +155,7 @@ def _time(forecast: Forecast | None, workers: int) -> str:
     if forecast is None:
         return TIME_UNKNOWN
     return TIME.format(
-        time=render.duration(forecast.seconds), workers=workers, known=forecast.known, tables=forecast.tables
+        time=figures.duration(forecast.seconds), workers=workers, known=forecast.known, tables=forecast.tables
     )
 
 

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from pghaul.cli.options import EVERY
-from pghaul.cli.render import amount, count, duration
 from pghaul.model.event import Event, EventKind
+from pghaul.model.figures import amount, count, duration
 
 LANES_SHOWN = 8  # workers with a line of their own
 WINDOW = 10.0  # seconds over which rows per second are taken

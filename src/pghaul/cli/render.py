@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -20,9 +19,10 @@ from pghaul.cli.words import tell
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import EventKind
-from pghaul.model.receipt import Proof, Receipt
+from pghaul.model.figures import amount, count, duration
+from pghaul.model.receipt import Proof, Receipt, Sum, by_table, sum_of
 from pghaul.model.run import Run, RunState
-from pghaul.model.sample import Sample
+from pghaul.model.sample import Sample, rates
 from pghaul.model.table import Unsupported
 from pghaul.model.text import saying
 
@@ -50,27 +50,6 @@ BECAME = {"inserted": "new", "updated": "updated", "unchanged": "the same", "ign
 AND_MORE = saying("… and {n} more")
 AT = saying("at: {where}")
 TRY = saying("try: {advice}")
-
-
-def amount(size: float) -> str:
-    """Bytes for people: 512 B, 64.0 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TB"
-
-
-def count(number: float) -> str:
-    """4,320,000."""
-    return f"{int(number):,}"
-
-
-def duration(seconds: float) -> str:
-    """0:42, 1:02:03."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def error(console: Console, exc: PghaulError) -> None:
@@ -213,42 +192,30 @@ def status(console: Console, run: Run, counts: dict[ChunkState, int]) -> None:
 
 def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = TABLES_SHOWN) -> None:
     """A table of tables: rows, bytes, proof; the biggest first."""
-    by_table: dict[str, list[Receipt]] = defaultdict(list)
-    for receipt in found:
-        by_table[str(receipt.table)].append(receipt)
-    ordered = sorted(by_table.items(), key=lambda item: -sum(r.rows for r in item[1]))
+    ordered = by_table(found)
     shown = ordered if limit is None else ordered[:limit]
-    everything = [r for parts in by_table.values() for r in parts]
-    met = any(r.inserted != r.rows for r in everything)
+    everything = sum_of(r for _, parts in ordered for r in parts)
+    met = everything.met
     became = ("of these",) if met else ()
     table = grid("table", "rows", *became, "bytes", "seconds", "proof", right=("rows", "bytes", "seconds"))
     for name, parts in shown:
-        row(table, name, *_sums(parts, met=met), _proof(parts))
+        row(table, str(name), *_sums(sum_of(parts), met=met))
     if len(ordered) > len(shown):
         row(table, AND_MORE.format(n=len(ordered) - len(shown)), *[""] * (4 + met))
-    row(table, SUM.format(n=len(ordered)), *_sums(everything, met=met), _proof(everything) if everything else "")
+    row(table, SUM.format(n=len(ordered)), *_sums(everything, met=met))
     console.print(table)
 
 
-def _sums(parts: Sequence[Receipt], *, met: bool) -> tuple[str, ...]:
-    return (
-        count(sum(r.rows for r in parts)),
-        *([_became(parts)] if met else []),
-        amount(sum(r.bytes for r in parts)),
-        f"{sum(r.seconds for r in parts):.1f}",
-    )
+def _sums(found: Sum, *, met: bool) -> tuple[str | Text, ...]:
+    became = ", ".join(f"{count(n)} {BECAME[field]}" for field, n in found.became.items() if n)
+    figures = (count(found.rows), *([became] if met else []), amount(found.bytes), f"{found.seconds:.1f}")
+    return (*figures, _proof(found))
 
 
-def _became(parts: Sequence[Receipt]) -> str:
-    sums = {word: sum(getattr(r, field) for r in parts) for field, word in BECAME.items()}
-    return ", ".join(f"{count(n)} {word}" for word, n in sums.items() if n)
-
-
-def _proof(parts: Sequence[Receipt]) -> Text:
-    if not all(r.agrees for r in parts):
+def _proof(found: Sum) -> Text:
+    if not found.agrees:
         return Text(DIFFERS, style="bold red")
-    kinds = sorted({PROOFS[r.proof] for r in parts})
-    return Text(", ".join(kinds), style="green")
+    return Text(", ".join(sorted(PROOFS[proof] for proof in found.proofs)), style="green")
 
 
 def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *, verbose: bool = False) -> None:
@@ -271,7 +238,7 @@ def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *,
 
 def rate_over_time(console: Console, samples: Sequence[Sample]) -> None:
     """One line: how fast the run was over its time, and its fastest."""
-    heights = sparkline.rates(samples)
+    heights = rates(samples, sparkline.WIDTH)
     if not heights or max(heights) <= 0:
         return
     seconds = (samples[-1].at - samples[0].at).total_seconds()

@@ -130,7 +130,9 @@ class Reporter:
         )
         self._counted = {}
         self._differing = set()
-        self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
+        # What is done is known by `found` only: a sample of nothing would make it look moved a second time.
+        sample = self._sample(0) if epoch == 1 else None
+        self._journal.save_progress(self.run, self._progress.snapshot(0), sample)
         self.emit(EventKind.ATTEMPT, data={"epoch": epoch, "snapshot": snapshot})
 
     def facts(self, source: Server, target: Server) -> None:
@@ -153,6 +155,9 @@ class Reporter:
                     self._journal.save_chunk(self.run.id, *key, ChunkState.DONE, receipt=receipt)
             elif states.get(key) in {ChunkState.DONE, ChunkState.FAILED}:
                 self._journal.save_chunk(self.run.id, *key, ChunkState.PENDING)
+        if self.run.epoch > 1:
+            self._store_totals()
+            self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
 
     def end(self, state: RunState, error: str | None = None) -> None:
         """The run has ended, one way or another. Nothing to say of one that was never planned."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -43,3 +44,52 @@ class Receipt:
     def agrees(self) -> bool:
         """False only where both sides were hashed and differ."""
         return not (self.source_hash and self.target_hash) or self.source_hash == self.target_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """What several receipts come to. `seconds` are those of the workers, added up."""
+
+    rows: int
+    bytes: int
+    seconds: float
+    inserted: int
+    updated: int
+    unchanged: int
+    ignored: int
+    proofs: frozenset[Proof]
+    agrees: bool
+
+    @property
+    def met(self) -> bool:
+        """Some of the rows were there before."""
+        return self.inserted != self.rows
+
+    @property
+    def became(self) -> Mapping[str, int]:
+        """What has become of the rows, by the name of the field."""
+        return {k: getattr(self, k) for k in ("inserted", "updated", "unchanged", "ignored")}
+
+
+def sum_of(receipts: Iterable[Receipt]) -> Sum:
+    """Of none: zeros, and nothing that differs."""
+    parts = tuple(receipts)
+    return Sum(
+        rows=sum(r.rows for r in parts),
+        bytes=sum(r.bytes for r in parts),
+        seconds=sum(r.seconds for r in parts),
+        inserted=sum(r.inserted for r in parts),
+        updated=sum(r.updated for r in parts),
+        unchanged=sum(r.unchanged for r in parts),
+        ignored=sum(r.ignored for r in parts),
+        proofs=frozenset(r.proof for r in parts),
+        agrees=all(r.agrees for r in parts),
+    )
+
+
+def by_table(receipts: Iterable[Receipt]) -> list[tuple[Name, list[Receipt]]]:
+    """Those of each table; the one with the most rows first."""
+    found: dict[Name, list[Receipt]] = {}
+    for receipt in receipts:
+        found.setdefault(receipt.table, []).append(receipt)
+    return sorted(found.items(), key=lambda item: -sum(r.rows for r in item[1]))
