@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pghaul import __version__
-from pghaul.cli import cutover, exit_codes, look, move, observe, plan, prove, render, start
+from pghaul.cli import check, cutover, exit_codes, look, move, observe, plan, prove, render, start
 from pghaul.model.errors import PghaulError
 from pghaul.service.settings import DEBUG, debugging
 
@@ -52,7 +52,7 @@ def main(
 
 
 for _panel, _commands in {
-    LOOK: (look.inspect, plan.plan),
+    LOOK: (look.inspect, plan.plan, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),
     PROVE: (prove.runs, prove.show, observe.logs),
     START: (start.demo,),

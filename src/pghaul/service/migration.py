@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pghaul.model.checklist import Checklist, Phase
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, TerminalError, UsageError
 from pghaul.model.event import Event, EventKind, Listener
@@ -108,6 +109,23 @@ class MigrationService:
         found = survey(new_run_id(), plan, source, target)
         past = self._store.past_rates(source.display, target.display, [t.table for t in found.tables])
         return replace(found, forecast=forecast(found, past))
+
+    def check(
+        self, plan: Plan, phase: Phase, *, source_password: str | None = None, target_password: str | None = None
+    ) -> Checklist:
+        """The runbook's questions of a phase, answered as far as a program can; changes nothing anywhere."""
+        from pghaul.engine import checklist  # noqa: PLC0415 -- drivers
+
+        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        preview = self.plan(plan, source_password=source_password, target_password=target_password)
+        pair = (source.display, target.display)
+        past = checklist.Past(
+            runs=[r for r in self._store.runs(limit=1000) if (r.source, r.target) == pair],
+            proofs=[v for v in self._store.verifications() if (v.source, v.target) == pair],
+        )
+        with checklist.looking(plan, source, target, preview, past) as scene:
+            items = checklist.ask(checklist.QUESTIONS[phase], scene)
+        return Checklist(phase=phase, source=source.display, target=target.display, items=tuple(items))
 
     # --- move ---
 
