@@ -30,6 +30,9 @@ class World:
     def why(self) -> str | None:
         return self.load
 
+    def readings(self) -> dict[str, float]:
+        return {}
+
     def close(self) -> None:
         self.closed += 1
 

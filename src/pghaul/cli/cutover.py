@@ -38,6 +38,9 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
     quiet_for: QuietFor = 2.0,
     undo: Undo = False,
     run_id: options.RunId = None,
+    metrics_port: options.MetricsPort = None,
+    metrics_host: options.MetricsHost = None,
+    metrics_file: options.MetricsFile = None,
     every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -50,6 +53,7 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
         raise UsageError(NEEDS_READ_ONLY)
     plan = _plan(service, what, source, target)
     name = run_id or new_run_id()
+    outlets = options.outlets(metrics_port=metrics_port, metrics_host=metrics_host, metrics_file=metrics_file)
 
     def begin(view: View, _console: Console, stop: Stop) -> Run:
         return service.cutover(
@@ -59,6 +63,7 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
             read_only=read_only,
             end_sessions=end_sessions,
             quiet_for=quiet_for,
+            outlets=outlets,
             stop=stop,
         )
 

@@ -64,6 +64,9 @@ def resume(
     source: options.From = None,
     target: options.To = None,
     trust_ledger: options.TrustLedger = False,
+    metrics_port: options.MetricsPort = None,
+    metrics_host: options.MetricsHost = None,
+    metrics_file: options.MetricsFile = None,
     every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -74,8 +77,18 @@ def resume(
     if woken := service.wake(name):
         return _follow_woken(service, woken, every=every, as_json=as_json, verbose=verbose)
 
+    outlets = options.outlets(metrics_port=metrics_port, metrics_host=metrics_host, metrics_file=metrics_file)
+
     def go_on(view: View, _console: Console, stop: Stop) -> Run:
-        return service.resume(name, source=source, target=target, trust_ledger=trust_ledger, listener=view, stop=stop)
+        return service.resume(
+            name,
+            source=source,
+            target=target,
+            trust_ledger=trust_ledger,
+            outlets=outlets,
+            listener=view,
+            stop=stop,
+        )
 
     return watch_to_its_end(go_on, service, name, every=every, as_json=as_json, verbose=verbose)
 

@@ -41,6 +41,7 @@ def parse_rate(text: str) -> int:
 
 MOVE, RULES, TROUBLE = "What and where", "How", "When things go wrong"
 CARE = "Care for the servers"
+TELL = "Whom to tell"
 EVERY = 5.0  # seconds between two lines of progress where nothing can be redrawn
 
 PlanFile: TypeAlias = Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="A plan file.")]
@@ -145,6 +146,17 @@ MaxCheckpointPressure: TypeAlias = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="Hold while more are forced in a minute.", rich_help_panel=CARE),
 ]
+MetricsPort: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, metavar="N", help="Let Prometheus ask here.", rich_help_panel=TELL),
+]
+MetricsHost: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Listen there; else on 127.0.0.1.", rich_help_panel=TELL)
+]
+MetricsFile: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="FILE.prom", help="Keep the figures there for node_exporter.", rich_help_panel=TELL),
+]
 Every: TypeAlias = Annotated[
     float, typer.Option("--progress-every", min=0.1, metavar="S", help="Off a terminal: seconds between lines.")
 ]
@@ -212,6 +224,9 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     max_source_lag: MaxSourceLag = None,
     max_source_sessions: MaxSourceSessions = None,
     max_checkpoint_pressure: MaxCheckpointPressure = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
+    metrics_file: MetricsFile = None,
 ) -> Plan:
     """The Plan that these words say: those of the command line over those of the file."""
     chosen = {
@@ -240,6 +255,9 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "max_source_lag": max_source_lag,
         "max_source_sessions": max_source_sessions,
         "max_checkpoint_pressure": max_checkpoint_pressure,
+        "metrics_port": metrics_port,
+        "metrics_host": metrics_host,
+        "metrics_file": metrics_file,
     }
     selected = {
         "schemas": schema,
@@ -280,6 +298,11 @@ def takes_plan(command: Callable[..., int]) -> Callable[..., int]:
     called.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
     return called
+
+
+def outlets(**said: Any) -> dict[str, Any]:
+    """What a command that takes no plan says of whom to tell: over what the run's own plan says."""
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def compose_plan(

@@ -50,9 +50,11 @@ class Gauge:
     calm: int = 0
     value: float = 0.0
     broken: bool = False
+    looked: bool = False
 
     def take(self, value: float) -> None:
         """Over at once, and within again only after some calm looks."""
+        self.looked = True
         self.value = value
         self.calm = 0 if value > self.bound else self.calm + 1
         self.over = value > self.bound or (self.over and self.calm < CALM_LOOKS)
@@ -145,6 +147,10 @@ class CareTaker:
                 self._measure(gauge)
         over = [g for g in self._gauges if g.over]
         return "; ".join(g.words.format(value=g.value, bound=g.bound) for g in over) or None
+
+    def readings(self) -> dict[str, float]:
+        """By the plan's key, what was measured last; what cannot be measured is absent."""
+        return {g.name: g.value for g in self._gauges if g.looked and not g.broken}
 
     def close(self) -> None:
         """Give the connections back; the next look opens them anew."""

@@ -370,6 +370,8 @@ class Reporter:
         if self.steering.held:
             data |= {"rate": 0, "eta": None}
         data["rows_estimated"] = data["rows"] + self._rows_in(in_flight)
+        if load := self.steering.load:
+            data["load"] = load
         data |= {"workers": self._lanes.tell(flying)} | self._taken
         self.emit(EventKind.PROGRESS, data=data, store=False)
         return data

@@ -51,6 +51,10 @@ class Care(Protocol):
         """What is over its bound, in words; None where all is well."""
         ...
 
+    def readings(self) -> dict[str, float]:
+        """By the plan's key, what was measured last."""
+        ...
+
     def close(self) -> None:
         """Give its connections back."""
         ...
@@ -82,6 +86,11 @@ class Steering:
     def held(self) -> bool:
         """Nothing may move now."""
         return self._hold is not None
+
+    @property
+    def load(self) -> dict[str, float]:
+        """What was measured on the servers last, by the plan's key."""
+        return self._care.readings()
 
     def update(self, wish: Wish) -> bool:
         """Look again; True when a pause has just ended."""

@@ -21,7 +21,8 @@ class EventKind(Enum):
     CHUNK_REDO = "chunk_redo"  # re-hash under a new snapshot differed
     INDEX_DONE = "index_done"  # data: step, seconds
     VERIFIED = "verified"  # data: agrees, step, rows, proof, source_hash, target_hash
-    PROGRESS = "progress"  # data: rows, bytes, bytes_estimated, rate, eta, chunks_done, chunks, workers, cpu, memory
+    # data: rows, bytes, bytes_estimated, rate, eta, chunks_done, chunks, workers, cpu, memory, load
+    PROGRESS = "progress"
     PAUSED = "paused"  # data: cause, until, freed
     CUTOVER = "cutover"  # data: step, and what goes with it
     RESUMED = "resumed"  # data: cause, seconds

@@ -210,6 +210,16 @@ class Options(Model):
     (`pg_stat_checkpointer`, before 17 `pg_stat_bgwriter`): by too much WAL for `max_wal_size`, or by somebody's
     CHECKPOINT.
     """
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """While the run goes on, Prometheus may ask here how it is: `http://HOST:PORT/metrics`. 0: nobody may."""
+    metrics_host: str | None = None
+    """The address of this machine that `metrics_port` listens on; this machine alone (`127.0.0.1`) if nothing is said.
+    Nobody is asked who he is: name the address of a network that you trust.
+    """
+    metrics_file: str | None = None
+    """The same figures as a file for node_exporter's textfile collector, ending in `.prom`; replaced whole every ten
+    seconds and at the end, readable by all users.
+    """
 
     @model_validator(mode="before")
     @classmethod

@@ -44,6 +44,7 @@ RUN_ID = re.compile(r"[0-9a-f]{12}")
 OWN_PASSWORD = re.compile(r"^\w+://[^/?@]*:[^/?@]+@|(^|[?&\s])password\s*=")
 UNFINISHED = (RunState.STOPPED, RunState.FAILED, RunState.PAUSED)
 ANY_PERIOD = Period()
+NOTHING: Mapping[str, Any] = {}
 FINISHED = (RunState.DONE, RunState.DIFFERENT)
 
 
@@ -152,7 +153,8 @@ class MigrationService:
         run = _new_run(run_id, source, target)
         if not fresh:  # the store would be opened for it, which takes longer than to connect
             self._refuse_known(run_id)
-        with telling(listener, run, kept) as told, _spawning(plan.options.workers) as pool:
+        keep = self._save_event
+        with telling(listener, run, plan, keep) as told, _spawning(plan.options.workers) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
 
             return Runner(
@@ -177,11 +179,13 @@ class MigrationService:
         source_password: str | None = None,
         target_password: str | None = None,
         trust_ledger: bool = False,
+        outlets: Mapping[str, Any] = NOTHING,
         stop: Stop = _never,
     ) -> Run:
         """Go on with a run, by default the latest unfinished one. A finished run is returned as it is.
 
         `source`, `target` say how to reach the same databases now; that they are the same, the runner checks.
+        `outlets` are keys of Options over those of the run's plan: whom to tell, this time.
         """
         run, plan, manifest = self._store.load_run(run_id or self.latest_unfinished().id)
         if run.state in FINISHED:
@@ -190,7 +194,7 @@ class MigrationService:
         urls = (source or plan.source, target or plan.target)
         reached = self._endpoints(*urls, source_password, target_password)
         self._store.set_wish(run.id, Wish.NONE)
-        with telling(listener, run, plan) as told:
+        with telling(listener, run, _telling_also(plan, outlets), self._save_event) as told:
             if cutover := self._as_cutover(run, plan, *reached, told):
                 planned = manifest if any(manifest.identities) else None
                 return cutover.go_on(planned, stop, trust_ledger=trust_ledger)
@@ -232,6 +236,7 @@ class MigrationService:
         read_only: bool = False,
         end_sessions: bool = False,
         quiet_for: float = 2.0,
+        outlets: Mapping[str, Any] = NOTHING,
         source_password: str | None = None,
         target_password: str | None = None,
         stop: Stop = _never,
@@ -248,7 +253,7 @@ class MigrationService:
         self._refuse_known(run_id)
         words = Words(read_only=read_only, end_sessions=end_sessions, quiet_for=quiet_for)
         run = _new_run(run_id, source, target)
-        with telling(listener, run, kept) as told:
+        with telling(listener, run, _telling_also(plan, outlets), self._save_event) as told:
             return Cutover(self._store, run, as_cutover(kept), source, target, words, told).begin(stop)
 
     def undo_cutover(self, run_id: str, *, source: str | None = None, source_password: str | None = None) -> None:
@@ -367,6 +372,9 @@ class MigrationService:
 
     # --- within ---
 
+    def _save_event(self, event: Event) -> None:
+        self._store.save_event(event)
+
     def _endpoints(
         self, source: str, target: str, source_password: str | None, target_password: str | None
     ) -> tuple[Endpoint, Endpoint]:
@@ -406,6 +414,10 @@ def _spawning(workers: int) -> Iterator[WorkerPool]:
         yield pool
     finally:
         pool.close(0.0)
+
+
+def _telling_also(plan: Plan, outlets: Mapping[str, Any]) -> Plan:
+    return plan.model_copy(update={"options": plan.options.model_copy(update=dict(outlets))})
 
 
 def _new_run(run_id: str, source: Endpoint, target: Endpoint) -> Run:

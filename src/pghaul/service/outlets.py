@@ -7,13 +7,15 @@ known before (a port in use, a URL that is none) is an OutletError, and the run 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from pghaul.model.errors import PghaulError, StoppedError
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.plan import Plan
-from pghaul.model.run import Run
-from pghaul.model.text import say
+from pghaul.model.run import Run, RunState
+from pghaul.model.text import Text, say
 
 
 class Outlet(Protocol):
@@ -30,42 +32,120 @@ class Outlet(Protocol):
         ...
 
 
-class _Telling:
-    """The face first, then the outlets."""
+@runtime_checkable
+class Outspoken(Protocol):
+    """An outlet that works in a thread of its own, and has something to say of how that goes."""
 
-    def __init__(self, face: Listener, outlets: Sequence[Outlet]) -> None:
+    def news(self) -> Sequence[tuple[EventKind, Text]]:
+        """What has happened since it was asked last; asked after every event, and after `close`."""
+        ...
+
+
+class _Telling:
+    """The face first, then the outlets. What the outlets have to say is told to the face, and kept with the run."""
+
+    def __init__(self, face: Listener, outlets: Sequence[Outlet], run: Run, keep: Listener) -> None:
         self._face = face
         self._outlets = list(outlets)
+        self._run = run
+        self._keep = keep
+        self._outspoken = [o for o in outlets if isinstance(o, Outspoken)]
+        self._finished = False
 
     def __call__(self, event: Event) -> None:
         self._face(event)
+        self._tell_outlets(event)
+        self._pass_on_news()
+
+    def _tell_outlets(self, event: Event) -> None:
+        self._finished |= event.kind is EventKind.RUN_FINISHED
         for outlet in list(self._outlets):
             try:
                 outlet(event)
             except Exception as exc:  # noqa: BLE001 -- whatever it is, the run is worth more
                 self._outlets.remove(outlet)
-                self._say_lost(outlet, event.run, exc)
+                self._say_lost(outlet, exc)
 
-    def _say_lost(self, outlet: Outlet, run: str, exc: Exception) -> None:
+    def _say_lost(self, outlet: Outlet, exc: Exception) -> None:
         words = say("{outlet} failed, and is told no more: {error}", outlet=outlet.name, error=str(exc) or repr(exc))
-        self(Event(kind=EventKind.WARNING, run=run, message=words))
+        with contextlib.suppress(Exception):
+            outlet.close()
+        self._say(EventKind.WARNING, words)
+
+    def _pass_on_news(self) -> None:
+        for outlet in self._outspoken:
+            for kind, words in outlet.news():
+                self._say(kind, words)
+
+    def _say(self, kind: EventKind, words: Text) -> None:
+        event = Event(kind=kind, run=self._run.id, message=words)
+        with contextlib.suppress(PghaulError):
+            self._keep(event)
+        self._face(event)
+        self._tell_outlets(event)
+
+    def failed(self, exc: BaseException) -> None:
+        """What ended before it was planned says nothing of its end: the outlets hear of it all the same."""
+        if not self._finished:
+            stopped = isinstance(exc, StoppedError | KeyboardInterrupt)
+            state = RunState.STOPPED if stopped else RunState.FAILED
+            words = exc.said if isinstance(exc, PghaulError) else type(exc).__name__
+            data = {"state": state.value}
+            self._tell_outlets(Event(kind=EventKind.RUN_FINISHED, run=self._run.id, message=words, data=data))
 
     def close(self) -> None:
         for outlet in self._outlets:
             with contextlib.suppress(Exception):
                 outlet.close()
+        with contextlib.suppress(Exception):
+            self._pass_on_news()
 
 
-def open_outlets(run: Run, plan: Plan) -> list[Outlet]:  # noqa: ARG001 -- none yet
-    """Those that the plan and the settings ask for. OutletError."""
-    return []
+def open_outlets(run: Run, plan: Plan) -> list[Outlet]:
+    """Those that the plan and the settings ask for. OutletError, and then none is left open."""
+    opened: list[Outlet] = []
+    try:
+        for make in MAKERS:
+            for outlet in make(run, plan):
+                opened.append(outlet)  # noqa: PERF402 -- one by one: the next may raise
+    except BaseException:
+        for outlet in opened:
+            with contextlib.suppress(Exception):
+                outlet.close()
+        raise
+    return opened
+
+
+def _metrics(run: Run, plan: Plan) -> Iterator[Outlet]:
+    options = plan.options
+    if not (options.metrics_port or options.metrics_file):
+        return
+    from pghaul.service.metrics import LOOPBACK, MetricsFile, MetricsPort  # noqa: PLC0415 -- only where asked for
+
+    if options.metrics_port:
+        yield MetricsPort(run, options.metrics_host or LOOPBACK, options.metrics_port)
+    if options.metrics_file:
+        yield MetricsFile(run, Path(options.metrics_file).expanduser())
+
+
+MAKERS: tuple[Callable[[Run, Plan], Iterable[Outlet]], ...] = (_metrics,)
+
+
+def _nowhere(_event: Event) -> None:
+    pass
 
 
 @contextlib.contextmanager
-def telling(face: Listener, run: Run, plan: Plan) -> Iterator[Listener]:
-    """A listener for the engine that tells the face and all outlets; they are closed at the end."""
-    told = _Telling(face, open_outlets(run, plan))
+def telling(face: Listener, run: Run, plan: Plan, keep: Listener = _nowhere) -> Iterator[Listener]:
+    """A listener for the engine that tells the face and all outlets; they are closed at the end.
+
+    `keep` stores what the outlets have to say, so that it can be read later.
+    """
+    told = _Telling(face, open_outlets(run, plan), run, keep)
     try:
         yield told
+    except BaseException as exc:
+        told.failed(exc)
+        raise
     finally:
         told.close()
