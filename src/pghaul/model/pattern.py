@@ -8,9 +8,10 @@ from functools import lru_cache
 
 from pghaul.model.errors import PlanError
 from pghaul.model.table import Name
+from pghaul.model.text import say, saying
 
-WRONG_NAME = "'{pattern}' is not a table's name"
-WRONG_REGEX = "'{pattern}' is no regular expression: {why}"
+WRONG_NAME = saying("'{pattern}' is not a table's name")
+WRONG_REGEX = saying("'{pattern}' is no regular expression: {why}")
 
 
 def is_regex(pattern: str) -> bool:
@@ -39,11 +40,13 @@ def compiled(pattern: str) -> tuple[re.Pattern[str], ...]:
             return (re.compile(pattern[1:-1]),)
         except re.error as exc:
             raise PlanError(
-                WRONG_REGEX.format(pattern=pattern, why=exc), advice="it is Python's dialect, between two slashes"
+                WRONG_REGEX.format(pattern=pattern, why=str(exc)),
+                advice=say("it is Python's dialect, between two slashes"),
+                code=1102,
             ) from None
     schema, _, table = _qualified(pattern).partition(".")
     if not (schema and table):
-        raise PlanError(WRONG_NAME.format(pattern=pattern), advice="write it as schema.table")
+        raise PlanError(WRONG_NAME.format(pattern=pattern), advice=say("write it as schema.table"), code=1101)
     return re.compile(translate(schema)), re.compile(translate(table))
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pghaul.model.text import say
+
 HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( \S+)?$"  # 22:00-06:00, with a time zone or without
 
 
@@ -74,7 +76,10 @@ def _implied(said: Any) -> Any:
         return said
     for key, needed in (("recipe", "insert"), ("on_existing", "append")):
         if said.get(key) not in {None, needed}:
-            raise ValueError(f"on_conflict = {conflict} goes with {key} = {needed} only")
+            words = say(
+                "on_conflict = {conflict} goes with {key} = {needed} only", conflict=conflict, key=key, needed=needed
+            )
+            raise ValueError(words)
     return said | {"recipe": "insert", "on_existing": "append"}
 
 
@@ -247,5 +252,5 @@ class Plan(Model):
     def _selects_something(self) -> Plan:
         """Nothing selected is a forgotten line, never a wish."""
         if not self.tables and not self.whole:
-            raise ValueError("nothing is selected: it takes [[tables]], or whole = true")
+            raise ValueError(say("nothing is selected: it takes [[tables]], or whole = true"))
         return self

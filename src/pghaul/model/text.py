@@ -85,6 +85,18 @@ def joined(separator: str, parts: Iterable[str]) -> Text:
     return Text(glue.join("{" + n + "}" for n in names), dict(zip(names, listed, strict=True)))
 
 
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """Names in a row: the first of them, and how many more there are."""
+    known = [str(n) for n in names]
+    first = ", ".join(known[:most])
+    return first if len(known) <= most else say("{names} and {n} more", names=first, n=len(known) - most)
+
+
+def words_of(exc: BaseException) -> str:
+    """What was said with an exception that is none of ours: a Text keeps its template."""
+    return exc.args[0] if exc.args and isinstance(exc.args[0], Text) else str(exc)
+
+
 def told_in(lookup: Lookup, words: str) -> str:
     """`words` in the language of `lookup`; what is no Text is somebody's data, and stays as it is."""
     if not isinstance(words, Text):
