@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 
 from pghaul.model.bounds import Value
+from pghaul.model.text import say
 
 
 class Family(Enum):
@@ -74,14 +75,14 @@ def _number(text: str) -> Value:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"{text} is no number") from None
+        raise ValueError(say("{text} is no number", text=text)) from None
     if not number.is_finite():
-        raise ValueError(f"{text} has no place in an order")
+        raise ValueError(say("{text} has no place in an order", text=text))
     return int(number) if number == number.to_integral_value() else number
 
 
 def _aware(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"{text} means another moment in every time zone")
+        raise ValueError(say("{text} means another moment in every time zone", text=text))
     return moment.astimezone(UTC)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pghaul.model.errors import NotFoundError, NotSupportedError, RowError
 from pghaul.model.pattern import compiled, is_matched, is_named
 from pghaul.model.table import Column, Index, Name, RelationKind, Table
+from pghaul.model.text import say
 from pghaul.postgres.catalog_sql import CANDIDATES, INHERITANCE, TYPES, columns_sql, indexes_sql, relations_sql
 from pghaul.postgres.formats import TypeFacts, TypeRow, type_facts
 
@@ -54,7 +55,8 @@ class Directory:
             return exact
         found = {oid for oid in self.ordinary if is_matched(pattern, self.names[oid])}
         if not found:
-            raise NotFoundError(f"no table matches '{pattern}'", advice=_nearest(pattern, self.names.values()))
+            advice = _nearest(pattern, self.names.values())
+            raise NotFoundError(say("no table matches '{pattern}'", pattern=pattern), advice=advice, code=5201)
         return found
 
     def descend(self, chosen: Iterable[int]) -> dict[int, int]:
@@ -86,16 +88,23 @@ def _candidates(session: Session) -> list[tuple[Any, ...]]:
         if exc.sqlstate != "22021":
             raise
         raise NotSupportedError(
-            f"names of tables in this {session.server.encoding} database are no UTF-8: {exc.message}",
+            say(
+                "names of tables in this {encoding} database are no UTF-8: {why}",
+                encoding=session.server.encoding,
+                why=exc.message,
+            ),
             where=session.server.database,
-            advice="rename them, or copy the database into one of their real encoding first; rows may be in any",
+            advice=say("rename them, or copy the database into one of their real encoding first; rows may be in any"),
+            code=5310,
         ) from exc
 
 
 def _nearest(pattern: str, names: Iterable[Name]) -> str:
     text = pattern if "." in pattern else f"public.{pattern}"
     near = get_close_matches(text, [str(n) for n in names], n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else "patterns are schema.table with * and ?; alone, public is meant"
+    if near:
+        return say("did you mean {near}?", near=near[0])
+    return say("patterns are schema.table with * and ?; alone, public is meant")
 
 
 def describe(session: Session, names: Sequence[Name]) -> dict[Name, Table]:

@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 
 from pghaul.model.errors import NotSupportedError, UsageError
 from pghaul.model.profile import Endpoint
+from pghaul.model.text import say
 from pghaul.postgres.userfiles import default_passfile, passfile_line, password_for, service_values
 
 CONNECT_TIMEOUT = "10"
@@ -71,6 +72,11 @@ _ASYNCPG_LACKS: dict[str, tuple[str, ...]] = {
     "min_protocol_version": ("3.0",),
     "max_protocol_version": ("3.0", "latest"),
 }
+
+SEE_EXAMPLES = say("see the examples in README.md")
+SEE_LIBPQ = say("PostgreSQL's manual, chapter libpq, explains every option of a connection")
+PERCENT_ENCODE = say("write %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %")
+LEAVE_OUT = say("leave it out")
 
 
 def resolve(url: str, *, environ: Mapping[str, str] = os.environ, password: str | None = None) -> Endpoint:
@@ -178,13 +184,13 @@ def _parse(url: str) -> dict[str, str]:
     scheme, found, rest = url.strip().partition("://")
     if found and "=" not in scheme:
         if scheme not in ("postgresql", "postgres"):
-            raise UsageError("the URL does not begin with postgresql://", advice="see the examples in README.md")
+            raise UsageError(say("the URL does not begin with postgresql://"), advice=SEE_EXAMPLES, code=1001)
         authority, _, path = rest.partition("/")  # as libpq: a ? before the @ belongs to the password
         hosts = authority.partition("@")[2].partition("?")[0]
         if "@" in hosts or "@" in path.partition("?")[0]:
             raise _not_encoded()
     elif "=" not in url:
-        raise UsageError("neither a postgresql:// URL nor a conninfo string", advice="see the examples in README.md")
+        raise UsageError(say("neither a postgresql:// URL nor a conninfo string"), advice=SEE_EXAMPLES, code=1002)
     try:
         options = pq.Conninfo.parse(url.strip().encode())
     except Error as exc:
@@ -194,18 +200,26 @@ def _parse(url: str) -> dict[str, str]:
 
 def _malformed(complaint: str) -> UsageError:
     """Libpq's complaint quotes the input; only a keyword of libpq itself may come out of it."""
-    advice = "percent-encode special characters of user and password, as in p%40ss for p@ss"
     if found := re.search(r'"(\w+)"\s*$', complaint):
         near = difflib.get_close_matches(found[1], _keywords(), n=1, cutoff=0.7)
         if near:
-            return UsageError("the connection string has an unknown option", advice=f"did you mean {near[0]}?")
-    return UsageError("the connection string cannot be read", advice=advice)
+            return UsageError(
+                say("the connection string has an unknown option"),
+                advice=say("did you mean {near}?", near=near[0]),
+                code=1003,
+            )
+    return UsageError(
+        say("the connection string cannot be read"),
+        advice=say("percent-encode special characters of user and password, as in p%40ss for p@ss"),
+        code=1004,
+    )
 
 
 def _not_encoded() -> UsageError:
     return UsageError(
-        "the URL is ambiguous: user or password hold a character that has to be percent-encoded",
-        advice="write %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %",
+        say("the URL is ambiguous: user or password hold a character that has to be percent-encoded"),
+        advice=PERCENT_ENCODE,
+        code=1005,
     )
 
 
@@ -229,16 +243,23 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _refuse(params: Mapping[str, str]) -> None:
     unknown = sorted(set(params) - set(_keywords()))
     if unknown:  # only a service file can get here
-        raise UsageError(f"unknown option {unknown[0]} in the service file")
+        raise UsageError(
+            say("unknown option {option} in the service file", option=unknown[0]),
+            advice=say("look at its spelling in ~/.pg_service.conf, or in the file that PGSERVICEFILE names"),
+            code=1006,
+        )
     for keyword in _SECRET_KEYWORDS:
         if keyword in params:
             raise NotSupportedError(
-                f"the option {keyword} is not supported",
-                advice="use a key file without passphrase, readable by you only",
+                say("the option {keyword} holds a secret and is not supported", keyword=keyword),
+                advice=say("use a key file without passphrase, readable by you only"),
+                code=5301,
             )
     for keyword in _MEANINGLESS:
         if keyword in params:
-            raise NotSupportedError(f"the option {keyword} is not supported")
+            raise NotSupportedError(
+                say("the option {keyword} is not supported", keyword=keyword), advice=LEAVE_OUT, code=5302
+            )
 
 
 def _defaults(params: dict[str, str]) -> dict[str, str]:
@@ -263,19 +284,31 @@ def _check(params: Mapping[str, str]) -> None:
     """What libpq would only find when connecting, and then quote."""
     ports = params["port"].split(",")
     if not all(p == "" or (p.isascii() and p.isdigit() and 0 < int(p) < 65536) for p in ports):
-        raise UsageError("the port is not a number from 1 to 65535", advice=_not_encoded().advice)
+        raise UsageError(say("the port is not a number from 1 to 65535"), advice=PERCENT_ENCODE, code=1007)
     for keyword in ("host", "hostaddr"):
         places = params.get(keyword, "").split(",")
         if keyword in params and len(ports) not in (1, len(places)):
-            raise UsageError(f"{len(ports)} ports do not match {len(places)} hosts")
+            raise UsageError(
+                say("{ports} ports do not match {hosts} hosts", ports=len(ports), hosts=len(places)),
+                advice=say("give one port for all hosts, or one for each"),
+                code=1008,
+            )
     for keyword, allowed in (("sslmode", SSL_MODES), ("target_session_attrs", SESSION_ATTRS)):
         if params.get(keyword, allowed[0]) not in allowed:
-            raise UsageError(f"{keyword} is none of {', '.join(allowed)}")
+            raise UsageError(
+                say("{keyword} is none of {allowed}", keyword=keyword, allowed=", ".join(allowed)),
+                advice=SEE_LIBPQ,
+                code=1009,
+            )
     if params.get("sslrootcert") == "system" and params["sslmode"] != "verify-full":
-        raise UsageError("sslrootcert=system needs sslmode=verify-full")
+        raise UsageError(
+            say("sslrootcert=system needs sslmode=verify-full"),
+            advice=say("write sslmode=verify-full, or name a file in sslrootcert"),
+            code=1010,
+        )
     for keyword in ("connect_timeout", *KEEPALIVES, "tcp_user_timeout"):
         if not re.fullmatch(r"-?\d{1,9}", params.get(keyword, "0")):
-            raise UsageError(f"{keyword} is not a whole number")
+            raise UsageError(say("{keyword} is not a whole number", keyword=keyword), advice=SEE_LIBPQ, code=1011)
 
 
 def _from_passfile(params: dict[str, str], environ: Mapping[str, str]) -> str | None:
@@ -298,16 +331,34 @@ def _refuse_for_asyncpg(endpoint: Endpoint) -> None:
     params = dict(endpoint.params)
     for keyword, harmless in _ASYNCPG_LACKS.items():
         if keyword in params and params[keyword] not in harmless:
-            raise NotSupportedError(f"the option {keyword}={params[keyword]} is not supported by the relay")
+            raise NotSupportedError(
+                say(
+                    "the option {keyword}={value} is not supported by the relay", keyword=keyword, value=params[keyword]
+                ),
+                advice=LEAVE_OUT,
+                code=5303,
+            )
     if "passfile" in params and endpoint.password is None:
-        raise NotSupportedError("the password file gives the hosts different passwords", advice="name one host only")
+        raise NotSupportedError(
+            say("the password file gives the hosts different passwords"),
+            advice=say("name one host only"),
+            code=5304,
+        )
     if params.get("load_balance_hosts", "disable") != "disable" and "," in endpoint.get("host"):
-        raise NotSupportedError("the option load_balance_hosts is not supported with several hosts")
+        raise NotSupportedError(
+            say("the option load_balance_hosts is not supported with several hosts"), advice=LEAVE_OUT, code=5305
+        )
     if params.get("host", "").startswith("@"):
-        raise NotSupportedError("a socket in the abstract namespace is not supported by the relay")
+        raise NotSupportedError(
+            say("a socket in the abstract namespace is not supported by the relay"),
+            advice=say("name the folder of the server's socket, or its host and port"),
+            code=5306,
+        )
     named = params.get("hostaddr") and params.get("host") not in (None, params["hostaddr"])
     if named and params.get("sslmode") == "verify-full":
-        raise NotSupportedError("the option hostaddr is not supported with sslmode=verify-full", advice="leave it out")
+        raise NotSupportedError(
+            say("the option hostaddr is not supported with sslmode=verify-full"), advice=LEAVE_OUT, code=5307
+        )
 
 
 def _timeout(endpoint: Endpoint, hosts: int) -> float | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pghaul.model.errors import NotSupportedError, PlanError, ShapeChangedError
 from pghaul.model.plan import Format
 from pghaul.model.table import Table
+from pghaul.model.text import joined, say
 
 if TYPE_CHECKING:
     from pghaul.postgres.server import Server
@@ -146,17 +147,19 @@ def choose_format(
         return "binary"
     if option is Format.BINARY:
         raise NotSupportedError(
-            f"{source.name} cannot be copied in binary: {'; '.join(obstacles)}",
-            advice="use format = auto or text for this table",
+            say("{table} cannot be copied in binary: {why}", table=str(source.name), why=joined("; ", obstacles)),
+            advice=say("use format = auto or text for this table"),
+            code=5311,
         )
     return "text"
 
 
 def _server_obstacles(source: Server, target: Server, encoding: str | None) -> Iterator[str]:
     if source.encoding != "UTF8" or target.encoding != "UTF8":
-        yield f"the encodings are {copy_encoding(source, target, encoding)[1]} and {target.encoding}, not both UTF8"
+        here = copy_encoding(source, target, encoding)[1]
+        yield say("the encodings are {here} and {there}, not both UTF8", here=here, there=target.encoding)
     if source.integer_datetimes != target.integer_datetimes:
-        yield "one server keeps times as floats (integer_datetimes)"
+        yield say("one server keeps times as floats (integer_datetimes)")
 
 
 def _column_obstacles(source: Table, target: Table) -> Iterator[str]:
@@ -164,11 +167,25 @@ def _column_obstacles(source: Table, target: Table) -> Iterator[str]:
     for column in source.copied_columns:
         other = there.get(column.name)
         if other is None:
-            raise ShapeChangedError(f"the target's {target.name} has no column {column.name}")
+            raise ShapeChangedError(
+                say("the target's {table} has no column {column}", table=str(target.name), column=column.name),
+                where=str(target.name),
+                advice=say("add the column to the target's table, or name the others in `columns` of the selection"),
+                code=5801,
+            )
         if column.type != other.type:
-            yield f"column {column.name} is {column.type} here and {other.type} there"
+            yield say(
+                "column {column} is {here} here and {there} there",
+                column=column.name,
+                here=column.type,
+                there=other.type,
+            )
         elif not (column.portable_binary and other.portable_binary):
-            yield f"column {column.name} ({column.type}) has no binary form that both servers share"
+            yield say(
+                "column {column} ({type}) has no binary form that both servers share",
+                column=column.name,
+                type=column.type,
+            )
 
 
 def _interval_obstacles(table: Table, source: Server, target: Server) -> Iterator[str]:
@@ -177,7 +194,11 @@ def _interval_obstacles(table: Table, source: Server, target: Server) -> Iterato
         return
     for column in table.copied_columns:
         if column.send_function == INTERVAL_SEND or column.type.startswith("interval"):
-            yield f"column {column.name} ({column.type}): only one of the servers knows infinite intervals"
+            yield say(
+                "column {column} ({type}): only one of the servers knows infinite intervals",
+                column=column.name,
+                type=column.type,
+            )
 
 
 def copy_encoding(source: Server, target: Server, plan_encoding: str | None) -> tuple[str, str]:
@@ -198,10 +219,17 @@ def check_encoding(source: Server, target: Session, plan_encoding: str | None) -
         return
     if target.value(ENCODING_NUMBER, (plan_encoding,)) < 0:
         raise PlanError(
-            f"PostgreSQL knows no encoding {plan_encoding}", advice="write it as PostgreSQL does: UHC, EUC_KR, LATIN1 …"
+            say("PostgreSQL knows no encoding {encoding}", encoding=plan_encoding),
+            advice=say("write it as PostgreSQL does: UHC, EUC_KR, LATIN1 …"),
+            code=1110,
         )
     if source.encoding != "SQL_ASCII":
         raise PlanError(
-            f"the source's encoding is {source.encoding}: that is what its bytes are, not {plan_encoding}",
-            advice="leave the source encoding out; it is for SQL_ASCII sources",
+            say(
+                "the source's encoding is {encoding}: that is what its bytes are, not {said}",
+                encoding=source.encoding,
+                said=plan_encoding,
+            ),
+            advice=say("leave the source encoding out; it is for SQL_ASCII sources"),
+            code=1111,
         )

@@ -18,24 +18,27 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pghaul.model.bounds import Value
 from pghaul.model.errors import PlanError
 from pghaul.model.plan import Period, Unit
+from pghaul.model.text import Text, say
 from pghaul.postgres.bound_values import Family, family
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+NEXT_DAY = say("`until` does not belong to the period: for one day, say the next")
+WITH_OFFSET = say("give it with its offset from UTC: …+01:00")
 
 
 class Scale(Enum):
     """How a key tells time."""
 
-    SECONDS = "seconds since 1970"
-    MILLISECONDS = "milliseconds since 1970"
-    MICROSECONDS = "microseconds since 1970"
-    DAY_NUMBER = "a number YYYYMMDD"
-    DAY_TEXT = "a text YYYYMMDD"
-    DATE_TEXT = "a text YYYY-MM-DD"
-    DATE = "a date"
-    TIMESTAMP = "a timestamp without time zone: local time, as it is stored"
-    TIMESTAMPTZ = "a timestamp with time zone"
+    SECONDS = say("seconds since 1970")
+    MILLISECONDS = say("milliseconds since 1970")
+    MICROSECONDS = say("microseconds since 1970")
+    DAY_NUMBER = say("a number YYYYMMDD")
+    DAY_TEXT = say("a text YYYYMMDD")
+    DATE_TEXT = say("a text YYYY-MM-DD")
+    DATE = say("a date")
+    TIMESTAMP = say("a timestamp without time zone: local time, as it is stored")
+    TIMESTAMPTZ = say("a timestamp with time zone")
 
 
 _MICROSECONDS = {Scale.SECONDS: 1_000_000, Scale.MILLISECONDS: 1_000, Scale.MICROSECONDS: 1}
@@ -94,8 +97,13 @@ class Span:
 
     def __str__(self) -> str:
         """As a person reads it."""
-        since, until = (f"{_plain(m)}" if m else "…" for m in (self.since, self.until))
-        return f"{since} to {until} ({self.zone.key})"
+        return str(self.words)
+
+    @property
+    def words(self) -> Text:
+        """As a person reads it, in any language."""
+        since, until = (_plain(m) if m else "…" for m in (self.since, self.until))
+        return say("{since} to {until} ({zone})", since=since, until=until, zone=self.zone.key)
 
 
 def resolve(period: Period) -> Span:
@@ -103,10 +111,11 @@ def resolve(period: Period) -> Span:
     zone = find_zone(period.timezone)
     since, until = (None if text is None else _moment(text, zone) for text in (period.since, period.until))
     if since is not None and until is not None and since.astimezone(UTC) >= until.astimezone(UTC):
-        what = "is empty" if since == until else "ends before it begins"
+        named = {"since": period.since or "", "until": period.until or ""}
+        if since == until:
+            raise PlanError(say("the period from {since} until {until} is empty", **named), advice=NEXT_DAY, code=1103)
         raise PlanError(
-            f"the period from {period.since} until {period.until} {what}",
-            advice="`until` does not belong to the period: for one day, say the next",
+            say("the period from {since} until {until} ends before it begins", **named), advice=NEXT_DAY, code=1104
         )
     return Span(since=since, until=until, zone=zone)
 
@@ -117,8 +126,10 @@ def find_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         near = get_close_matches(name, available_timezones(), n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]}?" if near else "write an IANA name, e.g. Asia/Seoul or UTC"
-        raise PlanError(f"there is no time zone {name!r}", advice=advice) from None
+        advice = (
+            say("did you mean {near}?", near=near[0]) if near else say("write an IANA name, e.g. Asia/Seoul or UTC")
+        )
+        raise PlanError(say("there is no time zone {name!r}", name=name), advice=advice, code=1105) from None
 
 
 def _moment(text: str, zone: ZoneInfo) -> datetime:
@@ -128,7 +139,9 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise PlanError(
-            f"{text!r} is no date", advice="write 2025-09-01, 2025-09-01T06:00 or 2025-09-01T06:00+09:00"
+            say("{text!r} is no date", text=text),
+            advice=say("write 2025-09-01, 2025-09-01T06:00 or 2025-09-01T06:00+09:00"),
+            code=1106,
         ) from None
     if moment.tzinfo is not None:
         return moment.astimezone(zone)
@@ -138,9 +151,13 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
 def _local(moment: datetime, text: str, zone: ZoneInfo) -> datetime:
     """A wall clock's time, unless clocks show it never or twice. Midnight means the day's first moment."""
     if moment.astimezone(UTC).astimezone(zone).replace(fold=0) != moment.replace(fold=0) and moment.time() != time():
-        raise PlanError(f"clocks in {zone.key} never show {text}", advice="give it with its offset from UTC: …+01:00")
+        raise PlanError(
+            say("clocks in {zone} never show {text}", zone=zone.key, text=text), advice=WITH_OFFSET, code=1107
+        )
     if moment.utcoffset() != moment.replace(fold=1).utcoffset() and moment.time() != time():
-        raise PlanError(f"clocks in {zone.key} show {text} twice", advice="give it with its offset from UTC: …+01:00")
+        raise PlanError(
+            say("clocks in {zone} show {text} twice", zone=zone.key, text=text), advice=WITH_OFFSET, code=1108
+        )
     return moment
 
 
@@ -158,7 +175,16 @@ def _key(moment: datetime | None, scale: Scale, zone: ZoneInfo) -> Value | None:
 
 def _day(moment: datetime, scale: Scale, zone: ZoneInfo) -> Value:
     if moment.time() != time():
-        raise PlanError(f"{_plain(moment)} is within a day of {zone.key}, and the key is {scale.value}")
+        raise PlanError(
+            say(
+                "{moment} is within a day of {zone}, and the key is {scale}",
+                moment=_plain(moment),
+                zone=zone.key,
+                scale=scale.value,
+            ),
+            advice=say("begin and end the period at midnight: leave the time of day out"),
+            code=1109,
+        )
     match scale:
         case Scale.DATE:
             return moment.date()
@@ -191,6 +217,11 @@ def shown(value: Value, scale: Scale | None, zone: ZoneInfo) -> str:
     """A key as a local date, or as it is where it is no moment."""
     moment = None if scale is None else instant(value, scale, zone)
     return str(value) if moment is None else _plain(moment)
+
+
+def from_to(since: str, until: str) -> Text:
+    """A span, for people."""
+    return say("{since} to {until}", since=since, until=until)
 
 
 def _plain(moment: datetime) -> str:

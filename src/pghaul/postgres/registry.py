@@ -14,6 +14,7 @@ from psycopg.sql import Identifier
 
 from pghaul.model.errors import NotFoundError, PghaulError
 from pghaul.model.table import Name
+from pghaul.model.text import say
 from pghaul.postgres.trees_sql import ENTRIES, REGISTRIES
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def find_registries(session: Session, partitions: Iterable[Name], named: str | N
         found = [n for n in found if str(n) == text]
         if not found:
             raise NotFoundError(
-                f"{named} is no registry of partitions that may be read",
-                advice=f"it needs the columns {', '.join(NEEDED)}",
+                say("{table} is no registry of partitions that may be read", table=named),
+                advice=say("it needs the columns {columns}", columns=", ".join(NEEDED)),
+                code=5202,
             )
     by_text: dict[str, list[Name]] = {}
     for partition in partitions:

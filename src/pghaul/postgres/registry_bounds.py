@@ -10,15 +10,16 @@ from zoneinfo import ZoneInfo
 from pghaul.model.bounds import Authority, Bounds, Edge, Strategy, Value
 from pghaul.model.plan import Unit
 from pghaul.model.table import Name
+from pghaul.model.text import listed, saying
 from pghaul.model.tree import Finding, Member, Problem, Tree
-from pghaul.postgres.moments import Scale, Span, find_scale, instant, shown
+from pghaul.postgres.moments import Scale, Span, find_scale, from_to, instant, shown
 from pghaul.postgres.registry import Entry, Registry
 
 AGREE_SECONDS = 1.0  # 23:59:59.999 and 24:00 are the same end of a day
-ENDS_OTHERWISE = "{registry} says {theirs}, its bounds say {ours}"
-NO_NUMBER = "{registry} says nothing that could be read of it"
-UNREADABLE = "it looks like a registry of partitions, and cannot be read: {why}"
-GONE = "{registry} knows partitions that are not here: {names}"
+ENDS_OTHERWISE = saying("{registry} says {theirs}, its bounds say {ours}")
+NO_NUMBER = saying("{registry} says nothing that could be read of it")
+UNREADABLE = saying("it looks like a registry of partitions, and cannot be read: {why}")
+GONE = saying("{registry} knows partitions that are not here: {names}")
 MOST_NAMED = 5
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,7 +35,7 @@ def with_registry(tree: Tree, registry: Registry, zone: ZoneInfo, unit: Unit) ->
         if entry is None:
             members.append(member)
         elif entry.low is None or entry.high is None:
-            problems.append(_finding(member.name, NO_NUMBER.format(registry=registry.table)))
+            problems.append(_finding(member.name, NO_NUMBER.format(registry=str(registry.table))))
             members.append(member)
         elif bounds is None:
             members.append(_taught(tree, member, entry, scale, zone))
@@ -51,8 +52,7 @@ def _about(root: Name, registry: Registry) -> Iterator[Finding]:
     named = {root.name, str(root)}
     gone = [" ".join({*entry} - named) for entry in registry.missing if named & {*entry}]
     if gone:
-        more = f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else ""
-        yield _finding(root, GONE.format(registry=registry.table, names=", ".join(gone[:MOST_NAMED]) + more))
+        yield _finding(root, GONE.format(registry=str(registry.table), names=listed(gone, MOST_NAMED)))
 
 
 def tree_scale(tree: Tree, unit: Unit, column: str | None = None) -> Scale | None:
@@ -107,9 +107,9 @@ def _disagreement(
     )
     if near:
         return []
-    said = " to ".join(shown(t, Scale.TIMESTAMPTZ, zone) for t in theirs)
-    held = " to ".join("…" if v is None else shown(v, scale, zone) for v in ends)
-    return [_finding(member, ENDS_OTHERWISE.format(registry=registry, theirs=said, ours=held))]
+    said = from_to(*(shown(t, Scale.TIMESTAMPTZ, zone) for t in theirs))
+    held = from_to(*("…" if v is None else shown(v, scale, zone) for v in ends))
+    return [_finding(member, ENDS_OTHERWISE.format(registry=str(registry), theirs=said, ours=held))]
 
 
 def _finding(table: Name, message: str) -> Finding:

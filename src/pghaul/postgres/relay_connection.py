@@ -15,6 +15,7 @@ import asyncpg
 
 from pghaul.model.errors import NotSupportedError, PghaulError
 from pghaul.model.profile import Endpoint
+from pghaul.model.text import say
 from pghaul.postgres.dsn import asyncpg_params, keepalive_seconds
 from pghaul.postgres.liveness import working_sql
 from pghaul.postgres.settings import APPLY_ASYNCPG_SQL, arguments
@@ -82,9 +83,10 @@ async def _refuse_pooler(connection: asyncpg.Connection, endpoint: Endpoint) -> 
 def pooler_error(endpoint: Endpoint) -> NotSupportedError:
     """Session locks and exported snapshots break behind a pooler."""
     return NotSupportedError(
-        "there is a connection pooler between us and the server",
+        say("there is a connection pooler between us and the server"),
         where=endpoint.display,
-        advice="give host and port of the PostgreSQL server itself",
+        advice=say("give host and port of the PostgreSQL server itself"),
+        code=5309,
     )
 
 

@@ -23,6 +23,7 @@ from psycopg import sql as pgsql
 
 from pghaul.model.errors import AccessError, ConnectionLostError, PghaulError, StalledError
 from pghaul.model.profile import Endpoint
+from pghaul.model.text import say
 from pghaul.postgres.dsn import psycopg_params
 from pghaul.postgres.relay_connection import is_working, open_connection, pooler_error
 from pghaul.postgres.server import SERVER_SQL, SYSTEM_IDENTIFIER_SQL, TELLING, TRY_REPLICA_ROLE_SQL, Server
@@ -126,7 +127,7 @@ class Session:
                 yield
         except psycopg.Error as exc:
             if self._watchdog.fired:
-                raise StalledError("the server waits for us, and nothing arrives", where=where) from exc
+                raise StalledError(say("the server waits for us, and nothing arrives"), where=where, code=2201) from exc
             if self._connection.broken and not isinstance(translate(exc, where=where), ConnectionLostError):
                 raise ConnectionLostError(str(exc).strip(), where=where, sqlstate=exc.sqlstate) from exc
             raise translate(exc, where=where) from exc
@@ -261,12 +262,16 @@ def _refusal(endpoint: Endpoint, application_name: str, exc: psycopg.Error, *, r
         cause = error.__cause__
         if isinstance(cause, socket.gaierror) and not reconnect:
             return AccessError(
-                f"the host name is not known: {cause.strerror}", where=where, advice="check the host in the URL"
+                say("the host name is not known: {why}", why=str(cause.strerror)),
+                where=where,
+                advice=say("check the host in the URL"),
+                code=5101,
             )
         if not reconnect and _is_about_tls(cause):
-            return AccessError(str(cause), where=where, advice="check sslmode, sslrootcert and the client certificate")
+            advice = say("check sslmode, sslrootcert and the client certificate")
+            return AccessError(say("TLS failed: {why}", why=str(cause)), where=where, advice=advice, code=5107)
         if isinstance(error, ConnectionLostError):
-            error.advice = "check host and port, and whether the server runs"
+            error.advice = say("check host and port, and whether the server runs")
         return error
     return ConnectionLostError(str(exc).strip(), where=where)
 

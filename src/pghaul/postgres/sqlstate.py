@@ -21,6 +21,7 @@ from pghaul.model.errors import (
     TerminalError,
     TransientError,
 )
+from pghaul.model.text import Text, say
 
 # By class: the first two characters.
 CLASSES: dict[str, type[PghaulError]] = {
@@ -64,18 +65,18 @@ CODES: dict[str, type[PghaulError]] = {
     "22P03": TerminalError,  # invalid binary representation, the same
 }
 
-ADVICE: dict[str, str] = {
-    "22021": "bytes are not what they are taken for; of a SQL_ASCII source say what they are: --source-encoding",
-    "22P05": "the target's encoding lacks a character; a UTF8 database has them all",
-    "28P01": "check user and password; PGPASSWORD or a .pgpass file (0600) can hold the password",
-    "28000": "check the user's name, and pg_hba.conf on the server",
-    "3D000": "check the name of the database at the end of the URL",
-    "42501": "ask the owner for the privilege, or connect as another role",
-    "53100": "free space on the server's disk",
-    "53200": "lower the number of workers, or the server's memory settings",
-    "53300": "lower the number of workers, or raise max_connections",
-    "55P03": "somebody holds a lock on the table; see pg_locks, or raise --lock-timeout",
-    "25006": "name the primary server: this one is read-only",
+ADVICE: dict[str, Text] = {
+    "22021": say("bytes are not what they are taken for; of a SQL_ASCII source say what they are: --source-encoding"),
+    "22P05": say("the target's encoding lacks a character; a UTF8 database has them all"),
+    "28P01": say("check user and password; PGPASSWORD or a .pgpass file (0600) can hold the password"),
+    "28000": say("check the user's name, and pg_hba.conf on the server"),
+    "3D000": say("check the name of the database at the end of the URL"),
+    "42501": say("ask the owner for the privilege, or connect as another role"),
+    "53100": say("free space on the server's disk"),
+    "53200": say("lower the number of workers, or the server's memory settings"),
+    "53300": say("lower the number of workers, or raise max_connections"),
+    "55P03": say("somebody holds a lock on the table; see pg_locks, or raise --lock-timeout"),
+    "25006": say("name the primary server: this one is read-only"),
 }
 
 # What SET TRANSACTION SNAPSHOT answers: 22023 a file that is gone (to 16), 42704 the same (17 on), 55000 a

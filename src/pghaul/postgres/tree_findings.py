@@ -11,22 +11,23 @@ from zoneinfo import ZoneInfo
 from pghaul.model.bounds import Authority, Bounds, Strategy, Value, low_order
 from pghaul.model.plan import Unit
 from pghaul.model.table import Name
+from pghaul.model.text import say, saying
 from pghaul.model.tree import Finding, Member, Problem, Tree, TreeKind
-from pghaul.postgres.moments import Scale, instant, shown
+from pghaul.postgres.moments import Scale, from_to, instant, shown
 from pghaul.postgres.registry_bounds import tree_scale
 
-NO_CHECK = "nothing bounds its {key}"
-NO_KEY = "no CHECK tells what lies in it"
-NOT_PLAIN = "its CHECK is no comparison with constants: {expression}"
-NOT_VALID = "its CHECK was never validated: rows may break it"
-BY_REGISTRY = "it has no CHECK; the registry says {bounds}, which nobody holds to"
-LOCKED = "somebody holds a lock on it: its CHECK could not be read"
-OVERLAPS = "{key} from {low} to {high} may lie in {other} as well"
-SHARES = "values of {key} may lie in {other} as well"
-GAP = "between it and {other}, no child takes {key} from {low} to {high}"
-OWN_ROWS = "the parent itself holds rows"
-MAYBE_ROWS = "the parent itself may hold rows: it could not be looked at"
-OTHER_ZONE = "its bounds begin at {time}, not at midnight in {zone}; {offset} would fit"
+NO_CHECK = saying("nothing bounds its {key}")
+NO_KEY = say("no CHECK tells what lies in it")
+NOT_PLAIN = saying("its CHECK is no comparison with constants: {expression}")
+NOT_VALID = say("its CHECK was never validated: rows may break it")
+BY_REGISTRY = saying("it has no CHECK; the registry says {bounds}, which nobody holds to")
+LOCKED = say("somebody holds a lock on it: its CHECK could not be read")
+OVERLAPS = saying("{key} from {low} to {high} may lie in {other} as well")
+SHARES = saying("values of {key} may lie in {other} as well")
+GAP = saying("between it and {other}, no child takes {key} from {low} to {high}")
+OWN_ROWS = say("the parent itself holds rows")
+MAYBE_ROWS = say("the parent itself may hold rows: it could not be looked at")
+OTHER_ZONE = saying("its bounds begin at {time}, not at midnight in {zone}; {offset} would fit")
 
 
 def findings(tree: Tree, zone: ZoneInfo, unit: Unit) -> Iterator[Finding]:
@@ -52,7 +53,7 @@ def _of_member(tree: Tree, member: Member, scale: Scale | None, zone: ZoneInfo) 
     elif bounds is None:
         yield _finding(Problem.NO_BOUNDS, member, NO_CHECK.format(key=tree.key) if tree.key else NO_KEY)
     elif bounds.authority is Authority.REGISTRY:
-        said = " to ".join("…" if v is None else shown(v, scale, zone) for v in bounds.ends)
+        said = from_to(*("…" if v is None else shown(v, scale, zone) for v in bounds.ends))
         yield _finding(Problem.NO_BOUNDS, member, BY_REGISTRY.format(bounds=said))
     elif not bounds.trusted:
         yield _finding(Problem.NOT_VALID, member, NOT_VALID)
@@ -87,11 +88,11 @@ def _ranges(key: str, ranges: list[tuple[Member, Bounds]], scale: Scale | None, 
             other, before = furthest
             if before.overlaps(bounds):
                 low, high = before.intersect(bounds).ends
-                words = OVERLAPS.format(key=key, low=said(low), high=said(high), other=member.name)
+                words = OVERLAPS.format(key=key, low=said(low), high=said(high), other=str(member.name))
                 yield _finding(Problem.OVERLAP, other, words)
             elif not before.adjoins(bounds):
                 low, high = before.ends[1], bounds.ends[0]
-                words = GAP.format(other=member.name, key=key, low=said(low), high=said(high))
+                words = GAP.format(other=str(member.name), key=key, low=said(low), high=said(high))
                 yield _finding(Problem.GAP, other, words)
         furthest = _further(furthest, (member, bounds))
 
@@ -111,7 +112,7 @@ def _lists(key: str, lists: list[tuple[Member, Bounds]]) -> Iterator[Finding]:
     for member, bounds in lists:
         for value in bounds.values:
             if value in taken and taken[value] is not member:
-                yield _finding(Problem.OVERLAP, taken[value], SHARES.format(key=key, other=member.name))
+                yield _finding(Problem.OVERLAP, taken[value], SHARES.format(key=key, other=str(member.name)))
                 break
             taken[value] = member
 

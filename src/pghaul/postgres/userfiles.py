@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pghaul.model.errors import NotSupportedError, UsageError
+from pghaul.model.text import say
 
 
 def service_values(service: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -21,8 +22,9 @@ def service_values(service: str, environ: Mapping[str, str]) -> dict[str, str]:
         if values is not None:
             return values
     raise UsageError(
-        f"no service {service!r} is defined",
-        advice="add it to ~/.pg_service.conf, or name the file in PGSERVICEFILE",
+        say("no service {service!r} is defined", service=service),
+        advice=say("add it to ~/.pg_service.conf, or name the file in PGSERVICEFILE"),
+        code=1012,
     )
 
 
@@ -52,7 +54,11 @@ def default_passfile(environ: Mapping[str, str]) -> str:
 def passfile_line(password: str) -> str:
     """A line that gives this password to every server: the file serves one child process only."""
     if "\n" in password or "\r" in password:
-        raise NotSupportedError("the password holds a line break, which no password file can carry")
+        raise NotSupportedError(
+            say("the password holds a line break, which no password file can carry"),
+            advice=say("give the role another password"),
+            code=5308,
+        )
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return f"*:*:*:*:{escaped}\n"
 
@@ -89,6 +95,11 @@ def _section(path: Path, service: str) -> dict[str, str] | None:
         elif values is not None:
             key, equals, value = line.partition("=")
             if not equals:  # the line may hold a password: only its place is told
-                raise UsageError(f"line {number} of the service file is not key=value", where=str(path))
+                raise UsageError(
+                    say("line {number} of the service file is not key=value", number=number),
+                    where=str(path),
+                    advice=say("write it as key=value, or make it a comment with # at its beginning"),
+                    code=1013,
+                )
             values.setdefault(key.strip(), value.strip())
     return values

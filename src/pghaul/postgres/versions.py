@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from pghaul.model.errors import UsageError
+from pghaul.model.text import say
 
 Side: TypeAlias = Literal["source", "target"]
 
@@ -147,7 +148,9 @@ def assumed_versions(text: str) -> dict[Side, int]:
         side: Side | None = next((s for s in get_args(Side) if s == name), None)
         if side is None:
             raise UsageError(
-                f"{ASSUME_VERSION}={text!r} names no side {name!r}", advice="write it like source=9.3,target=16"
+                say("{variable}={text!r} names no side {name!r}", variable=ASSUME_VERSION, text=text, name=name),
+                advice=say("write it like source=9.3,target=16"),
+                code=1014,
             )
         found[side] = parse_version(version)
     return found
@@ -156,7 +159,11 @@ def assumed_versions(text: str) -> dict[Side, int]:
 def parse_version(text: str) -> int:
     """'9.3' → 90300, '9.3.10' → 90310, '16' → 160000, '16.2' → 160002; UsageError for anything else."""
     if not re.fullmatch(r"\d{1,2}(\.\d{1,2}){0,2}", text):
-        raise UsageError(f"{ASSUME_VERSION}={text!r} is not a PostgreSQL version", advice="write it like 9.3 or 16")
+        raise UsageError(
+            say("{variable}={text!r} is not a PostgreSQL version", variable=ASSUME_VERSION, text=text),
+            advice=say("write it like 9.3 or 16"),
+            code=1015,
+        )
     parts = [int(p) for p in text.split(".")] + [0, 0]
     if parts[0] < 10:
         return parts[0] * 10000 + parts[1] * 100 + parts[2]
