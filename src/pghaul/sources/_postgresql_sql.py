@@ -39,12 +39,12 @@ WITH chosen AS (
 ).format(named=NAMED)
 
 LABELS = """
-SELECT DISTINCT 'SECURITY LABEL', c.name, 'security labels are not carried'
+SELECT DISTINCT 'SECURITY LABEL', c.name, 'labels', ''
 FROM chosen c
 JOIN pg_catalog.pg_seclabel l ON l.classoid = 'pg_catalog.pg_class'::regclass AND l.objoid = c.oid
 """
 INVALID_INDEXES = """
-SELECT 'INDEX', c.name || '.' || x.relname::text, 'the index is not valid'
+SELECT 'INDEX', c.name || '.' || x.relname::text, 'invalid', ''
 FROM chosen c
 JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
@@ -52,7 +52,7 @@ WHERE NOT i.indisvalid
 """
 INCOMING = """
 SELECT 'FK CONSTRAINT', n.nspname::text || '.' || o.relname::text || '.' || k.conname::text,
-       'it points at ' || c.name || ' from a table that was not selected'
+       'incoming', c.name
 FROM chosen c
 JOIN pg_catalog.pg_constraint k ON k.confrelid = c.oid AND k.contype = 'f'
 JOIN pg_catalog.pg_class o ON o.oid = k.conrelid
@@ -61,7 +61,7 @@ WHERE o.oid NOT IN (SELECT oid FROM chosen)
 """
 OUTGOING = """
 SELECT 'FK CONSTRAINT', c.name || '.' || k.conname::text,
-       'it points at ' || n.nspname::text || '.' || o.relname::text || ', which was not selected'
+       'outgoing', n.nspname::text || '.' || o.relname::text
 FROM chosen c
 JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'f'
 JOIN pg_catalog.pg_class o ON o.oid = k.confrelid
@@ -69,13 +69,12 @@ JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace
 WHERE o.oid NOT IN (SELECT oid FROM chosen)
 """
 FOREIGN = """
-SELECT 'FOREIGN TABLE', c.name, 'its rows live on another server'
+SELECT 'FOREIGN TABLE', c.name, 'elsewhere', ''
 FROM chosen c
 WHERE c.relkind = 'f'
 """
 SEQUENCES = """
-SELECT 'SEQUENCE', n.nspname::text || '.' || s.relname::text,
-       'its position may not be read: without SELECT on it the target''s begins anew'
+SELECT 'SEQUENCE', n.nspname::text || '.' || s.relname::text, 'unread', ''
 FROM chosen c
 JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
                            AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i')
@@ -84,7 +83,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
 WHERE NOT pg_catalog.has_table_privilege(s.oid, 'SELECT')
 """
 PUBLICATIONS = """
-SELECT 'PUBLICATION', p.pubname::text || ' of ' || c.name, 'publications come with a whole database only'
+SELECT 'PUBLICATION', p.pubname::text || ' of ' || c.name, 'published', ''
 FROM chosen c
 JOIN pg_catalog.pg_publication_rel r ON r.prrelid = c.oid
 JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
@@ -92,7 +91,7 @@ JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
 
 
 def left_behind_sql(capable: Capabilities, *, whole: bool) -> Composable:
-    """Rows of (kind, name, why): what stays behind whatever the target is. Of a whole database fewer things do."""
+    """Rows of (kind, name, why, table): what stays whatever the target is. Of a whole database fewer things do."""
     parts = [LABELS, INVALID_INDEXES, INCOMING, OUTGOING, SEQUENCES]
     parts += [] if whole else [FOREIGN]
     if capable.publications and not whole:

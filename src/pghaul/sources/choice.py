@@ -10,6 +10,7 @@ from pghaul.model.errors import NotFoundError
 from pghaul.model.pattern import is_matched, is_named
 from pghaul.model.plan import Plan, Selection
 from pghaul.model.table import Name
+from pghaul.model.text import joined, say, saying
 from pghaul.postgres.catalog import Directory
 from pghaul.postgres.moments import Span, resolve
 from pghaul.postgres.sizes import heap_sizes
@@ -18,10 +19,10 @@ from pghaul.sources.period import Part, within
 if TYPE_CHECKING:
     from pghaul.postgres.session import Session
 
-EXCLUDED = "all that matches '{pattern}' is excluded"
-WRONG_SIZE = "no table that matches '{pattern}' has a heap of that size"
-SIZE_ADVICE = "a partitioned table counts with all its partitions; `pghaul inspect` shows the sizes"
-NOTHING_WITHIN = "nothing that matches '{pattern}' lies in the period {span}"
+EXCLUDED = saying("all that matches '{pattern}' is excluded")
+WRONG_SIZE = saying("no table that matches '{pattern}' has a heap of that size")
+SIZE_ADVICE = say("a partitioned table counts with all its partitions; `pghaul inspect` shows the sizes")
+NOTHING_WITHIN = saying("nothing that matches '{pattern}' lies in the period {span}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ def _taken(session: Session, directory: Directory, selection: Selection, exclude
     found = directory.match(selection.name)
     left = found - set(excluded)
     if not left:
-        raise NotFoundError(EXCLUDED.format(pattern=selection.name), advice="see --exclude")
+        raise NotFoundError(EXCLUDED.format(pattern=selection.name), advice=say("see --exclude"), code=5203)
     if selection.larger_than is not None or selection.smaller_than is not None:
         left = _of_size(session, directory, left, selection)
     return (directory.descend(left).keys() & directory.names.keys()) - set(excluded)
@@ -78,7 +79,7 @@ def _of_size(session: Session, directory: Directory, found: Collection[int], sel
         if (least is None or size > least) and (most is None or size < most):
             fits.add(top)
     if not fits:
-        raise NotFoundError(WRONG_SIZE.format(pattern=selection.name), advice=SIZE_ADVICE)
+        raise NotFoundError(WRONG_SIZE.format(pattern=selection.name), advice=SIZE_ADVICE, code=5204)
     return fits
 
 
@@ -102,5 +103,9 @@ def _refuse_nothing(selection: Selection, parts: Sequence[Part], span: Span) -> 
     if any(p.holds for p in parts):
         return
     extents = sorted({p.extent for p in parts if p.extent})
-    shown = "; ".join(extents[:5]) + (" …" if len(extents) > 5 else "")
-    raise NotFoundError(NOTHING_WITHIN.format(pattern=selection.name, span=span), advice=shown or None)
+    shown = joined("; ", [*extents[:5], *(["…"] if len(extents) > 5 else [])])
+    raise NotFoundError(
+        NOTHING_WITHIN.format(pattern=selection.name, span=span.words),
+        advice=shown or say("look at the time zone and, of integers, at the unit"),
+        code=5205,
+    )

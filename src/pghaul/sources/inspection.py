@@ -13,10 +13,11 @@ from pghaul.model.bounds import Strategy
 from pghaul.model.inspection import Amount, Inspection, SchemaSeen, Seen, SeenTree, total
 from pghaul.model.plan import Period
 from pghaul.model.table import Name, RelationKind
+from pghaul.model.text import say, saying
 from pghaul.model.tree import Member, Tree
 from pghaul.postgres.catalog import Directory, estimate
 from pghaul.postgres.catalog_sql import NOT_SYSTEM
-from pghaul.postgres.moments import Scale, find_zone, shown
+from pghaul.postgres.moments import Scale, find_zone, from_to, shown
 from pghaul.postgres.registry_bounds import tree_scale
 from pghaul.postgres.sizes import Size, sizes
 from pghaul.postgres.trees import trees
@@ -48,8 +49,8 @@ ORDER BY 1, 2
 """
 ).format(not_system=NOT_SYSTEM)
 
-DEFAULT, HASHED, LISTED = "everything else", "hash {remainder} of {modulus}", "{values}"
-CLAIMED = "{span} (claimed)"
+DEFAULT, HASHED = say("everything else"), saying("hash {remainder} of {modulus}")
+CLAIMED = saying("{span} (claimed)")
 MOST_VALUES = 5  # of a list, that are shown
 
 
@@ -142,8 +143,8 @@ def _span(tree: Tree, member: Member, scale: Scale | None, zone: ZoneInfo) -> st
             return HASHED.format(remainder=own.remainder, modulus=own.modulus)
         case Strategy.LIST:
             values = [str(v) for v in own.values[:MOST_VALUES]] + (["NULL"] if own.nulls else [])
-            return LISTED.format(values=", ".join(values) + (" …" if len(own.values) > MOST_VALUES else ""))
+            return ", ".join(values) + (" …" if len(own.values) > MOST_VALUES else "")
     known = scale if own.column == tree.key else None
     since, until = ("…" if v is None else shown(v, known, zone) for v in own.ends)
-    span = f"{since} to {until}"
+    span = from_to(since, until)
     return span if own.trusted else CLAIMED.format(span=span)

@@ -18,6 +18,7 @@ from pghaul.model.bounds import Bounds, Edge, Strategy, Value
 from pghaul.model.errors import NotFoundError, PlanError
 from pghaul.model.plan import Period
 from pghaul.model.table import Name, RelationKind, Table
+from pghaul.model.text import listed, say, saying
 from pghaul.model.tree import Member, Tree, TreeKind
 from pghaul.postgres.bound_values import Family, family, read_value
 from pghaul.postgres.catalog import describe
@@ -34,26 +35,28 @@ PROBED_BYTES = 256 << 20  # a flat table up to this size is asked whether the pe
 SAMPLE = SQL("SELECT {column}::text FROM ONLY {table} WHERE {column} IS NOT NULL LIMIT 1")
 PROBE = SQL("SELECT EXISTS (SELECT 1 FROM ONLY {table} WHERE {condition})")
 
-EXTENT = "{table} goes from {low} to {high}"
-NO_KEY = "nothing says which column of {tables} tells the date"
-KEY_ADVICE = 'name it with --key (key = "…" in the selection), leave it out with --exclude, or do without a period'
-NO_COLUMN = "{table} has no column {column}"
-NO_MOMENT = "{table}.{column} ({type}) tells no time{example}"
-UNIT_ADVICE = "name another column with --key, or say what its integers count with --unit s, ms or us"
+EXTENT = saying("{table} goes from {low} to {high}")
+NO_KEY = saying("nothing says which column of {tables} tells the date")
+KEY_ADVICE = say('name it with --key (key = "…" in the selection), leave it out with --exclude, or do without a period')
+NO_COLUMN = saying("{table} has no column {column}")
+ITS_COLUMNS = saying("it has {columns}")
+NO_MOMENT = saying("{table}.{column} ({type}) tells no time")
+HOLDS_NO_MOMENT = saying("{table}.{column} ({type}) tells no time, it holds {value}")
+UNIT_ADVICE = say("name another column with --key, or say what its integers count with --unit s, ms or us")
 
 
 class Lot(Enum):
     """What becomes of a relation, and why."""
 
-    WHOLE = "within the period"
-    KEYLESS = "within the period; rows without a key are left out"
-    CUT = "cut by the period"
-    OUTSIDE = "outside the period"
-    UNSURE = "nobody holds to its bounds: all its rows are looked at"
-    OWN = "a parent's own rows: all are looked at"
-    FLAT = "not partitioned: all its rows are looked at"
-    ABOVE = "above what is taken, without rows of the period"
-    FOREIGN = "its rows live on another server"
+    WHOLE = say("within the period")
+    KEYLESS = say("within the period; rows without a key are left out")
+    CUT = say("cut by the period")
+    OUTSIDE = say("outside the period")
+    UNSURE = say("nobody holds to its bounds: all its rows are looked at")
+    OWN = say("a parent's own rows: all are looked at")
+    FLAT = say("not partitioned: all its rows are looked at")
+    ABOVE = say("above what is taken, without rows of the period")
+    FOREIGN = say("its rows live on another server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +149,15 @@ def _time_key(tree: Tree, period: Period) -> str:
             return column
     if tree.key:
         raise _no_moment(tree.root, tree.key, tree.columns.get(tree.key, ""), None)
-    raise PlanError(NO_KEY.format(tables=tree.root), advice=KEY_ADVICE)
+    raise PlanError(NO_KEY.format(tables=str(tree.root)), advice=KEY_ADVICE, code=1112)
 
 
 def _cut_of_tree(session: Session, tree: Tree, column: str, period: Period, span: Span) -> _Cut:
     if column not in tree.columns:
         raise NotFoundError(
-            NO_COLUMN.format(table=tree.root, column=column), advice=f"it has {', '.join(sorted(tree.columns))}"
+            NO_COLUMN.format(table=str(tree.root), column=column),
+            advice=ITS_COLUMNS.format(columns=", ".join(sorted(tree.columns))),
+            code=5206,
         )
     scale = tree_scale(tree, period.unit, column)
     if scale is None:
@@ -180,8 +185,10 @@ def _sampled(session: Session, tables: Iterable[Name], column: str, type_name: s
 
 
 def _no_moment(table: Name, column: str, type_name: str, value: Value | None) -> PlanError:
-    example = "" if value is None else f", it holds {value}"
-    return PlanError(NO_MOMENT.format(table=table, column=column, type=type_name, example=example), advice=UNIT_ADVICE)
+    named = {"table": str(table), "column": column, "type": type_name}
+    if value is None:
+        return PlanError(NO_MOMENT.format(**named), advice=UNIT_ADVICE, code=1113)
+    return PlanError(HOLDS_NO_MOMENT.format(**named, value=str(value)), advice=UNIT_ADVICE, code=1114)
 
 
 def _of_member(tree: Tree, member: Member, cut: _Cut) -> Part:
@@ -240,7 +247,7 @@ def _extent(tree: Tree, cut: _Cut, span: Span) -> str:
     if ends is None:
         return ""
     low, high = ("…" if v is None else shown(v, cut.scale, span.zone) for v in ends)
-    return EXTENT.format(table=tree.root, low=low, high=high)
+    return EXTENT.format(table=str(tree.root), low=low, high=high)
 
 
 def _of_flat(session: Session, names: Sequence[Name], period: Period, span: Span, keys: Keys) -> dict[Name, Part]:
@@ -251,8 +258,7 @@ def _of_flat(session: Session, names: Sequence[Name], period: Period, span: Span
     }
     named = {name: keys([name]) for name in names if name not in foreign}
     if keyless := [str(n) for n, key in named.items() if key is None]:
-        more = f" and {len(keyless) - 10} more" if len(keyless) > 10 else ""
-        raise PlanError(NO_KEY.format(tables=", ".join(keyless[:10]) + more), advice=KEY_ADVICE)
+        raise PlanError(NO_KEY.format(tables=listed(keyless)), advice=KEY_ADVICE, code=1112)
     return foreign | {
         name: _of_table(session, tables[name], key, period, span)
         for name, key in named.items()
@@ -264,7 +270,9 @@ def _of_table(session: Session, table: Table, key: str, period: Period, span: Sp
     column = next((c for c in table.columns if c.name == key), None)
     if column is None:
         raise NotFoundError(
-            NO_COLUMN.format(table=table.name, column=key), advice=f"it has {', '.join(c.name for c in table.columns)}"
+            NO_COLUMN.format(table=str(table.name), column=key),
+            advice=ITS_COLUMNS.format(columns=", ".join(c.name for c in table.columns)),
+            code=5206,
         )
     scale = _sampled(session, [table.name], key, column.type, period)
     low, high = span.keys(scale)

@@ -19,6 +19,7 @@ from pghaul.model.finding import Finding, Kind, refuse
 from pghaul.model.placement import Placement, shares
 from pghaul.model.plan import Locks
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.model.text import listed, say, saying
 from pghaul.sources._layout_sql import left_by_layout_sql
 from pghaul.sources._postgresql_sql import LOCK, WANTED, left_behind_sql
 
@@ -28,7 +29,19 @@ if TYPE_CHECKING:
 
 LOCK_BATCH = 500  # tables per LOCK statement: few round trips, and statements that a log can hold
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-WHY_LEFT = "the table has another name or layout on the target; what is written for the old one is not turned to it"
+WHY_LEFT = say(
+    "the table has another name or layout on the target; what is written for the old one is not turned to it"
+)
+# By what left_behind_sql() says.
+WHY = {
+    "labels": saying("security labels are not carried"),
+    "invalid": saying("the index is not valid"),
+    "incoming": saying("it points at {table} from a table that was not selected"),
+    "outgoing": saying("it points at {table}, which was not selected"),
+    "elsewhere": saying("its rows live on another server"),
+    "unread": saying("its position may not be read: without SELECT on it the target's begins anew"),
+    "published": saying("publications come with a whole database only"),
+}
 EXPORT = "SELECT pg_catalog.pg_export_snapshot()"
 
 
@@ -68,14 +81,17 @@ class Snapshot:
     def check(self) -> None:
         """Raise SnapshotLostError when the session that holds the snapshot is gone."""
         if self.session.closed:
-            raise SnapshotLostError("the session that held the snapshot was closed")
+            raise SnapshotLostError(
+                say("the session that held the snapshot was closed"), where=self.session.endpoint.display, code=2401
+            )
         try:
             self.session.value("SELECT 1")
         except PghaulError as exc:
             raise SnapshotLostError(
-                f"the session that held the snapshot is lost: {exc.message}",
+                say("the session that held the snapshot is lost: {why}", why=exc.message),
                 where=exc.where,
                 sqlstate=exc.sqlstate,
+                code=2402,
             ) from exc
 
     def release(self) -> None:
@@ -99,9 +115,10 @@ def snapshot_findings(session: Session) -> Iterator[Finding]:
         yield Finding(
             kind=Kind.SERVER,
             object="source",
-            what=f"a standby of PostgreSQL {server.version} cannot export a snapshot",
+            what=say("a standby of PostgreSQL {version} cannot export a snapshot", version=server.version),
             where=server.database,
-            advice="read from the primary, or promote a copy of the standby",
+            advice=say("read from the primary, or promote a copy of the standby"),
+            code=5312,
         )
 
 
@@ -132,31 +149,30 @@ def _reading(
         yield Finding(
             kind=Kind.NOTHING_SELECTED,
             object=str(missing[0]),
-            what=f"gone from the source: {_listed(missing)}",
-            advice="plan again",
+            what=say("gone from the source: {tables}", tables=listed(missing)),
+            where=database,
+            advice=say("plan again"),
+            code=5207,
         )
     if denied := [t for t, (_, may, _) in found.items() if not may]:
         yield Finding(
             kind=Kind.PRIVILEGE,
             object=str(denied[0]),
-            what=f"{user} may not read {_listed(denied)}",
+            what=say("{user} may not read {tables}", user=user, tables=listed(denied)),
             where=database,
-            advice=f"GRANT SELECT on it to {user}, and USAGE on its schema",
+            advice=say("GRANT SELECT on it to {user}, and USAGE on its schema", user=user),
             sqlstate="42501",
+            code=5103,
         )
     if hiding := [t for t, (_, _, hides) in found.items() if hides]:
         yield Finding(
             kind=Kind.ROW_SECURITY,
             object=str(hiding[0]),
-            what=f"row security hides rows of {_listed(hiding)} from {user}",
+            what=say("row security hides rows of {tables} from {user}", tables=listed(hiding), user=user),
             where=database,
-            advice="use the owner, a superuser or a role with BYPASSRLS",
+            advice=say("use the owner, a superuser or a role with BYPASSRLS"),
+            code=5104,
         )
-
-
-def _listed(names: Sequence[Name], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(str(n) for n in names[:most]) + more
 
 
 def lock_findings(session: Session, count: int) -> Iterator[Finding]:
@@ -166,9 +182,12 @@ def lock_findings(session: Session, count: int) -> Iterator[Finding]:
         yield Finding(
             kind=Kind.LOCKS,
             object="source",
-            what=f"{count} tables need as many locks, and this server has room for about {safe} of them",
+            what=say(
+                "{n} tables need as many locks, and this server has room for about {safe} of them", n=count, safe=safe
+            ),
             where=session.server.database,
-            advice="use --locks chunk, or raise max_locks_per_transaction on the source",
+            advice=say("use --locks chunk, or raise max_locks_per_transaction on the source"),
+            code=5313,
         )
 
 
@@ -234,7 +253,7 @@ def not_carried(session: Session, names: Sequence[Name], *, whole: bool = False)
     """What belongs to these relations and stays behind whatever the target is, one record each."""
     wanted: tuple[Any, ...] = ([n.schema for n in names], [n.name for n in names])
     rows = session.rows(left_behind_sql(session.server.capabilities, whole=whole), wanted)
-    return [Unsupported(kind=kind, name=name, why=why) for kind, name, why in rows]
+    return [Unsupported(kind=kind, name=name, why=WHY[why].format(table=table)) for kind, name, why, table in rows]
 
 
 def left_by_layout(session: Session, names: Sequence[Name]) -> list[Unsupported]:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pghaul.model.bounds import Value
 from pghaul.model.plan import Layout
+from pghaul.model.text import say
 from pghaul.postgres.moments import Scale, Span, instant
 from pghaul.sources.slices import Slice
 
@@ -21,7 +22,7 @@ def spans(layout: Layout, first: Value, last: Value, scale: Scale, zone: ZoneInf
     """
     since, until = instant(first, scale, zone), instant(last, scale, zone)
     if since is None or until is None:
-        raise ValueError(f"{first if since is None else last} is no moment")
+        raise ValueError(say("{value} is no moment", value=str(first if since is None else last)))
     day = since.date() if layout is Layout.DAY else since.date().replace(day=1)
     pattern, width = LABELS[layout]
     while day <= until.date():
