@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pghaul.model.table import Name
+from pghaul.model.text import say, saying
 from pghaul.postgres.session import Session
 from pghaul.target import _closure_sql
 
@@ -27,6 +28,15 @@ PG_STATISTIC_EXT = 3381
 PG_EVENT_TRIGGER = 3466
 ROW_SECURITY = 0  # ENABLE ROW LEVEL SECURITY has an entry of its own: no catalogue, and the oid of its table
 PARTS = (PG_ATTRDEF, 2602, 2603)  # of other objects (the last two: pg_amop, pg_amproc)
+# What a person calls them.
+A_TABLE = saying("table {name}")
+SPECIAL = {PG_TYPE: saying("type {name}"), ROW_SECURITY: saying("row security of {name}")}
+KINDS = {
+    "S": saying("sequence {name}"),
+    "v": saying("view {name}"),
+    "m": saying("materialized view {name}"),
+    "f": saying("foreign table {name}"),
+}
 
 Key: TypeAlias = tuple[int, int]  # a catalogue and an oid in it, of one server
 ThingKey: TypeAlias = tuple[int, Name | str]
@@ -62,10 +72,10 @@ class Thing:
     @property
     def description(self) -> str:
         """For a person."""
-        kinds = {"S": "sequence", "v": "view", "m": "materialized view", "f": "foreign table"}
-        special = {PG_TYPE: "type", ROW_SECURITY: "row security of"}
-        kind = special.get(self.tableoid) or kinds.get(self.relkind or "", "table")
-        return f"{kind} {self.name}" if self.name else f"{self.type} {self.identity}"
+        if not self.name:
+            return say("{kind} {name}", kind=self.type, name=self.identity)
+        words = SPECIAL.get(self.tableoid) or KINDS.get(self.relkind or "", A_TABLE)
+        return words.format(name=str(self.name))
 
 
 def needed_by(source: Session, seeds: Collection[Key], stops: Collection[int] = ()) -> list[Thing]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from psycopg import sql
 
 from pghaul.model.table import Name
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.target import closure, post_data, restore, toc
 from pghaul.target.closure import PARTS, PG_ATTRDEF, PG_CLASS, PG_CONSTRAINT, PG_EVENT_TRIGGER, PG_TYPE, Thing
@@ -199,15 +200,15 @@ def _create_extensions(target: Session, things: Sequence[Thing]) -> list[str]:
         return []
     installed = {str(n) for (n,) in target.rows(INSTALLED_SQL)}
     available = {str(n) for (n,) in target.rows(AVAILABLE_SQL)}
-    said = []
+    said: list[str] = []
     for name, schema in sorted(wanted.items()):
         if name in installed:
             continue
         if name in available:
             _create_extension(target, name, schema or "public")
-            said.append(f"extension {name}")
+            said.append(say("extension {name}", name=name))
         else:
-            said.append(f"needs extension {name}, which the target does not offer")
+            said.append(say("needs extension {name}, which the target does not offer", name=name))
     return said
 
 

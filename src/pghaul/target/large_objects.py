@@ -14,6 +14,7 @@ from psycopg import sql
 from pghaul.model.finding import Finding, Kind
 from pghaul.model.plan import OnExisting
 from pghaul.model.table import Unsupported
+from pghaul.model.text import say, saying
 from pghaul.postgres.session import Session
 from pghaul.target.ledger import Ledger
 
@@ -38,9 +39,9 @@ UNLINK = "SELECT pg_catalog.lo_unlink(%s::oid)"
 COMMENT = sql.SQL("COMMENT ON LARGE OBJECT {} IS {}")
 OWNER = sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}")
 
-PRESENT = "the target has a large object {} already"
-ADVICE = "--on-existing truncate replaces it, skip leaves it"
-GRANTS = "what is granted on large objects is not carried"
+PRESENT = saying("the target has a large object {oid} already")
+ADVICE = say("--on-existing truncate replaces it, skip leaves it")
+GRANTS = say("what is granted on large objects is not carried")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +59,21 @@ def findings(source: Session, target: Session, choice: OnExisting) -> Iterator[F
         return
     for page in pages(source):
         for oid in sorted(_there(target, page)):
-            yield Finding(kind=Kind.ROWS_PRESENT, object=f"large object {oid}", what=PRESENT.format(oid), advice=ADVICE)
+            yield Finding(
+                kind=Kind.ROWS_PRESENT,
+                object=say("large object {oid}", oid=oid),
+                what=PRESENT.format(oid=oid),
+                where=target.server.database,
+                advice=ADVICE,
+                code=5401,
+            )
             return
 
 
 def left(source: Session) -> Iterator[Unsupported]:
     """Privileges on them."""
     if count := int(source.value(GRANTED)):
-        yield Unsupported(kind="PRIVILEGE", name=f"{count} large objects", why=GRANTS)
+        yield Unsupported(kind="PRIVILEGE", name=say("{n} large objects", n=count), why=GRANTS)
 
 
 def carry(

@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pghaul.model.design import Design, parents_first
 from pghaul.model.errors import PghaulError, StoppedError, TransientError
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.model.text import say, saying, words_of
 from pghaul.postgres.session import Session
 from pghaul.target import _design_ddl, blueprint, retarget
 from pghaul.target._design_sql import CLUSTERED, CONSTRAINTS_PRESENT, FOREIGN_KEYS, PRESENT
@@ -21,7 +22,8 @@ from pghaul.target.blueprint import Blueprint
 from pghaul.target.root_indexes import RootIndex, root_indexes
 
 BATCH = 500  # tables a transaction: each takes three locks or so, and the server's table of them holds a few thousand
-OWN_ROWS = "an inheritance parent's key holds for its own rows alone, a partitioned table's for all"
+OWN_ROWS = say("an inheritance parent's key holds for its own rows alone, a partitioned table's for all")
+REFUSED = saying("the target refuses it on {table}: {why}")
 ADD = SQL("ALTER TABLE {} ADD CONSTRAINT {} ")
 
 
@@ -49,7 +51,7 @@ def create(source: Session, target: Session, designs: Sequence[Design]) -> list[
                 made = _own_sequences(designs, design, plans[design.source], known)
                 for statement in _statements(design, plans[design.source], parent, known, made):
                     target.execute(statement)
-    return [f"table {d.name}" for d in missing]
+    return [say("table {name}", name=str(d.name)) for d in missing]
 
 
 def _statements(
@@ -127,9 +129,9 @@ def _built(target: Session, wanted: RootIndex) -> str:
     if index.constraint is not None and index.constraint_definition is not None:
         statement = ADD.format(Identifier(name.schema, name.name), Identifier(index.constraint))
         target.execute(statement + SQL(index.constraint_definition))
-        return f"constraint {index.constraint} on {name}"
+        return say("constraint {name} on {table}", name=index.constraint, table=str(name))
     target.execute(SQL(index.definition))
-    return f"index {Name(name.schema, index.name)}"
+    return say("index {name}", name=str(Name(name.schema, index.name)))
 
 
 def _text(name: Name) -> Composable:
@@ -188,7 +190,7 @@ class _Keys:
                 continue  # a table that was there keeps what it has
             why = OWN_ROWS if old in self._parents else self._try(new, key, definition)
             if why is None:
-                built.append(f"constraint {key} on {new}")
+                built.append(say("constraint {name} on {table}", name=key, table=str(new)))
             elif why:
                 refused.append(Unsupported(kind="FK CONSTRAINT", name=f"{old}.{key}", why=why))
         return tuple(built), tuple(refused)
@@ -205,5 +207,6 @@ class _Keys:
         except (StoppedError, TransientError):
             raise
         except (PghaulError, ValueError) as exc:
-            return f"the target refuses it on {table}: {exc.message if isinstance(exc, PghaulError) else exc}"
+            why = exc.message if isinstance(exc, PghaulError) else words_of(exc)
+            return REFUSED.format(table=str(table), why=why)
         return None

@@ -14,6 +14,7 @@ from typing import Any
 from pghaul.model.errors import AccessError, StaleRunError, TableTakenError
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.table import ForeignKey, Name
+from pghaul.model.text import say
 from pghaul.postgres.session import Session, terminate_sessions
 from pghaul.target import foreign_keys
 from pghaul.target import ledger_sql as sql
@@ -58,7 +59,10 @@ class Ledger:
         """
         if not self._session.value(sql.TRY_RUN_LOCK, (self._run,)):
             raise TableTakenError(
-                f"run {self._run} is being worked on by another process", advice="stop that process, then resume"
+                say("run {run} is being worked on by another process", run=self._run),
+                where=self._session.server.database,
+                advice=say("stop that process, then resume"),
+                code=5501,
             )
         known = self._session.rows(sql.SELECT_RUN, (self._run,))
         names = [str(n) for n in relations]
@@ -75,8 +79,10 @@ class Ledger:
         taken = self._session.rows(sql.CLAIMED_BY_OTHERS, (names, self._run))
         if taken:
             raise StaleRunError(
-                f"run {taken[0][1]} has taken {taken[0][0]} over since",
-                advice=f"resume run {taken[0][1]}, or start a new run",
+                say("run {run} has taken {relation} over since", run=taken[0][1], relation=taken[0][0]),
+                where=self._session.server.database,
+                advice=say("resume run {run}, or start a new run", run=taken[0][1]),
+                code=5601,
             )
         missing = len(names) - int(self._session.value(sql.COUNT_CLAIMS, (self._run, names)))
         if missing:
@@ -88,8 +94,10 @@ class Ledger:
                 claims = self._session.rows(sql.CLAIMED_BY_OTHERS, (names, self._run))
                 relation = next(r for r, owner in claims if owner == other)
                 raise TableTakenError(
-                    f"run {other} is loading {relation} now",
-                    advice=f"wait for it, or stop it: pghaul stop {other}",
+                    say("run {run} is loading {relation} now", run=other, relation=relation),
+                    where=self._session.server.database,
+                    advice=say("wait for it, or stop it: pghaul stop {run}", run=other),
+                    code=5502,
                 )
             # Its leader is gone, but workers may go on for a while: end them, then wait for what they hold.
             terminate_sessions(self._session, f"pghaul/{other}/")
@@ -99,7 +107,11 @@ class Ledger:
     def check(self) -> None:
         """Raise TableTakenError when the leader's lock is gone; any lost connection raises by itself."""
         if not self._session.value(sql.HELD_RUN_LOCK, (self._run,)):
-            raise TableTakenError(f"run {self._run} has lost its lock on the target")
+            raise TableTakenError(
+                say("run {run} has lost its lock on the target", run=self._run),
+                where=self._session.server.database,
+                code=5503,
+            )
 
     def dispositions(self) -> dict[str, str]:
         """How each table was found when the run first saw it."""
@@ -131,7 +143,7 @@ class Ledger:
         """What is done within is committed with its marker, or not at all. Raises StaleRunError."""
         with self._session.transaction():
             if not self._session.rows(sql.STILL_OURS, (self._run, epoch)):
-                raise StaleRunError(f"run {self._run} has been resumed by another process")
+                raise _resumed(self._run)
             self._session.execute(sql.FORGET_BATCH, (self._run, sql.LARGE, chunk))
             self._session.execute(sql.ADD_BATCH, (self._run, sql.LARGE, chunk, epoch, count))
             yield
@@ -188,7 +200,7 @@ def check_leader(session: Session, run: str, leader: str) -> None:
     """
     found = session.rows(sql.LEADER, (run,)) if session.value(sql.IS_INSTALLED) else []
     if found and found[0][0] != leader:
-        raise StaleRunError(f"run {run} has been resumed by another process", advice=f"see: pghaul status {run}")
+        raise _resumed(run)
 
 
 def check_may_install(session: Session) -> None:
@@ -198,9 +210,17 @@ def check_may_install(session: Session) -> None:
     allowed = session.value("SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
     if not allowed:
         raise AccessError(
-            f"role {session.server.user} may not create the schema pghaul, which keeps the ledger of the run",
+            say(
+                "role {user} may not create the schema pghaul, which keeps the ledger of the run",
+                user=session.server.user,
+            ),
             where=session.server.database,
-            advice=f"GRANT CREATE ON DATABASE {session.server.database} TO {session.server.user}",
+            advice=say(
+                "GRANT CREATE ON DATABASE {database} TO {user}",
+                database=session.server.database,
+                user=session.server.user,
+            ),
+            code=5102,
         )
 
 
@@ -211,6 +231,14 @@ def being_loaded(session: Session, run: str, relations: Sequence[str]) -> list[t
     if not session.value("SELECT pg_catalog.has_table_privilege('pghaul.claim', 'SELECT')"):
         return []
     return [(r, owner) for r, owner in session.rows(sql.CLAIMED_ALIVE, (list(relations), run))]
+
+
+def _resumed(run: str) -> StaleRunError:
+    return StaleRunError(
+        say("run {run} has been resumed by another process", run=run),
+        advice=say("see: pghaul status {run}", run=run),
+        code=5602,
+    )
 
 
 def _lacking(session: Session) -> list[tuple[str, str, str]]:

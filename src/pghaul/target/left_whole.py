@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pghaul.model.table import Unsupported
+from pghaul.model.text import say, saying
 from pghaul.postgres.session import Session
 
 SUBSCRIPTIONS = """
@@ -29,10 +30,10 @@ SELECT x.extname::text, c.oid::pg_catalog.regclass::text
  ORDER BY 1, 2
 """
 
-NEVER = "it would begin to receive rows at once; create it on the target when the source's is disabled"
-MAPPING = "it may hold a password; create it on the target"
-SETTING = "settings of a database are not carried; on the target: ALTER {} SET {}"
-ROWS = "rows of the extension {} are its own; they are not copied"
+NEVER = say("it would begin to receive rows at once; create it on the target when the source's is disabled")
+MAPPING = say("it may hold a password; create it on the target")
+SETTING = saying("settings of a database are not carried; on the target: ALTER {whose} SET {setting}")
+ROWS = saying("rows of the extension {extension} are its own; they are not copied")
 
 
 def left(source: Session) -> Iterator[Unsupported]:
@@ -41,10 +42,10 @@ def left(source: Session) -> Iterator[Unsupported]:
         for (name,) in source.rows(SUBSCRIPTIONS):
             yield Unsupported(kind="SUBSCRIPTION", name=name, why=NEVER)
     for user, server in source.rows(MAPPINGS):
-        yield Unsupported(kind="USER MAPPING", name=f"{user} at {server}", why=MAPPING)
+        yield Unsupported(kind="USER MAPPING", name=say("{user} at {server}", user=user, server=server), why=MAPPING)
     for role, setting in source.rows(SETTINGS):
         name, _, value = setting.partition("=")
-        whom = f"ROLE {role} IN DATABASE …" if role else "DATABASE …"
-        yield Unsupported(kind="SETTING", name=name, why=SETTING.format(whom, f"{name} = {value}"))
+        whose = f"ROLE {role} IN DATABASE …" if role else "DATABASE …"
+        yield Unsupported(kind="SETTING", name=name, why=SETTING.format(whose=whose, setting=f"{name} = {value}"))
     for extension, table in source.rows(CONFIGURED):
-        yield Unsupported(kind="EXTENSION TABLE", name=table, why=ROWS.format(extension))
+        yield Unsupported(kind="EXTENSION TABLE", name=table, why=ROWS.format(extension=extension))

@@ -12,6 +12,7 @@ import asyncpg
 
 from pghaul.model.errors import StaleRunError, TargetNotEmptyError
 from pghaul.model.receipt import Receipt
+from pghaul.model.text import say
 from pghaul.target import ledger_sql as sql
 
 
@@ -22,14 +23,27 @@ async def own(connection: asyncpg.Connection, run: str, relation: str, epoch: in
     """
     found = await connection.fetchval(sql.OWNED, run, relation)
     if found != epoch:
-        raise StaleRunError(f"{relation} belongs to epoch {found or 'of another run'} now, not to {epoch}")
+        if not found:
+            raise StaleRunError(say("{relation} belongs to another run now", relation=relation), code=5604)
+        raise StaleRunError(
+            say("{relation} belongs to epoch {now} now, not to {epoch}", relation=relation, now=found, epoch=epoch),
+            code=5603,
+        )
 
 
 async def own_all(connection: asyncpg.Connection, run: str, relations: Sequence[str], epoch: int) -> None:
     """The same for the tables of a batch."""
     found = await connection.fetchval(sql.OWNED_ALL, run, relations, epoch)
     if found != len(relations):
-        raise StaleRunError(f"{len(relations) - found} of {len(relations)} tables do not belong to epoch {epoch} now")
+        raise StaleRunError(
+            say(
+                "{n} of {all} tables do not belong to epoch {epoch} now",
+                n=len(relations) - found,
+                all=len(relations),
+                epoch=epoch,
+            ),
+            code=5605,
+        )
 
 
 async def mark(connection: asyncpg.Connection, marker: str, run: str, relation: str, chunk: str, epoch: int) -> None:
@@ -114,7 +128,9 @@ async def ready(
     await connection.execute(lock)
     if must_be_empty and not await connection.fetchval(is_empty):
         raise TargetNotEmptyError(
-            f"{relation} has rows", advice="choose what to do with them: --on-existing truncate | append | skip"
+            say("{relation} has rows", relation=relation),
+            advice=say("choose what to do with them: --on-existing truncate | append | skip"),
+            code=5402,
         )
     if truncate:
         await connection.execute(truncate)

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from pghaul.model.errors import PghaulError, StoppedError, TransientError
 from pghaul.model.table import Name
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 
 INDEX_MARKS = """
@@ -84,14 +85,14 @@ def _index_marks(
         if table in relations and mark not in there:
             statement = CLUSTER_ON if kind == "CLUSTER" else REPLICA_IDENTITY
             yield (
-                f"{kind} of {table} by {index}",
+                say("{kind} of {table} by {index}", kind=kind, table=str(table), index=index),
                 statement.format(table=sql.Identifier(table.schema, table.name), index=sql.Identifier(index)),
             )
     known = set(_statistics(target, schemas))
     for schema, index, number, goal in _statistics(source, schemas):
         if (schema, index, number, goal) not in known:
             yield (
-                f"statistics of {Name(schema, index)}",
+                say("statistics of {name}", name=str(Name(schema, index))),
                 SET_STATISTICS.format(
                     index=sql.Identifier(schema, index), number=sql.Literal(number), target=sql.Literal(goal)
                 ),
@@ -123,14 +124,15 @@ def refresh(
     `again` refreshes filled ones too. Returns what was refreshed, and what could not be with the server's words.
     """
     filled = {Name(s, n) for s, n, populated in source.rows(MATERIALIZED) if populated}
-    done, failed = [], []
+    done: list[str] = []
+    failed: list[tuple[Name, str]] = []
     for schema, view, populated in target.rows(MATERIALIZED):
         name = Name(schema, view)
         if name not in views or name not in filled or (populated and not again):
             continue
         try:
             target.execute(REFRESH.format(sql.Identifier(schema, view)))
-            done.append(f"materialized view {name}")
+            done.append(say("materialized view {name}", name=str(name)))
         except (StoppedError, TransientError):
             raise
         except PghaulError as exc:

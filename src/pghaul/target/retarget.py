@@ -14,6 +14,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from pghaul.model.table import Index, Name
+from pghaul.model.text import say
 
 IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_]*)'  # what quote_ident() leaves bare
 COLUMN = rf"(?:PERIOD )?{IDENTIFIER}"
@@ -65,7 +66,8 @@ def rest(given: Index, old: Name) -> str:
 def _parts(given: Index, table: Name) -> dict[str, str]:
     found = INDEX.fullmatch(given.definition)
     if found is None or (unquoted(found["schema"]), unquoted(found["table"])) != (table.schema, table.name):
-        raise ValueError(f"not a definition of an index on {table}: {given.definition}")
+        words = say("not a definition of an index on {table}: {text}", table=str(table), text=given.definition)
+        raise ValueError(words)
     return found.groupdict()
 
 
@@ -73,7 +75,7 @@ def foreign_key(definition: str, references: Mapping[Name, Name]) -> str:
     """A foreign key's definition that points at the successor of what it pointed at."""
     found = FOREIGN_KEY.fullmatch(definition)
     if found is None:
-        raise ValueError(f"not a definition of a foreign key: {definition}")
+        raise ValueError(say("not a definition of a foreign key: {text}", text=definition))
     old = Name(unquoted(found["schema"]), unquoted(found["table"]))
     new = references.get(old, old)
     text = sql.Identifier(new.schema, new.name).as_string(None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pghaul.model.finding import Finding, Kind
 from pghaul.model.table import Unsupported
+from pghaul.model.text import say, saying
 from pghaul.postgres.session import Session
 from pghaul.target.closure import PARTS, PG_CONSTRAINT, PG_POLICY, PG_REWRITE, PG_TRIGGER, ROW_SECURITY, Key, Thing
 
@@ -33,10 +34,10 @@ UNION SELECT 2615, n.oid::int8 FROM pg_catalog.pg_namespace AS n WHERE n.nspacl 
 FIRST = "SELECT r.rolname::text FROM pg_catalog.pg_roles AS r WHERE r.oid = 10"
 THERE = "SELECT r.rolname::text, pg_catalog.pg_has_role(r.oid, 'MEMBER') FROM pg_catalog.pg_roles AS r"
 
-LACKS = "role {} owns, or is granted, something that is carried, and the target has no such role"
-MAY_NOT = "{} may not make {} the owner of anything: it is no member of that role"
-OWNERS_LEFT = "what they own belongs to {} on the target: owners are carried with --owners"
-GRANTS_LEFT = "what is granted on them is not granted on the target: it is carried with --privileges"
+LACKS = saying("role {role} owns, or is granted, something that is carried, and the target has no such role")
+MAY_NOT = saying("{user} may not make {role} the owner of anything: it is no member of that role")
+OWNERS_LEFT = saying("what they own belongs to {user} on the target: owners are carried with --owners")
+GRANTS_LEFT = say("what is granted on them is not granted on the target: it is carried with --privileges")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,10 @@ def findings(target: Session, roles: Roles, *, owners: bool, privileges: bool) -
         yield Finding(
             kind=Kind.ROLE,
             object=role,
-            what=LACKS.format(role),
+            what=LACKS.format(role=role),
             where="target",
-            advice="create it there (pg_dumpall --roles-only writes it), or go without --owners and --privileges",
+            advice=say("create it there (pg_dumpall --roles-only writes it), or go without --owners and --privileges"),
+            code=5209,
         )
     user = target.server.user
     for role in sorted(roles.owners) if owners and not target.server.superuser else []:
@@ -86,9 +88,10 @@ def findings(target: Session, roles: Roles, *, owners: bool, privileges: bool) -
             yield Finding(
                 kind=Kind.PRIVILEGE,
                 object=role,
-                what=MAY_NOT.format(user, role),
+                what=MAY_NOT.format(user=user, role=role),
                 where="target",
-                advice=f"GRANT {role} TO {user}, or use a superuser",
+                advice=say("GRANT {role} TO {user}, or use a superuser", role=role, user=user),
+                code=5105,
             )
 
 
@@ -96,8 +99,8 @@ def left(target: Session, roles: Roles, *, owners: bool, privileges: bool) -> It
     """Briefly, what is not asked for."""
     others: Collection[str] = roles.owners - {target.server.user}
     if others and not owners:
-        why = OWNERS_LEFT.format(target.server.user)
+        why = OWNERS_LEFT.format(user=target.server.user)
         yield Unsupported(kind="OWNER", name=", ".join(sorted(others)), why=why)
     if roles.granted and not privileges:
-        objects = "1 object" if roles.granted == 1 else f"{roles.granted} objects"
+        objects = say("1 object") if roles.granted == 1 else say("{n} objects", n=roles.granted)
         yield Unsupported(kind="PRIVILEGE", name=objects, why=GRANTS_LEFT)

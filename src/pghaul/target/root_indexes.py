@@ -12,12 +12,17 @@ from dataclasses import dataclass
 
 from pghaul.model.design import Design, parents_first
 from pghaul.model.table import Index, Name, RelationKind, Table, Unsupported
+from pghaul.model.text import say, saying
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
 from pghaul.target import retarget
 from pghaul.target._design_sql import INDEX_COLUMNS
 
-ALONE = "only the parent's own rows have it: a DEFAULT partition gets it, if there is one"
+ALONE = say("only the parent's own rows have it: a DEFAULT partition gets it, if there is one")
+SOME = saying("{n} of {all} partitions have it: it is built on those, not on the whole table")
+NO_ROOT_INDEXES = say("partitioned tables of the target's version have no indexes of their own; each partition has it")
+EXCLUSION = say("an exclusion constraint cannot span partitions; each partition has it")
+WITHOUT_KEY = saying("unique over all partitions it would have to contain the key ({column}); each partition has it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,16 +117,16 @@ def _some(root: Design, same: Sequence[tuple[Name, Index]], count: int) -> Unsup
     return Unsupported(
         kind="INDEX",
         name=f"{root.name}.{retarget.derived(index.name, table.name, root.name.name)}",
-        why=f"{len(same)} of {count} partitions have it: it is built on those, not on the whole table",
+        why=SOME.format(n=len(same), all=count),
     )
 
 
 def _obstacle(root: Design, index: Index, keys: Collection[str], can: Capabilities) -> str:
     missing = [c for c in root.key_columns if c not in keys]
     if not can.partitioned_indexes:
-        return "partitioned tables of the target's version have no indexes of their own; each partition has it"
+        return NO_ROOT_INDEXES
     if index.constraint_kind == "x":
-        return "an exclusion constraint cannot span partitions; each partition has it"
+        return EXCLUSION
     if index.unique and missing:
-        return f"unique over all partitions it would have to contain the key ({missing[0]}); each partition has it"
+        return WITHOUT_KEY.format(column=missing[0])
     return ""

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pghaul.model.table import Name, Table, Unsupported
+from pghaul.model.text import say, saying
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
 from pghaul.target import _scope_sql, closure, large_objects, left_whole, post_data
@@ -31,17 +32,18 @@ RELATIONS = ("r", "p", "f", "v", "m")
 
 SUPERUSERS = (PG_EVENT_TRIGGER, 2328, 2601)  # and foreign-data wrappers, access methods
 PUBLISHED = (6104, 6106, 6237)
-SUPERUSER_ONLY = "only a superuser may create it on the target"
+SUPERUSER_ONLY = say("only a superuser may create it on the target")
 # What a target must be able to do for them.
 NEEDS = {PG_POLICY: "row_security", ROW_SECURITY: "row_security", PG_STATISTIC_EXT: "extended_statistics"}
-UNKNOWN_THERE = "the target's version does not know it"
+UNKNOWN_THERE = say("the target's version does not know it")
 
-STAYED = "{} was on the target before the run, and is left as it is"
-ELSEWHERE = "{} arrives under another name or in another form"
-NOT_CARRIED = "it belongs to {}, which is not carried"
-LACKS_RELATION = "it needs {}, which the target will not have"
-LACKS_EXTENSION = "it needs the extension {}, which the target does not offer"
-LACKS_ROLE = "it names the role {}, which the target does not have"
+STAYED = saying("{relation} was on the target before the run, and is left as it is")
+READS_OLD = say("what it reads was on the target before the run, and is left as it is")
+ELSEWHERE = saying("{relation} arrives under another name or in another form")
+NOT_CARRIED = saying("it belongs to {relation}, which is not carried")
+LACKS_RELATION = saying("it needs {relation}, which the target will not have")
+LACKS_EXTENSION = saying("it needs the extension {extension}, which the target does not offer")
+LACKS_ROLE = saying("it names the role {role}, which the target does not have")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,7 @@ def survey(
     for each in hanging:  # views come first
         why = _of_relation(each, new, lost, elsewhere) or _of_needs(each, graph, seen, at_hand)
         if why is None and each.view and not whole and not _reads(each, graph, created):
-            why = STAYED.format("what it reads")
+            why = READS_OLD
         if why is not None:
             verdicts[each.key] = why
             lost |= {each.relation} if each.view else set()
@@ -263,21 +265,21 @@ def _of_relation(
     if each.view or each.relation in new:
         return None
     if each.relation in lost:
-        return NOT_CARRIED.format(each.relation)
-    return (ELSEWHERE if each.relation in elsewhere else STAYED).format(each.relation)
+        return NOT_CARRIED.format(relation=str(each.relation))
+    return (ELSEWHERE if each.relation in elsewhere else STAYED).format(relation=str(each.relation))
 
 
 def _of_needs(each: Hanging, graph: _Graph, seen: _Target, at_hand: Collection[Name]) -> str | None:
     for node in graph.reach(each.key):
         if node.extension:
             if node.extension not in seen.extensions:
-                return LACKS_EXTENSION.format(node.extension)
+                return LACKS_EXTENSION.format(extension=node.extension)
         elif node.name and node.relkind in {"r", "p", "f"} and node.name not in at_hand:
-            return LACKS_RELATION.format(node.name)
+            return LACKS_RELATION.format(relation=str(node.name))
     if each.key[0] in NEEDS and not getattr(seen.can, NEEDS[each.key[0]]):
         return UNKNOWN_THERE
     role = seen.lacking_roles.get(each.key[1]) if each.key[0] == PG_POLICY else None
-    return LACKS_ROLE.format(role) if role else None
+    return LACKS_ROLE.format(role=role) if role else None
 
 
 def _reads(view: Hanging, graph: _Graph, created: Collection[Name]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from pghaul.model.table import Name
+from pghaul.model.text import saying
 from pghaul.postgres.session import Session
 
 # Of serial and identity columns, and those that a default calls without owning them. pg_sequences (10) is younger
@@ -63,6 +64,11 @@ READ = sql.SQL("SELECT {number}::int4, s.last_value::int8, s.is_called FROM {seq
 BATCH = 100
 SET = "SELECT pg_catalog.setval(%s::pg_catalog.text::pg_catalog.regclass, %s, %s)"
 
+UNREAD = saying("sequence {name} may not be read on the source")
+MISSING = saying("sequence {name} is missing on the target")
+NOT_SET = saying("sequence {name} may not be set on the target")
+SET_TO = saying("sequence {name} at {position}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Position:
@@ -99,13 +105,13 @@ def carry(
     there = {Name(s, n): may for s, n, may in rows}
     names = [n for n in increments if there.get(new[n])]
     ours, theirs = dict(_positions(source, names)), dict(_positions(target, [new[n] for n in names]))
-    said = [f"sequence {n} may not be read on the source" for n in found if n not in increments]
-    said += [f"sequence {n} is missing on the target" for n in new.values() if n not in there]
-    said += [f"sequence {n} may not be set on the target" for n in new.values() if there.get(n) is False]
+    said: list[str] = [UNREAD.format(name=str(n)) for n in found if n not in increments]
+    said += [MISSING.format(name=str(n)) for n in new.values() if n not in there]
+    said += [NOT_SET.format(name=str(n)) for n in new.values() if there.get(n) is False]
     for name in names:
         if theirs[new[name]].is_behind(ours[name], increments[name]):
             _set(target, new[name], ours[name])
-            said.append(f"sequence {new[name]} at {ours[name].last}")
+            said.append(SET_TO.format(name=str(new[name]), position=ours[name].last))
     return said
 
 
