@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from pghaul.model import redaction
 from pghaul.service.embedded import Cluster
 from tests import servers
 from tests.components import COMPONENTS, need
@@ -110,6 +111,13 @@ def db_pair(request: pytest.FixtureRequest) -> Iterator[DatabasePair]:
         source, target, source_sql=scripts.get("source", ""), target_sql=scripts.get("target", "")
     ) as pair:
         yield pair
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    """One test's password may be another's table."""
+    yield
+    redaction.forget()
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ def main() -> None:
     # pydantic would look through the metadata of every installed package for plugins; we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from pghaul.cli.app import run  # noqa: PLC0415
+    from pghaul.model.redaction import guard  # noqa: PLC0415
 
+    guard()
     _leave(run())
 
 

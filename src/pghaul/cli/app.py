@@ -13,6 +13,7 @@ from rich.console import Console
 from pghaul import __version__
 from pghaul.cli import check, cutover, exit_codes, look, move, observe, plan, prove, render, start
 from pghaul.model.errors import PghaulError
+from pghaul.model.redaction import know_any, redacted, traceback_of
 from pghaul.service.settings import DEBUG, debugging
 
 LOOK, MOVE, PROVE, START = "Look", "Move", "Prove", "Start"  # panels, in the order in which a person needs them
@@ -63,6 +64,8 @@ for _panel, _commands in {
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never raises for what a user did."""
+    for word in sys.argv[1:] if argv is None else argv:
+        know_any(word, typed=True)
     try:
         code = typer.main.get_command(app).main(
             args=None if argv is None else list(argv), prog_name="pghaul", standalone_mode=False
@@ -75,7 +78,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _failed(exc: BaseException) -> int:
     console = Console(stderr=True, highlight=False)
     if debugging():
-        console.print_exception()
+        sys.stderr.write(traceback_of(exc))
     if isinstance(exc, _WRONG_USAGE):
         return _wrong_usage(console, exc)
     if isinstance(exc, PghaulError):
@@ -83,7 +86,7 @@ def _failed(exc: BaseException) -> int:
     elif isinstance(exc, (KeyboardInterrupt, typer.Abort)):
         render.line(console, INTERRUPTED, "yellow")
     else:
-        words = str(exc).partition("\n")[0]
+        words = redacted(str(exc)).partition("\n")[0]
         render.line(console, UNEXPECTED.format(kind=type(exc).__name__, message=words), "bold red")
         render.line(console, DEBUG_HINT)
     for note in getattr(exc, "__notes__", ()):
@@ -94,7 +97,7 @@ def _failed(exc: BaseException) -> int:
 def _wrong_usage(console: Console, exc: BaseException) -> int:
     """Typer's own complaint about words, without its box: one line and where to read on."""
     context = getattr(exc, "ctx", None)
-    words = str(exc.format_message()).strip() if hasattr(exc, "format_message") else str(exc)
+    words = redacted(str(exc.format_message()).strip() if hasattr(exc, "format_message") else str(exc))
     if words:  # without any argument, the help itself has been printed
         render.line(console, words, "bold red")
         render.line(console, TRY_HELP.format(path=getattr(context, "command_path", "pghaul")))

@@ -6,6 +6,8 @@ import functools
 import os
 
 from pghaul.model.errors import UsageError
+from pghaul.model.redaction import redacted, redacted_data
+from pghaul.model.text import Text
 from pghaul.service.language import Language, chosen, speaking
 
 
@@ -20,4 +22,4 @@ def language() -> Language:
 
 def tell(words: str) -> str:
     """In the reader's language; what is no Text is data and stays as it is. All that is shown goes through it."""
-    return language().say(words)
+    return language().say(redacted(words) if isinstance(words, Text) else redacted_data(words))

@@ -26,6 +26,7 @@ from pghaul.engine.job import Job, JobResult
 from pghaul.engine.perform import perform
 from pghaul.model.errors import ConnectionLostError, SnapshotLostError, StalledError
 from pghaul.model.profile import Endpoint
+from pghaul.model.redaction import guard
 from pghaul.postgres import relay_connection
 from pghaul.postgres.sqlstate import is_snapshot_lost, translate
 
@@ -54,6 +55,8 @@ class Worker:
 
     def __init__(self, config: WorkerConfig, control: Control) -> None:
         self.config = config
+        config.source.keep_secret()
+        config.target.keep_secret()
         self.control = control
         self.loop = asyncio.new_event_loop()
         self._source: asyncpg.Connection | None = None
@@ -76,7 +79,7 @@ class Worker:
             if isinstance(error, (StalledError, ConnectionLostError)):
                 await self._end_backends()
             await self._drop()
-            raise error from None
+            raise error from (None if error is exc else exc)  # what travels of a cause is its traceback, as text
 
     async def _perform(self, job: Job, hands: Hands) -> JobResult:
         """With locks per chunk they are given back after each: going back to a savepoint keeps the snapshot."""
@@ -180,6 +183,7 @@ class Configs(Protocol):
 def start(configs: Configs, control: Control) -> None:
     """The pool's initialiser."""
     global _worker  # noqa: PLW0603
+    guard()
     # Ctrl-C reaches the whole process group; the runner alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()

@@ -38,6 +38,7 @@ An error travels from worker to runner by pickle, so its arguments are all it ha
 
 from __future__ import annotations
 
+from pghaul.model.redaction import redacted
 from pghaul.model.text import Text, say
 
 BUG = say("this should not have happened: please report it, with what `pghaul logs` shows")
@@ -47,7 +48,8 @@ class PghaulError(Exception):
     """Base of everything pghaul raises on purpose.
 
     `message` says what happened, `where` names the database, table or file, `advice` says what to do: made by say().
-    None of them may ever hold a password. `code`: of this very sentence; else the class's own.
+    None of them ever holds a password: a driver or a server that quotes one is not quoted. `code`: of this very
+    sentence; else the class's own.
     """
 
     title: Text = say("Error")
@@ -63,10 +65,10 @@ class PghaulError(Exception):
         sqlstate: str | None = None,
         code: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message := redacted(message))
         self.message = message
-        self.where = where
-        self.advice = advice or self.counsel
+        self.where = where and redacted(where)
+        self.advice = redacted(advice or self.counsel)
         self.sqlstate = sqlstate
         self.number = code or self.family
 

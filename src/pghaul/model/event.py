@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeAlias
 
+from pghaul.model.redaction import redacted, redacted_data
+
 
 class EventKind(Enum):
     RUN_STARTED = "run_started"  # data: tables, chunks, bytes_estimated, source, target
@@ -39,6 +41,12 @@ class Event:
     message: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        """Whoever is told it (a screen, the store, a log, a webhook) is told no password."""
+        object.__setattr__(self, "message", redacted(self.message))
+        if self.kind is not EventKind.PROGRESS:  # figures, ten times a second
+            object.__setattr__(self, "data", redacted_data(self.data))
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, absent ones left out."""

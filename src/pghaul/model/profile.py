@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pghaul.model.redaction import know
+
+PUBLIC = ("user", "dbname", "host")  # a password that says the same is not hidden where they are named
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -15,6 +19,13 @@ class Endpoint:
 
     params: tuple[tuple[str, str], ...]
     password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.keep_secret()
+
+    def keep_secret(self) -> None:
+        """From now on no word of this process shows the password. A worker, who unpickles it, says so itself."""
+        know(self.password, public=[self.get(keyword) for keyword in PUBLIC])
 
     def get(self, keyword: str, default: str = "") -> str:
         """One libpq keyword, or the default."""

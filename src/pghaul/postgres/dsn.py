@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from pghaul.model.errors import NotSupportedError, UsageError
-from pghaul.model.profile import Endpoint
+from pghaul.model.profile import PUBLIC, Endpoint
+from pghaul.model.redaction import know
 from pghaul.model.text import say
 from pghaul.postgres.userfiles import default_passfile, passfile_line, password_for, service_values
 
@@ -91,6 +92,8 @@ def resolve(url: str, *, environ: Mapping[str, str] = os.environ, password: str 
             params.pop("hostaddr" if "host" in source else "host", None)
             break
     secret = password if password is not None else params.get("password")
+    for said in (password, *(part.get("password") for part in (environment, served, given))):
+        know(said, public=[params.get(keyword, "") for keyword in PUBLIC])  # before anything can be wrong
     params = {k: v for k, v in params.items() if v and k not in ("password", "service", *_OURS)}
     _refuse(params)
     params = _defaults(params)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pghaul.model.redaction import know, know_any
+
 STATE = "PGHAUL_STATE"
 SOURCE_PASSWORD = "PGHAUL_SOURCE_PASSWORD"  # noqa: S105 -- the variable's name
 TARGET_PASSWORD = "PGHAUL_TARGET_PASSWORD"  # noqa: S105
@@ -54,11 +56,16 @@ class Settings:
 
 def load(environ: Mapping[str, str] = os.environ, *, state_url: str | None = None) -> Settings:
     """`state_url` given beats PGHAUL_STATE, which beats the user's own folder."""
-    return Settings(
+    settings = Settings(
         state_url=state_url or environ.get(STATE) or default_state_url(),
         source_password=environ.get(SOURCE_PASSWORD) or None,
         target_password=environ.get(TARGET_PASSWORD) or None,
     )
+    if not settings.state_url.startswith("sqlite"):
+        know_any(settings.state_url, typed=True)
+    know(settings.source_password)
+    know(settings.target_password)
+    return settings
 
 
 def default_state_url() -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, M
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from pghaul.model.redaction import redacted
 from pghaul.model.text import revive, storable
 
 
@@ -34,13 +35,13 @@ class Moment(TypeDecorator[datetime]):
 
 
 class Words(TypeDecorator[str]):
-    """A Text with its template, so that it can be read in any language; any other string as itself."""
+    """A Text with its template, so that it can be read in any language; any other string as itself. No passwords."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        stored = None if value is None else storable(value)
+        stored = None if value is None else storable(redacted(value))
         return json.dumps(stored, ensure_ascii=False) if isinstance(stored, dict) else stored
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
