@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from pghaul import __version__
-from pghaul.cli import check, cutover, exit_codes, look, move, observe, plan, prove, render, start
+from pghaul.cli import check, cutover, exit_codes, helptexts, look, move, observe, plan, prove, render, start, usage
 from pghaul.model.errors import PghaulError
 from pghaul.model.redaction import know_any, redacted, traceback_of
+from pghaul.model.text import say, saying
+from pghaul.service.language import chosen
 from pghaul.service.settings import DEBUG, debugging
 
 LOOK, MOVE, PROVE, START = "Look", "Move", "Prove", "Start"  # panels, in the order in which a person needs them
 HELP = "Moves data into PostgreSQL: fast, resumable after any crash, proven."
 EPILOG = "A first look that needs nothing: pghaul demo"
-INTERRUPTED = "Interrupted."
-UNEXPECTED = "{kind}: {message}"
-DEBUG_HINT = f"This should not have happened. {DEBUG}=1 shows where; please report it."
-TRY_HELP = "See: {path} --help"
+INTERRUPTED = say("Interrupted.")
+UNEXPECTED = saying("{kind}: {message}")
+DEBUG_HINT = saying("This should not have happened. {variable}=1 shows where; please report it.")
 
 # Typer carries its own copy of click in some versions: its base classes are reached through what it exports.
 _WRONG_USAGE = typer.BadParameter.__mro__[1]
@@ -67,9 +68,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     for word in sys.argv[1:] if argv is None else argv:
         know_any(word, typed=True)
     try:
-        code = typer.main.get_command(app).main(
-            args=None if argv is None else list(argv), prog_name="pghaul", standalone_mode=False
-        )
+        chosen(os.environ)  # a PGHAUL_LANG that we do not speak is said before anything else
+        command: Any = typer.main.get_command(app)
+        helptexts.translate(command)
+        code = command.main(args=None if argv is None else list(argv), prog_name="pghaul", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 -- the last place that can speak to the user
         return _failed(exc)
     return _flushed(code if isinstance(code, int) else exit_codes.DONE)
@@ -80,7 +82,9 @@ def _failed(exc: BaseException) -> int:
     if debugging():
         sys.stderr.write(traceback_of(exc))
     if isinstance(exc, _WRONG_USAGE):
-        return _wrong_usage(console, exc)
+        if found := usage.as_ours(exc):
+            render.error(console, found)
+        return exit_codes.USAGE
     if isinstance(exc, PghaulError):
         render.error(console, exc)
     elif isinstance(exc, (KeyboardInterrupt, typer.Abort)):
@@ -88,20 +92,10 @@ def _failed(exc: BaseException) -> int:
     else:
         words = redacted(str(exc)).partition("\n")[0]
         render.line(console, UNEXPECTED.format(kind=type(exc).__name__, message=words), "bold red")
-        render.line(console, DEBUG_HINT)
+        render.line(console, DEBUG_HINT.format(variable=DEBUG))
     for note in getattr(exc, "__notes__", ()):
         render.line(console, note)
     return exit_codes.STOPPED if isinstance(exc, typer.Abort) else exit_codes.of_error(exc)
-
-
-def _wrong_usage(console: Console, exc: BaseException) -> int:
-    """Typer's own complaint about words, without its box: one line and where to read on."""
-    context = getattr(exc, "ctx", None)
-    words = redacted(str(exc.format_message()).strip() if hasattr(exc, "format_message") else str(exc))
-    if words:  # without any argument, the help itself has been printed
-        render.line(console, words, "bold red")
-        render.line(console, TRY_HELP.format(path=getattr(context, "command_path", "pghaul")))
-    return exit_codes.USAGE
 
 
 def _flushed(code: int) -> int:

@@ -26,6 +26,7 @@ TITLES = {
 }
 SIDES = {"source": say("source"), "target": say("target"), "here": ""}
 BETWEEN = saying("{title}: {source} → {target}")
+ADVICE = saying("    {advice}")
 SUM = saying("fine: {fine}, to look at: {look}, to mend: {bad}, by hand: {hand}")
 
 InPhase = Annotated[
@@ -46,7 +47,7 @@ def check(plan: Plan, phase: InPhase = Phase.BEFORE, as_json: options.AsJson = F
 
 def show(console: Console, found: Checklist) -> None:
     """A line for each question; what is not fine says what to do."""
-    title = tell(TITLES[found.phase])
+    title = TITLES[found.phase]
     render.line(console, BETWEEN.format(title=title, source=found.source, target=found.target), "bold")
     marks = MARKS if _can_draw(console) else PLAIN_MARKS
     for item in found.items:
@@ -72,7 +73,7 @@ def _item(console: Console, item: Item, mark: str) -> None:
     words.append(f" ({tell(item.found)})" if item.found else "", style="dim")
     console.print(words, soft_wrap=True)
     if item.advice and item.outcome in {Outcome.LOOK, Outcome.BAD}:
-        render.line(console, "    " + tell(item.advice), "cyan")
+        render.line(console, ADVICE.format(advice=item.advice), "cyan")
 
 
 def _can_draw(console: Console) -> bool:

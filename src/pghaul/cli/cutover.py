@@ -14,11 +14,12 @@ from pghaul.cli.progress import View
 from pghaul.model.errors import UsageError
 from pghaul.model.plan import Plan
 from pghaul.model.run import Run
+from pghaul.model.text import say
 from pghaul.service.migration import MigrationService, Stop, new_run_id
 
-NEEDS_READ_ONLY = "--end-sessions goes with --read-only: ended sessions would come back and write"
-UNDO_NEEDS_RUN = "--undo takes the id of the cutover's run"
-UNDONE = "The source takes writes again, as before the cutover."
+NEEDS_READ_ONLY = say("--end-sessions goes with --read-only: ended sessions would come back and write")
+UNDO_NEEDS_RUN = say("--undo takes the id of the cutover's run")
+UNDONE = say("The source takes writes again, as before the cutover.")
 
 What = Annotated[str, typer.Argument(metavar="RUN|PLAN.toml", help="A run that has moved it before, or a plan.")]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Make the source read-only for new sessions first.")]
@@ -50,7 +51,7 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
     if undo:
         return _undo(service, what, source)
     if end_sessions and not read_only:
-        raise UsageError(NEEDS_READ_ONLY)
+        raise UsageError(NEEDS_READ_ONLY, code=1062)
     plan = _plan(service, what, source, target)
     name = run_id or new_run_id()
     outlets = options.outlets(metrics_port=metrics_port, metrics_host=metrics_host, metrics_file=metrics_file)
@@ -81,7 +82,7 @@ def _plan(service: MigrationService, what: str, source: str | None, target: str 
 
 def _undo(service: MigrationService, run: str, source: str | None) -> int:
     if run.endswith(".toml"):
-        raise UsageError(UNDO_NEEDS_RUN)
+        raise UsageError(UNDO_NEEDS_RUN, code=1063)
     service.undo_cutover(run, source=source)
     render.line(Console(stderr=True), UNDONE)
     return exit_codes.DONE

@@ -6,30 +6,34 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.prompt import Prompt
+from rich.prompt import InvalidResponse, Prompt
 
 from pghaul.cli import exit_codes, observe, options, preview, render
 from pghaul.cli.observe import GO_ON
 from pghaul.cli.progress import View, open_view
 from pghaul.cli.signals import stop_on_signals
 from pghaul.model.errors import NotFoundError, PghaulError, StoppedError, UsageError
+from pghaul.model.figures import count
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.run import Run, RunState
 from pghaul.model.table import Name
+from pghaul.model.text import say, saying
 from pghaul.service.migration import Ask, MigrationService, Stop, Woken, new_run_id
 
-STOPPING = "Stopping: chunks in flight are rolled back. Ctrl-C again ends at once."
-INTERRUPTED = "interrupted; what was in flight is rolled back by the servers"
-NOBODY_TO_ASK = "on_existing = ask needs a terminal to ask on"
-NOBODY_ADVICE = "choose --on-existing fail, truncate, append, skip or refresh"
-QUESTION = "{table} holds {rows} rows on the target. What shall become of them?"
-UNKNOWN_ROWS = "some"
-ANSWERS = "{answers}; with '{all}' behind it, for this and all the rest"
-FOR_ALL = " all"
-ASKED_TO_PAUSE = "Run {run} was asked to pause. Go on with it: pghaul resume {run}"
-GOES_ON = "Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}"
-BY_ITSELF = "Run {run} waits in process {pid}: {why}"
-ASKED_TO_STOP = "Run {run} was asked to stop. Follow it: pghaul status {run}"
+STOPPING = say("Stopping: chunks in flight are rolled back. Ctrl-C again ends at once.")
+INTERRUPTED = say("interrupted; what was in flight is rolled back by the servers")
+NOBODY_TO_ASK = say("on_existing = ask needs a terminal to ask on")
+NOBODY_ADVICE = say("choose --on-existing fail, truncate, append, skip or refresh")
+QUESTION = saying("{table} holds {rows} rows on the target. What shall become of them?")
+UNKNOWN_ROWS = say("some")
+ANSWERS = saying("{answers}; with '{all}' behind it, for this and all the rest")
+FOR_ALL = " all"  # typed in every language, as the answers are
+ABOUT = saying("about {n}")
+NO_ANSWER = say("That is none of the answers.")
+ASKED_TO_PAUSE = saying("Run {run} was asked to pause. Go on with it: pghaul resume {run}")
+GOES_ON = saying("Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}")
+BY_ITSELF = saying("Run {run} waits in process {pid}: {why}")
+ASKED_TO_STOP = saying("Run {run} was asked to stop. Follow it: pghaul status {run}")
 
 
 @options.takes_plan
@@ -97,7 +101,7 @@ def _follow_woken(service: MigrationService, woken: Woken, *, every: float, as_j
     """The run's own process goes on; here it can only be watched, where somebody is looking."""
     console, run = Console(stderr=True, highlight=False), woken.run
     words = GOES_ON if woken.asked else BY_ITSELF
-    render.line(console, words.format(run=run.id, pid=run.pid, why=run.note))
+    render.line(console, words.format(run=run.id, pid=run.pid, why=run.note or ""))
     if as_json or not console.is_terminal:
         return exit_codes.DONE
     return observe.follow_to_its_end(service, run, every=every, as_json=as_json, verbose=verbose)
@@ -147,7 +151,7 @@ def watch_to_its_end(
         with stop_on_signals(lambda: render.line(console, STOPPING, "yellow")) as stopping, view:
             ended = action(view, console, stopping)
     except KeyboardInterrupt as exc:
-        raise _with_hint(StoppedError(INTERRUPTED), service, run_id) from exc
+        raise _with_hint(StoppedError(INTERRUPTED, code=4060), service, run_id) from exc
     except PghaulError as exc:
         raise _with_hint(exc, service, run_id)  # noqa: B904 -- the same exception
     observe.tell_end(service, ended, console, as_json=as_json)
@@ -173,8 +177,15 @@ def _must_ask(plan: Plan, *, as_json: bool) -> bool:
     said = [s.on_existing or plan.options.on_existing for s in plan.tables]
     asks = OnExisting.ASK in [*said, *([plan.options.on_existing] if plan.whole else [])]
     if asks and (as_json or not sys.stdin.isatty()):
-        raise UsageError(NOBODY_TO_ASK, advice=NOBODY_ADVICE)
+        raise UsageError(NOBODY_TO_ASK, advice=NOBODY_ADVICE, code=1060)
     return asks
+
+
+class _Prompt(Prompt):
+    """Typed again where the answer is none; that is said in the reader's language."""
+
+    def on_validate_error(self, value: str, error: InvalidResponse) -> None:  # noqa: ARG002 -- rich calls it so
+        render.line(self.console, NO_ANSWER, "red")
 
 
 def _asking(view: View, console: Console) -> Ask:
@@ -184,12 +195,13 @@ def _asking(view: View, console: Console) -> Ask:
     def ask(table: Name, rows: int | None) -> OnExisting:
         if kept:
             return kept[0]
-        words = QUESTION.format(table=table, rows=UNKNOWN_ROWS if rows is None else f"about {rows:,}")
+        many: str = UNKNOWN_ROWS if rows is None else ABOUT.format(n=count(rows))
+        words = QUESTION.format(table=str(table), rows=many)
         answers = [c.value for c in OnExisting if c is not OnExisting.ASK]
         with view.paused():
             render.line(console, words)
             render.line(console, ANSWERS.format(answers=", ".join(answers), all=FOR_ALL))
-            said = Prompt.ask(
+            said = _Prompt.ask(
                 "",
                 choices=[*answers, *(a + FOR_ALL for a in answers)],
                 show_choices=False,

@@ -12,16 +12,18 @@ from rich.console import Console
 
 from pghaul.cli import exit_codes, options, render
 from pghaul.cli.progress import open_view, sentence
+from pghaul.cli.words import tell
 from pghaul.model.event import Event, EventKind
 from pghaul.model.run import LIVING, Run, RunState
+from pghaul.model.text import saying
 from pghaul.service.migration import MigrationService
 from pghaul.service.watching import follow
 
-SEE = "See it again: pghaul show {run}"
-GO_ON = "Go on with it: pghaul resume {run}"
-LOOK_INTO = "Some contents differ: pghaul show {run}"
-LEFT = "Run {run} goes on; this was only its view."
-PAUSED = "Run {run} is paused: {why}"
+SEE = saying("See it again: pghaul show {run}")
+GO_ON = saying("Go on with it: pghaul resume {run}")
+LOOK_INTO = saying("Some contents differ: pghaul show {run}")
+LEFT = saying("Run {run} goes on; this was only its view.")
+PAUSED = saying("Run {run} is paused: {why}")
 
 
 class Level(StrEnum):
@@ -112,5 +114,5 @@ def _events(service: MigrationService, run_id: str, *, to_the_end: bool) -> Iter
 
 
 def _line(event: Event) -> str:
-    words = " ".join(sentence(event).split("\n"))
+    words = " ".join(tell(sentence(event)).split("\n"))
     return f"{event.at.astimezone():%Y-%m-%d %H:%M:%S} {level_of(event).value:7} {words}"

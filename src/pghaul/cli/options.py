@@ -12,14 +12,22 @@ import typer
 from pydantic import ValidationError
 
 from pghaul.cli import selecting
-from pghaul.model.errors import UsageError
+from pghaul.model.errors import PlanError, UsageError
 from pghaul.model.plan import Format, Locks, OnConflict, OnExisting, Plan, Recipe, Verify
+from pghaul.model.text import joined, say, saying
+from pghaul.service.complaints import problem
 
-SIZE_WRONG = "a size is written 64MB or 1GB (at least 8kB)"
-RATE_WRONG = "a rate is written 50MB/s (at least 8kB/s)"
-MISSING = "nothing says {what}"
-EXAMPLE = "e.g. pghaul run --from postgresql://me@old/db --to postgresql://me@new/db --table 'public.payment*'"
-WHAT = {"source": "where from (--from)", "target": "where to (--to)", "tables": "which tables (--table)"}
+SIZE_WRONG = say("a size is written 64MB or 1GB (at least 8kB)")
+RATE_WRONG = say("a rate is written 50MB/s (at least 8kB/s)")
+MISSING = saying("nothing says {what}")
+EXAMPLE = say("e.g. pghaul run --from postgresql://me@old/db --to postgresql://me@new/db --table 'public.payment*'")
+WHAT = {
+    "source": say("where from (--from)"),
+    "target": say("where to (--to)"),
+    "tables": say("which tables (--table)"),
+}
+WRONG_PLAN = saying("the words do not make a plan: {problems}")
+KEYED = saying("{key}: {problem}")
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -278,8 +286,13 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     try:
         return compose_plan(plan_file, source, target, table, chosen, selected)
     except ValidationError as exc:
-        said = "; ".join(str(e["msg"]).removeprefix("Value error, ") for e in exc.errors(include_url=False))
-        raise UsageError(said) from None
+        raise PlanError(WRONG_PLAN.format(problems=joined("; ", map(_problem, exc.errors()))), code=1160) from None
+
+
+def _problem(found: Mapping[str, Any]) -> str:
+    """One of pydantic's findings, under the key that it is about."""
+    key = next((part for part in reversed(found["loc"]) if isinstance(part, str)), "")
+    return KEYED.format(key=key, problem=problem(found)) if key else problem(found)
 
 
 def takes_plan(command: Callable[..., int]) -> Callable[..., int]:
@@ -337,4 +350,4 @@ def compose_plan(
 def _require(**given: object) -> None:
     absent = [WHAT[name] for name, value in given.items() if not value]
     if absent:
-        raise UsageError(MISSING.format(what=", ".join(absent)), advice=EXAMPLE)
+        raise UsageError(MISSING.format(what=joined(", ", absent)), advice=EXAMPLE, code=1064)

@@ -10,31 +10,50 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pghaul.cli.render import grid, line
+from pghaul.cli.render import grid, line, row
+from pghaul.cli.words import tell
 from pghaul.model.bounds import Bounds, Edge
 from pghaul.model.figures import amount as size
 from pghaul.model.figures import count
 from pghaul.model.inspection import Amount, Inspection, SeenTree, total
 from pghaul.model.table import RelationKind
+from pghaul.model.text import joined, say, saying
 from pghaul.model.tree import Member, Problem, Tree
+from pghaul.model.wording import worded
 from pghaul.service.endpoint_url import storable_url
 
 MOST = 50  # tables and findings that are listed, unless all are asked for
 
-HEAD = "{database}: PostgreSQL {version}, {encoding}, {size}. Dates are shown in {timezone}."
-REMEMBERED = "Sizes are those of the last VACUUM: somebody holds a lock."
-ESTIMATES = "Rows are estimates of the catalogues, ? where they know nothing."
-FLAT = "Tables without partitions: {n}"
-MORE = "… and {n} more: --tree shows all"
-NOTHING = "There are no tables here."
-KEYED = "by {key}"
-TELLS = "{key} is {scale}"
-ROUTED = "new rows: {routes}"
-CLUSTERED = "CLUSTER: {n} of {all} children"
-WRONG = "To know: {n}"
-NEXT = "Next: pghaul plan --from {url} --to URL --table {table}{period}"
-PERIOD = " --since {since} --until {until} --timezone {timezone}"
-KINDS = {RelationKind.FOREIGN: "foreign", RelationKind.PARTITIONED: "partitioned", RelationKind.TABLE: ""}
+HEAD = saying("{database}: PostgreSQL {version}, {encoding}, {size}. Dates are shown in {timezone}.")
+REMEMBERED = say("Sizes are those of the last VACUUM: somebody holds a lock.")
+ESTIMATES = say("Rows are estimates of the catalogues, ? where they know nothing.")
+FLAT = saying("Tables without partitions: {n}")
+MORE = saying("… and {n} more: --tree shows all")
+NOTHING = say("There are no tables here.")
+KEYED = saying("by {key}")
+TELLS = saying("{key} is {scale}")
+ROUTED = saying("new rows: {routes}")
+CLUSTERED = saying("CLUSTER: {n} of {all} children")
+WRONG = saying("To know: {n}")
+NEXT = saying("Next: pghaul plan --from {url} --to URL --table {table}{period}")
+PERIOD = " --since {since} --until {until} --timezone {timezone}"  # words of the command line
+KINDS = {
+    RelationKind.FOREIGN: say("foreign"),
+    RelationKind.PARTITIONED: say("partitioned"),
+    RelationKind.TABLE: "",
+}
+OTHERS = {
+    "views": say("views"),
+    "materialized views": say("materialized views"),
+    "sequences": say("sequences"),
+    "functions": say("functions"),
+}
+COUNTED = saying("{n} {what}")
+TREE_KIND = saying("{kind} {strategy}")
+FOUND = saying("{problem}: ")
+TOLD_OF = saying("{table}: {message}")
+AMOUNTS = (say("rows"), say("heap"), say("indexes"), say("total"))
+RIGHT = (say("tables"), say("children"), *AMOUNTS)
 GRAVE = {Problem.OVERLAP, Problem.NO_BOUNDS, Problem.NOT_VALID, Problem.NOT_PLAIN}
 
 
@@ -61,10 +80,10 @@ def show(console: Console, found: Inspection, *, whole: bool) -> None:
 
 
 def _schemas(console: Console, found: Inspection) -> None:
-    table = _grid("schema", "tables", "rows", "heap", "indexes", "total", "and")
+    table = _grid(say("schema"), say("tables"), *AMOUNTS, say("and"))
     for schema in found.schemas:
-        others = ", ".join(f"{n} {kind}" for kind, n in schema.others.items())
-        _row(table, schema.name, count(schema.tables), *_amounts(schema.amount), others)
+        others = joined(", ", [COUNTED.format(n=n, what=OTHERS.get(k, k)) for k, n in schema.others.items()])
+        row(table, schema.name, count(schema.tables), *_amounts(schema.amount), others)
     console.print()
     console.print(table)
 
@@ -72,23 +91,23 @@ def _schemas(console: Console, found: Inspection) -> None:
 def _trees(console: Console, found: Inspection, *, whole: bool) -> None:
     if not found.trees:
         return
-    table = _grid("tree", "kind", "children", "since", "until", "rows", "heap", "indexes", "total")
+    table = _grid(say("tree"), say("kind"), say("children"), say("since"), say("until"), *AMOUNTS)
     for seen in found.trees:
         tree = seen.tree
         ends = (seen.since or "", seen.until or "")
-        _row(table, str(tree.root), _kind(tree), count(len(tree.members)), *ends, *_amounts(seen.amount))
+        row(table, str(tree.root), _kind(tree), count(len(tree.members)), *ends, *_amounts(seen.amount))
     console.print()
     console.print(table)
     for seen in found.trees:
-        if words := "; ".join(_told(seen)):
-            console.print(Text.assemble((f"{seen.tree.root}: ", "bold"), words), soft_wrap=True)
+        if words := joined("; ", _told(seen)):
+            console.print(Text.assemble((f"{seen.tree.root}: ", "bold"), tell(words)), soft_wrap=True)
     for seen in found.trees if whole else ():
         _members(console, seen)
 
 
 def _kind(tree: Tree) -> str:
-    strategy = "" if tree.strategy is None else f" {tree.strategy.value}"
-    return f"{tree.kind.value}{strategy}"
+    kind = worded(tree.kind)
+    return kind if tree.strategy is None else TREE_KIND.format(kind=kind, strategy=worded(tree.strategy))
 
 
 def _told(seen: SeenTree) -> list[str]:
@@ -106,12 +125,12 @@ def _told(seen: SeenTree) -> list[str]:
 
 
 def _members(console: Console, seen: SeenTree) -> None:
-    table = _grid("member", "bounds", "clustered on", "rows", "heap", "indexes", "total")
+    table = _grid(say("member"), say("bounds"), say("clustered on"), *AMOUNTS)
     own = seen.amounts.get(seen.tree.root, Amount())
-    _row(table, str(seen.tree.root), "", "", *_amounts(own))
+    row(table, str(seen.tree.root), "", "", *_amounts(own))
     for member in seen.tree.members:
         held = _amounts(seen.amounts.get(member.name, Amount()))
-        _row(table, "  " * member.depth + str(member.name), seen.spans[member.name], member.clustered or "", *held)
+        row(table, "  " * member.depth + str(member.name), seen.spans[member.name], member.clustered or "", *held)
     console.print()
     console.print(table)
 
@@ -120,9 +139,9 @@ def _tables(console: Console, found: Inspection, *, whole: bool) -> None:
     if not found.tables:
         return
     largest = sorted(found.tables, key=lambda t: (-t.amount.total, t.name))
-    table = _grid("table", "kind", "rows", "heap", "indexes", "total")
+    table = _grid(say("table"), say("kind"), *AMOUNTS)
     for seen in largest if whole else largest[:MOST]:
-        _row(table, str(seen.name), KINDS[seen.kind], *_amounts(seen.amount))
+        row(table, str(seen.name), KINDS[seen.kind], *_amounts(seen.amount))
     console.print()
     line(console, FLAT.format(n=count(len(found.tables))), "bold")
     console.print(table)
@@ -138,7 +157,9 @@ def _findings(console: Console, found: Inspection, *, whole: bool) -> None:
     line(console, WRONG.format(n=count(len(findings))), "bold")
     for finding in findings if whole else findings[:MOST]:
         style = "yellow" if finding.problem in GRAVE else "cyan"
-        words = Text.assemble((f"{finding.problem.value}: ", style), f"{finding.table}: {finding.message}")
+        problem = FOUND.format(problem=worded(finding.problem))
+        told = TOLD_OF.format(table=str(finding.table), message=finding.message)
+        words = Text.assemble((tell(problem), style), tell(told))
         console.print(words, soft_wrap=True)
     if not whole and len(findings) > MOST:
         line(console, MORE.format(n=count(len(findings) - MOST)), "dim")
@@ -168,11 +189,7 @@ def _day(moment: str) -> str:
 
 
 def _grid(*columns: str) -> Table:
-    return grid(*columns, right=("tables", "children", "rows", "heap", "indexes", "total"))
-
-
-def _row(table: Table, *cells: str) -> None:
-    table.add_row(*(Text(c) for c in cells))
+    return grid(*columns, right=RIGHT)
 
 
 def _amounts(held: Amount) -> Sequence[str]:

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from pghaul.cli import options, preview, render
 from pghaul.model.plan import Plan
+from pghaul.model.text import saying
 
-WRITTEN = "Written: {plan}"
-SCHEMA_BESIDE = "Written: {schema}, so that editors know its keys"
+WRITTEN = saying("Written: {plan}")
+SCHEMA_BESIDE = saying("Written: {schema}, so that editors know its keys")
 
 
 def _print_schema(wanted: bool) -> None:
@@ -48,6 +49,6 @@ def _write(plan: Plan, path: Path) -> None:
 
     console = Console(stderr=True, highlight=False)
     write_plan(plan, path)
-    render.line(console, WRITTEN.format(plan=path))
+    render.line(console, WRITTEN.format(plan=str(path)))
     if schema := write_schema(path.parent):
-        render.line(console, SCHEMA_BESIDE.format(schema=schema))
+        render.line(console, SCHEMA_BESIDE.format(schema=str(schema)))

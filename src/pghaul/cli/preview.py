@@ -11,44 +11,60 @@ from rich.console import Console
 from rich.text import Text
 
 from pghaul.cli import exit_codes, render
+from pghaul.cli.words import tell
 from pghaul.model import figures
 from pghaul.model.finding import Finding, Severity
 from pghaul.model.plan import Plan
 from pghaul.model.preview import Forecast, Outlook, Preview, Space
+from pghaul.model.text import joined, say, saying
+from pghaul.model.wording import worded
 from pghaul.service.migration import MigrationService
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-TITLES = {Severity.ERROR: "Stands against it", Severity.WARNING: "Look first", Severity.NOTE: "Good to know"}
+TITLES = {
+    Severity.ERROR: say("Stands against it"),
+    Severity.WARNING: say("Look first"),
+    Severity.NOTE: say("Good to know"),
+}
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: ""}
 FATES = {
-    "created": "is created",
-    "empty": "is there, empty",
-    "truncate": "is emptied",
-    "append": "is added to",
-    "skip": "is left alone",
-    "refresh": "is compared",
-    "ask": "will be asked",
-    "fail": "has rows: refused",
+    "created": say("is created"),
+    "empty": say("is there, empty"),
+    "truncate": say("is emptied"),
+    "append": say("is added to"),
+    "skip": say("is left alone"),
+    "refresh": say("is compared"),
+    "ask": say("will be asked"),
+    "fail": say("has rows: refused"),
 }
-SERVERS = "{source} (PostgreSQL {old}) → {target} (PostgreSQL {new})"
-NOTHING = "nothing is selected"
-SUM = "tables: {n}"
-CREATES = "Creates: {things}."
-CREATES_NOTHING = "Creates nothing: all tables are there."
-NEEDED = "Disk: about {needed} needed (tables {heap}, indexes {indexes}), {free}."
-FREE = "{free} free at {at}"
-FREE_UNKNOWN = "what is free there is not known (say it: --target-free)"
-PARTS = "; less, as only parts of tables are taken"
-TIME = "Time: about {time} with {workers} workers, by what {known} of {tables} tables took before."
-TIME_UNKNOWN = "Time: not known, as none of these tables was moved before."
-SETTINGS = "Settings of our sessions on the {side}"
-NOT_CARRIED = "Not carried over"
-FINE = "Nothing stands against it. Begin: {command}"
-REFUSED = "A run would be refused: {n} to mend. Nothing was changed."
+SERVERS = saying("{source} (PostgreSQL {old}) → {target} (PostgreSQL {new})")
+NOTHING = say("nothing is selected")
+SUM = saying("tables: {n}")
+CREATES = saying("Creates: {things}.")
+CREATES_NOTHING = say("Creates nothing: all tables are there.")
+NEEDED = saying("Disk: about {needed} needed (tables {heap}, indexes {indexes}), {free}.")
+FREE = saying("{free} free at {at}")
+FREE_UNKNOWN = say("what is free there is not known (say it: --target-free)")
+NEEDED_AT_MOST = saying(
+    "Disk: about {needed} needed (tables {heap}, indexes {indexes}), {free}; less, as only parts of tables are taken."
+)
+ABOUT = saying("~{rows}")
+COUNTED = saying("{n} {what}")
+SEVERAL = saying("{n} × {kind}")
+TITLED = saying("{title} ({n})")
+FOUND = saying("  {kind}: ")
+TRY = saying("    try: {advice}")
+FIGURES = (say("rows"), say("size"), say("chunks"), say("rows there"), say("size there"))
+TIME = saying("Time: about {time} with {workers} workers, by what {known} of {tables} tables took before.")
+TIME_UNKNOWN = say("Time: not known, as none of these tables was moved before.")
+SETTINGS = saying("Settings of our sessions on the {side}")
+NOT_CARRIED = say("Not carried over")
+FINE = saying("Nothing stands against it. Begin: {command}")
+REFUSED = saying("A run would be refused: {n} to mend. Nothing was changed.")
 RUN_FILE = "pghaul run {file}"
-RUN_WORDS = "pghaul run, with the same words"
+RUN_WORDS = say("pghaul run, with the same words")
 UNKNOWN = "?"
 
 
@@ -97,8 +113,7 @@ def preview(console: Console, found: Preview, *, verbose: bool) -> None:
 
 def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
     ordered = sorted(outlooks, key=lambda o: (-o.bytes, o.table))
-    right = ("rows", "size", "chunks", "rows there", "size there")
-    table = render.grid("table", "what becomes of it", *right, right=right)
+    table = render.grid(say("table"), say("what becomes of it"), *FIGURES, right=FIGURES)
     for outlook in ordered[:limit]:
         there = outlook.disposition not in {"created", "empty"}
         render.row(
@@ -118,7 +133,7 @@ def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
     render.row(
         table,
         SUM.format(n=len(ordered)),
-        ", ".join(f"{n} {fate}" for fate, n in fates.items()),
+        joined(", ", [COUNTED.format(n=n, what=fate) for fate, n in fates.items()]),
         _about(sum(known)) if len(known) == len(ordered) else UNKNOWN,
         figures.amount(sum(o.bytes for o in ordered)),
         str(sum(o.chunks for o in ordered)),
@@ -130,25 +145,25 @@ def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
 
 def _about(rows: int | None) -> str:
     """Estimates of the catalogue; unknown is not nothing."""
-    return UNKNOWN if rows is None else f"~{figures.count(rows)}"
+    return UNKNOWN if rows is None else ABOUT.format(rows=figures.count(rows))
 
 
 def _creates(found: Preview) -> str:
     if not found.creates:
         return CREATES_NOTHING
-    return CREATES.format(things=", ".join(f"{len(names)} × {kind}" for kind, names in found.creates.items()))
+    return CREATES.format(things=joined(", ", [SEVERAL.format(n=len(v), kind=k) for k, v in found.creates.items()]))
 
 
 def _space(space: Space) -> str:
     known = space.free is not None
-    free = FREE.format(free=figures.amount(space.free or 0), at=space.at) if known else FREE_UNKNOWN
-    words = NEEDED.format(
+    free: str = FREE.format(free=figures.amount(space.free or 0), at=space.at) if known else FREE_UNKNOWN
+    words = NEEDED if space.exact else NEEDED_AT_MOST
+    return words.format(
         needed=figures.amount(space.needed),
         heap=figures.amount(space.heap),
         indexes=figures.amount(space.indexes),
         free=free,
     )
-    return words if space.exact else words.removesuffix(".") + PARTS + "."
 
 
 def _time(forecast: Forecast | None, workers: int) -> str:
@@ -172,13 +187,14 @@ def _findings(console: Console, title: str, found: Iterable[Finding], style: str
     said = list(found)
     if not said:
         return
-    render.heading(console, f"{title} ({len(said)})", style)
+    render.heading(console, TITLED.format(title=title, n=len(said)), style)
     shown = said if verbose else said[: render.LISTED]
     advised: set[str | None] = {None}
     for finding in shown:
-        console.print(Text.assemble((f"  {finding.kind.value}: ", style), finding.what), soft_wrap=True)
+        kind = tell(FOUND.format(kind=worded(finding.kind)))
+        console.print(Text.assemble((kind, style), tell(finding.what)), soft_wrap=True)
         if finding.advice not in advised:
-            render.line(console, f"    try: {finding.advice}", "cyan")
+            render.line(console, TRY.format(advice=finding.advice or ""), "cyan")
             advised.add(finding.advice)
     if len(said) > len(shown):
-        render.line(console, "  " + render.AND_MORE.format(n=len(said) - len(shown)))
+        render.line(console, render.INDENTED.format(words=render.AND_MORE.format(n=len(said) - len(shown))))

@@ -8,19 +8,23 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Protocol, Self
 
+import rich.text
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.text import Text
 
 from pghaul.cli.options import EVERY
+from pghaul.cli.render import line
+from pghaul.cli.words import tell
 from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import amount, count, duration
+from pghaul.model.text import Template, Text, say, saying
 
+BAR = ("percent", "rows", "rows_rate", "rate", "chunks", "active", "eta", "client")
 LANES_SHOWN = 8  # workers with a line of their own
 WINDOW = 10.0  # seconds over which rows per second are taken
 NOTICES_SHOWN = 10  # the rest is in `show`
@@ -35,30 +39,50 @@ ALWAYS = {
     EventKind.PAUSED,
     EventKind.RESUMED,
 }
+TROUBLES = {EventKind.CHUNK_RETRY, EventKind.CHUNK_FAILED, EventKind.WARNING}
 ENDS_CHUNK = {EventKind.CHUNK_DONE, EventKind.CHUNK_FAILED, EventKind.CHUNK_RETRY}
-TITLES = {
-    EventKind.RUN_STARTED: "run {run} started",
-    EventKind.RUN_FINISHED: "run {run} ended",
-    EventKind.ATTEMPT: "attempt {epoch}",
-    EventKind.CHUNK_STARTED: "started",
-    EventKind.CHUNK_DONE: "done",
-    EventKind.CHUNK_RETRY: "once more",
-    EventKind.CHUNK_FAILED: "failed",
-    EventKind.CHUNK_REDO: "changed since, copied again",
-    EventKind.INDEX_DONE: "indexed",
-    EventKind.VERIFIED: "verified",
-    EventKind.SCHEMA: "schema",
-    EventKind.CUTOVER: "cutover",
-    EventKind.NOTICE: "note",
-    EventKind.PAUSED: "paused",
-    EventKind.RESUMED: "goes on",
-    EventKind.WARNING: "warning",
+TITLES: Mapping[EventKind, Text] = {
+    EventKind.RUN_STARTED: saying("run {run} started"),
+    EventKind.RUN_FINISHED: saying("run {run} ended"),
+    EventKind.ATTEMPT: saying("attempt {epoch}"),
+    EventKind.CHUNK_STARTED: say("started"),
+    EventKind.CHUNK_DONE: say("done"),
+    EventKind.CHUNK_RETRY: say("once more"),
+    EventKind.CHUNK_FAILED: say("failed"),
+    EventKind.CHUNK_REDO: say("changed since, copied again"),
+    EventKind.INDEX_DONE: say("indexed"),
+    EventKind.VERIFIED: say("verified"),
+    EventKind.SCHEMA: say("schema"),
+    EventKind.CUTOVER: say("cutover"),
+    EventKind.NOTICE: say("note"),
+    EventKind.PAUSED: say("paused"),
+    EventKind.RESUMED: say("goes on"),
+    EventKind.WARNING: say("warning"),
 }
-STATUS = "{percent} · {rows} rows · {size} · {rows_rate} rows/s · {rate}/s · {chunks} chunks · {eta} left"
-CLIENT = " · client {cpu:.0%} CPU, {memory}"
-LANE = "  {table} · {doing} · {size} · {rate}/s"
-MORE_LANES = "  … and {n} more"
-MORE_NOTICES = "more notes follow; all are in: pghaul show {run}"
+STEPS: Mapping[str, Text] = {  # of the schema, and what a worker is at
+    "dump": say("dump"),
+    "create": say("create"),
+    "large objects": say("large objects"),
+    "finish": say("finish"),
+    "conclude": say("conclude"),
+    "sequences": say("sequences"),
+    "foreign keys dropped for the load": say("foreign keys dropped for the load"),
+    "copy": say("copy"),
+    "empty": say("empty"),
+    "compare": say("compare"),
+    "analyze": say("analyze"),
+}
+STATUS = saying("{percent} · {rows} rows · {size} · {rows_rate} rows/s · {rate}/s · {chunks} chunks · {eta} left")
+STATUS_CLIENT = saying("{status} · {client}")
+CLIENT = saying("client {cpu:.0%} CPU, {memory}")
+ROWS, ROWS_RATE, RATE = saying("{n} rows"), saying("{n}/s"), saying("{size}/s")
+CHUNKS, ACTIVE = saying("{n} chunks"), saying("{n} active")
+LANE = saying("  {table} · {doing} · {size} · {rate}/s")
+MORE_LANES = saying("  … and {n} more")
+MORE_NOTICES = saying("more notes follow; all are in: pghaul show {run}")
+LED_TO = saying("{what}: {error}")
+AT = saying("{place}: {what}")
+STEP_MADE = saying("{what}: {step} ({n})")
 
 
 class View(Protocol):
@@ -130,7 +154,7 @@ class PlainView:
         if event.kind is EventKind.PROGRESS:
             self._progress(event.data)
         elif self._tells(event):
-            self._console.print(Text(sentence(event)), soft_wrap=True)
+            line(self._console, sentence(event))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -141,7 +165,8 @@ class PlainView:
         if time.monotonic() - self._said < self._every:
             return
         self._said = time.monotonic()
-        self._console.print(Text(STATUS.format(**figures) + figures["client"]), soft_wrap=True)
+        said = STATUS.format(**figures)
+        line(self._console, STATUS_CLIENT.format(status=said, client=figures["client"]) if figures["client"] else said)
 
     def _tells(self, event: Event) -> bool:
         if self._verbose or event.kind in ALWAYS:
@@ -158,7 +183,7 @@ class PlainView:
         self._notices += told
         if not told and not self._more:
             self._more = True
-            self._console.print(Text(MORE_NOTICES.format(run=event.run)), soft_wrap=True)
+            line(self._console, MORE_NOTICES.format(run=event.run))
         return told
 
     def _follow(self, event: Event) -> None:
@@ -167,7 +192,7 @@ class PlainView:
         elif event.kind in ENDS_CHUNK:
             self._active.discard((event.table, event.chunk))
 
-    def _figures(self, data: dict[str, Any]) -> dict[str, str]:
+    def _figures(self, data: Mapping[str, Any]) -> dict[str, str]:
         size, total = int(data.get("bytes", 0)), int(data.get("bytes_estimated", 0))
         eta, rows = data.get("eta"), int(data.get("rows_estimated", data.get("rows", 0)))
         return {
@@ -196,11 +221,9 @@ class LiveView(PlainView):
 
     def __init__(self, console: Console, *, verbose: bool, every: float = EVERY) -> None:
         super().__init__(console, verbose=verbose, every=every)
-        texts = ("{percent}", "{rows} rows", "{rows_rate}/s", "{rate}/s", "{chunks} chunks", "{active} active", "{eta}")
-        columns = [TextColumn("{task.fields[" + t[1:].replace("}", "]}", 1), markup=False) for t in texts]
-        client = TextColumn("{task.fields[client]}", markup=False)
-        self._bar = Progress(BarColumn(bar_width=24), *columns, client, console=console)
-        self._lanes = Text()
+        columns = [TextColumn("{task.fields[" + name + "]}", markup=False) for name in BAR]
+        self._bar = Progress(BarColumn(bar_width=24), *columns, console=console)
+        self._lanes = rich.text.Text()
         self._live = Live(console=console, transient=True, get_renderable=lambda: Group(self._bar, self._lanes))
         self._task: TaskID | None = None
 
@@ -221,20 +244,35 @@ class LiveView(PlainView):
             self._live.start()
 
     def _progress(self, data: dict[str, Any]) -> None:
-        figures: dict[str, Any] = {**self._figures(data)}
+        figures = _columns(self._figures(data))
         total = float(data.get("bytes_estimated") or 1)
         if self._task is None:
             self._task = self._bar.add_task("", total=total, **figures)
         self._bar.update(self._task, completed=min(float(data.get("bytes", 0)), total), total=total, **figures)
-        self._lanes = Text(lanes(data.get("workers", [])), no_wrap=True, overflow="ellipsis")
+        self._lanes = rich.text.Text(lanes(data.get("workers", [])), no_wrap=True, overflow="ellipsis")
+
+
+def _columns(figures: Mapping[str, str]) -> dict[str, Any]:
+    """The bar's fields, in the reader's language."""
+    said = {
+        "percent": figures["percent"],
+        "rows": ROWS.format(n=figures["rows"]),
+        "rows_rate": ROWS_RATE.format(n=figures["rows_rate"]),
+        "rate": RATE.format(size=figures["rate"]),
+        "chunks": CHUNKS.format(n=figures["chunks"]),
+        "active": ACTIVE.format(n=figures["active"]),
+        "eta": figures["eta"],
+        "client": STATUS_CLIENT.format(status="", client=figures["client"]) if figures["client"] else "",
+    }
+    return {name: tell(words) for name, words in said.items()}
 
 
 def lanes(workers: Sequence[dict[str, Any]]) -> str:
     """A line for each worker: where it is, what it does, how much and how fast."""
-    lines = [
+    lines: list[str] = [
         LANE.format(
             table=f"{w['table']} {w['chunk']}" if w["chunk"].startswith("ctid") else w["table"],
-            doing=w["doing"],
+            doing=STEPS.get(w["doing"], w["doing"]),
             size=amount(w["bytes"]),
             rate=amount(w["rate"]),
         )
@@ -242,19 +280,32 @@ def lanes(workers: Sequence[dict[str, Any]]) -> str:
     ]
     if len(workers) > LANES_SHOWN:
         lines.append(MORE_LANES.format(n=len(workers) - LANES_SHOWN))
-    return "\n".join(lines)
+    return "\n".join(map(tell, lines))
 
 
 def sentence(event: Event) -> str:
     """An event in one line: where, what, and the figures that go with it."""
     place = " ".join(part for part in (event.table, event.chunk) if part and part != "leaf")
-    epoch = event.data.get("epoch", "")
-    what = event.message or TITLES.get(event.kind, event.kind.value).format(run=event.run, epoch=epoch)
-    if event.kind in {EventKind.CHUNK_RETRY, EventKind.CHUNK_FAILED, EventKind.WARNING} and event.message:
-        what = f"{TITLES[event.kind]}: {event.message}"
-    if event.kind is EventKind.SCHEMA and not event.message:
-        made = event.data.get("objects")
-        what = f"{what}: {event.data.get('step', '')}" + (f" ({len(made)})" if isinstance(made, list) and made else "")
-    if error := event.data.get("error"):
-        what = f"{what}: {error}" if str(error) not in what else what
-    return f"{place}: {what}" if place else what
+    what = _what(event)
+    error = event.data.get("error")
+    if error and str(error) not in what:
+        what = LED_TO.format(what=what, error=error if isinstance(error, str) else str(error))
+    return AT.format(place=place, what=what) if place else what
+
+
+def _what(event: Event) -> str:
+    """Its message under its title, where only the title tells that something went wrong."""
+    if event.kind in TROUBLES and event.message:
+        return LED_TO.format(what=TITLES[event.kind], error=event.message)
+    if event.message:
+        return event.message
+    title: str = TITLES.get(event.kind, event.kind.value)
+    if isinstance(title, Template):
+        title = title.format(run=event.run, epoch=event.data.get("epoch", ""))
+    if event.kind is not EventKind.SCHEMA:
+        return title
+    step, made = str(event.data.get("step", "")), event.data.get("objects")
+    named = STEPS.get(step, step)
+    if isinstance(made, list) and made:
+        return STEP_MADE.format(what=title, step=named, n=len(made))
+    return LED_TO.format(what=title, error=named)

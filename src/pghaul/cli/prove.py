@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 
 from pghaul.cli import exit_codes, options, render
+from pghaul.model.text import say
 from pghaul.service.migration import MigrationService
 
-NO_RUNS = "There is no run yet. Start one: pghaul run --help, or pghaul demo"
+NO_RUNS = say("There is no run yet. Start one: pghaul run --help, or pghaul demo")
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")]
 

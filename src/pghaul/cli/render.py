@@ -18,13 +18,14 @@ from pghaul.cli import sparkline
 from pghaul.cli.words import tell
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
-from pghaul.model.event import EventKind
+from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import amount, count, duration
-from pghaul.model.receipt import Proof, Receipt, Sum, by_table, sum_of
+from pghaul.model.receipt import Receipt, Sum, by_table, sum_of
 from pghaul.model.run import Run, RunState
 from pghaul.model.sample import Sample, rates
 from pghaul.model.table import Unsupported
-from pghaul.model.text import saying
+from pghaul.model.text import joined, say, saying
+from pghaul.model.wording import worded
 
 if TYPE_CHECKING:
     from pghaul.service.migration import RunReport
@@ -39,14 +40,34 @@ STYLE = {
     RunState.FAILED: "red",
     RunState.DIFFERENT: "red",
 }
-PROOFS = {Proof.COUNT: "rows counted", Proof.STREAM: "hash of the stream", Proof.ROWS: "sum of row hashes"}
 BROKEN = {"table", "tree", "from", "to", "what becomes of it", "error"}  # columns that may take several lines
 PAGE = 1000  # columns where no terminal sets them: a name is never cut for a file or a pipe
+RUN_TITLES = (
+    say("run"),
+    say("state"),
+    say("started"),
+    say("chunks"),
+    say("rows"),
+    say("bytes"),
+    say("from"),
+    say("to"),
+)
 ALIKE = 3  # as many of one kind, left behind for one reason, are named; of more, the first and the last
-DIFFERS = "DIFFERENT"
-SUM = "tables: {n}"
-RATE = "Rate (at most {most}/s, over {seconds})"
-BECAME = {"inserted": "new", "updated": "updated", "unchanged": "the same", "ignored": "left out"}
+DIFFERS = say("DIFFERENT")
+SUM = saying("tables: {n}")
+RATE = saying("Rate (at most {most}/s, over {seconds})")
+BECAME = {
+    "inserted": say("new"),
+    "updated": say("updated"),
+    "unchanged": say("the same"),
+    "ignored": say("left out"),
+}
+COUNTED = saying("{n} {what}")
+LEFT_BEHIND = saying("{kind} {name}: {why}")
+MANY_LEFT_BEHIND = saying("{kind} of {n}, {first} … {last}: {why}")
+MOVED = saying("{rows} rows, {size}")
+NO_CHUNKS = say("none")
+INDENTED = saying("  {words}")
 AND_MORE = saying("… and {n} more")
 AT = saying("at: {where}")
 TRY = saying("try: {advice}")
@@ -72,12 +93,13 @@ def left_behind(items: Sequence[Unsupported], *, verbose: bool) -> list[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     for item in items:
         groups.setdefault((item.kind, item.why), []).append(item.name)
-    lines = []
+    lines: list[str] = []
     for (kind, why), names in groups.items():
         if verbose or len(names) <= ALIKE:
-            lines += [f"{kind} {name}: {why}" for name in names]
+            lines += [LEFT_BEHIND.format(kind=kind, name=name, why=why) for name in names]
         else:
-            lines.append(f"{kind} of {len(names)}, {names[0]} … {names[-1]}: {why}")
+            several = MANY_LEFT_BEHIND.format(kind=kind, n=len(names), first=names[0], last=names[-1], why=why)
+            lines.append(several)
     return lines
 
 
@@ -134,11 +156,11 @@ def _receipt_json(receipt: Receipt) -> dict[str, Any]:
 
 
 def grid(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines."""
+    """A table without lines, its titles in the reader's language."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         side: Literal["left", "right"] = "right" if name in right else "left"
-        table.add_column(name, justify=side, overflow="fold", no_wrap=name not in BROKEN)
+        table.add_column(Text(tell(name)), justify=side, overflow="fold", no_wrap=name not in BROKEN)
     return table
 
 
@@ -149,12 +171,12 @@ def row(table: Table, *cells: str | Text) -> None:
 
 def runs(console: Console, found: Iterable[Run]) -> None:
     """`pghaul runs`."""
-    table = grid("run", "state", "started", "chunks", "rows", "bytes", "from", "to", right=("chunks", "rows", "bytes"))
+    table = grid(*RUN_TITLES, right=RUN_TITLES[3:6])
     for run in found:
         row(
             table,
             run.id,
-            Text(run.state.value, style=STYLE[run.state]),
+            state(run),
             f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}",
             f"{run.chunks_done}/{run.chunks}",
             count(run.rows),
@@ -169,25 +191,30 @@ def status(console: Console, run: Run, counts: dict[ChunkState, int]) -> None:
     """`pghaul status`."""
     table = grid("", "")
     table.show_header = False
-    chunks = ", ".join(f"{n} {state.value}" for state, n in counts.items()) or "none"
+    chunks = joined(", ", [COUNTED.format(n=n, what=worded(state)) for state, n in counts.items()])
     seconds = (run.finished - run.started).total_seconds() if run.finished else None
     facts: dict[str, str | Text] = {
-        "run": run.id,
-        "state": Text(run.state.value, style=STYLE[run.state]),
-        "from": run.source,
-        "to": run.target,
-        "started": f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}",
-        "took": duration(seconds) if seconds is not None else "",
-        "attempts": str(run.epoch),
-        "chunks": chunks,
-        "moved": f"{count(run.rows)} rows, {amount(run.bytes)}",
-        "paused": run.note or "",
-        "error": run.error or "",
+        say("run"): run.id,
+        say("state"): state(run),
+        say("from"): run.source,
+        say("to"): run.target,
+        say("started"): f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}",
+        say("took"): duration(seconds) if seconds is not None else "",
+        say("attempts"): str(run.epoch),
+        say("chunks"): chunks or NO_CHUNKS,
+        say("moved"): MOVED.format(rows=count(run.rows), size=amount(run.bytes)),
+        say("paused"): run.note or "",
+        say("error"): run.error or "",
     }
     for name, value in facts.items():
         if value:
-            row(table, Text(name, style="bold"), value)
+            row(table, Text(tell(name), style="bold"), value)
     console.print(table)
+
+
+def state(run: Run) -> Text:
+    """How it stands, coloured."""
+    return Text(tell(worded(run.state)), style=STYLE[run.state])
 
 
 def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = TABLES_SHOWN) -> None:
@@ -196,8 +223,9 @@ def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = 
     shown = ordered if limit is None else ordered[:limit]
     everything = sum_of(r for _, parts in ordered for r in parts)
     met = everything.met
-    became = ("of these",) if met else ()
-    table = grid("table", "rows", *became, "bytes", "seconds", "proof", right=("rows", "bytes", "seconds"))
+    became = (say("of these"),) if met else ()
+    figures = (say("bytes"), say("seconds"))
+    table = grid(say("table"), say("rows"), *became, *figures, say("proof"), right=(say("rows"), *figures))
     for name, parts in shown:
         row(table, str(name), *_sums(sum_of(parts), met=met))
     if len(ordered) > len(shown):
@@ -207,33 +235,32 @@ def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = 
 
 
 def _sums(found: Sum, *, met: bool) -> tuple[str | Text, ...]:
-    became = ", ".join(f"{count(n)} {BECAME[field]}" for field, n in found.became.items() if n)
+    became = joined(", ", [COUNTED.format(n=count(n), what=BECAME[k]) for k, n in found.became.items() if n])
     figures = (count(found.rows), *([became] if met else []), amount(found.bytes), f"{found.seconds:.1f}")
     return (*figures, _proof(found))
 
 
 def _proof(found: Sum) -> Text:
     if not found.agrees:
-        return Text(DIFFERS, style="bold red")
-    return Text(", ".join(sorted(PROOFS[proof] for proof in found.proofs)), style="green")
+        return Text(tell(DIFFERS), style="bold red")
+    return Text(", ".join(sorted(tell(worded(proof)) for proof in found.proofs)), style="green")
 
 
 def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *, verbose: bool = False) -> None:
     """`pghaul show`: the run, its receipts, and whatever was not plain sailing."""
     status(console, found.run, counts)
     rate_over_time(console, found.samples)
-    heading(console, "Receipts")
+    heading(console, say("Receipts"))
     limit = None if verbose else TABLES_SHOWN
     receipts(console, (r.receipt for r in found.chunks if r.receipt), limit=limit)
-    bad = [f"{r.chunk.table} {r.chunk.key}: {r.error}" for r in found.chunks if r.error]
-    listing(console, "Failed chunks", bad, verbose=verbose)
+    bad = [
+        FAILED_CHUNK.format(table=str(r.chunk.table), chunk=r.chunk.key, error=r.error) for r in found.chunks if r.error
+    ]
+    listing(console, say("Failed chunks"), bad, verbose=verbose)
     for title, kinds in SECTIONS.items():
-        told = [
-            f"{e.at.astimezone():%H:%M:%S} {_told(e.table, e.message, e.data)}" for e in found.events if e.kind in kinds
-        ]
-        listing(console, title, told, verbose=verbose)
+        listing(console, title, [_told(e) for e in found.events if e.kind in kinds], verbose=verbose)
     lost = left_behind(found.not_carried, verbose=verbose)
-    listing(console, "Not carried over", lost, verbose=verbose)
+    listing(console, say("Not carried over"), lost, verbose=verbose)
 
 
 def rate_over_time(console: Console, samples: Sequence[Sample]) -> None:
@@ -247,19 +274,41 @@ def rate_over_time(console: Console, samples: Sequence[Sample]) -> None:
 
 
 SECTIONS = {
-    "Cutover": {EventKind.CUTOVER},
-    "Attempts": {EventKind.ATTEMPT},
-    "Pauses": {EventKind.PAUSED, EventKind.RESUMED},
-    "Done again": {EventKind.CHUNK_RETRY, EventKind.CHUNK_REDO},
-    "Warnings": {EventKind.WARNING, EventKind.CHUNK_FAILED},
-    "Notes": {EventKind.NOTICE},
+    say("Cutover"): {EventKind.CUTOVER},
+    say("Attempts"): {EventKind.ATTEMPT},
+    say("Pauses"): {EventKind.PAUSED, EventKind.RESUMED},
+    say("Done again"): {EventKind.CHUNK_RETRY, EventKind.CHUNK_REDO},
+    say("Warnings"): {EventKind.WARNING, EventKind.CHUNK_FAILED},
+    say("Notes"): {EventKind.NOTICE},
 }
+# What events say in figures only.
+FIGURE = saying("{name} {value}")
+FIGURES = {
+    "attempt": say("attempt"),
+    "cause": say("cause"),
+    "epoch": say("epoch"),
+    "freed": say("freed"),
+    "seconds": say("seconds"),
+    "snapshot": say("snapshot"),
+    "step": say("step"),
+    "until": say("until"),
+    "wait": say("wait"),
+}
+FAILED_CHUNK = saying("{table} {chunk}: {error}")
+TOLD, TOLD_OF = saying("{at} {words}"), saying("{at} {table}: {words}")
 
 
-def _told(table: str | None, message: str, data: dict[str, Any]) -> str:
-    figures = ", ".join(f"{k} {v}" for k, v in data.items() if v not in (None, "", [], {}))
-    words = " · ".join(part for part in (message, "" if message else figures) if part)
-    return f"{table}: {words}" if table else words
+def _told(event: Event) -> str:
+    """When, where and what; the figures where nothing else is said."""
+    figures = [
+        FIGURE.format(name=FIGURES.get(k, k), value=v if isinstance(v, str) else str(v))
+        for k, v in event.data.items()
+        if v not in (None, "", [], {})
+    ]
+    at, words = f"{event.at.astimezone():%H:%M:%S}", event.message or joined(", ", figures)
+    if not event.table:
+        return TOLD.format(at=at, words=words)
+    return TOLD_OF.format(at=at, table=event.table, words=words)
 
 
 def heading(console: Console, title: str, style: str = "bold") -> None:
@@ -275,6 +324,6 @@ def listing(console: Console, title: str, lines: Sequence[str], *, verbose: bool
     heading(console, title)
     shown = lines if verbose else lines[:LISTED]
     for words in shown:
-        line(console, f"  {words}")
+        line(console, INDENTED.format(words=words))
     if len(lines) > len(shown):
-        line(console, "  " + AND_MORE.format(n=len(lines) - len(shown)))
+        line(console, INDENTED.format(words=AND_MORE.format(n=len(lines) - len(shown))))

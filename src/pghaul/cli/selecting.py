@@ -9,10 +9,11 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from pghaul.model.plan import Layout, Unit
+from pghaul.model.text import say
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 MULTIPLE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-SIZE_WRONG = "a size is written 64MB or 1GB"
+SIZE_WRONG = say("a size is written 64MB or 1GB")
 
 WHAT = "What and where"
 OF_SELECTIONS = ("where", "key", "layout", "into", "larger_than", "smaller_than")

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pghaul.cli.words import tell
+
 Rows = Annotated[int, typer.Option("--rows", min=1000, help="Rows of history.")]
 Keep = Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the servers and their files behind.")]
 
 
 def _say(words: str) -> None:
-    sys.stdout.write(words + "\n")
+    sys.stdout.write(tell(words) + "\n")
     sys.stdout.flush()
 
 
