@@ -227,4 +227,4 @@ def test_a_look_names_who_holds_a_lock_for_writing_and_where(db_pair: DatabasePa
         with writing(db_pair.source, "INSERT INTO payment (v) VALUES ('open')"):
             found = quiet.look(session, [Name("public", "payment")])
     assert [(w.application, str(w.table)) for w in found.writers] == [("till", "public.payment")]
-    assert str(quiet.Other(pid=0, application="", user="")) == "a prepared transaction"
+    assert quiet.Other(pid=0, application="", user="").said == "a prepared transaction"

@@ -105,12 +105,12 @@ def test_what_is_missing_is_named_and_an_example_given(plan_path: Path) -> None:
 
 def test_a_plan_that_selects_nothing_is_refused(plan_path: Path) -> None:
     error = refused(plan_path, 'source = "postgresql://a/b"\ntarget = "postgresql://a/c"\n')
-    assert error.message == "nothing is selected: it takes [[tables]], or whole = true"
+    assert error.message == "its words do not fit: nothing is selected: it takes [[tables]], or whole = true"
 
 
 def test_a_wrong_value_is_named_with_its_line(plan_path: Path) -> None:
     message = refused(plan_path, GOOD.replace('"checksum"', '"cheksum"')).message
-    assert message.startswith("line 6: 'verify': input should be 'count' or 'checksum'")
+    assert message.startswith("its words do not fit: line 6: 'verify': one of 'count' or 'checksum' is needed")
 
 
 def test_broken_toml_says_where_it_breaks(plan_path: Path) -> None:

@@ -41,6 +41,7 @@ from pghaul.model.plan import Locks, Plan, Verify
 from pghaul.model.profile import Endpoint
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name, Table
+from pghaul.model.text import say, saying
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.formats import choose_format, copy_encoding
 from pghaul.postgres.pressure import waiting_behind
@@ -52,6 +53,9 @@ from pghaul.target.ledger import Ledger
 from pghaul.target.scope import Scope
 
 GRACE = 3.0  # seconds that workers get to let go of what is in flight
+
+GONE = saying("{table} is gone from the source since the run began; the target's copy is left as it is")
+BROKEN = saying("a foreign key of {table} is back, but rows break it: {error}")
 
 
 @dataclass(kw_only=True)
@@ -121,11 +125,11 @@ class Attempt:
             return dict(stage.tables)
         for name, column in scene.added_columns(self._manifest, stage.tables):
             self._report.notice(
-                "COLUMN", f"{name}.{column}", "it was added on the source after the run had been planned"
+                "COLUMN", f"{name}.{column}", say("it was added on the source after the run had been planned")
             )
         for name in stage.gone:
             self._differences.append(str(name))
-            self._report.warn(f"{name} is gone from the source since the run began; the target's copy is left as it is")
+            self._report.warn(GONE.format(table=str(name)))
         return scene.with_planned_columns(self._manifest, stage.tables)
 
     def _mapped(self, stage: scene.Scene, tables: dict[Name, Table]) -> Mapped:
@@ -167,14 +171,14 @@ class Attempt:
         )
         self._report.planned(self._manifest)
         for warning in mapped.warnings:
-            self._report.warn(warning)
+            self._report.warn(warning.what)
         for finding in verdict.findings:
             if finding.severity is Severity.WARNING and finding.kind is Kind.ROWS_PRESENT:
                 self._report.warn(finding.what)
         if "refresh" in fate.dispositions.values():
             for name in survey.vanished(stage.target, mapped.shapes):
                 self._report.notice(
-                    "VANISHED", str(name), "it is on the target and not in the selection: left as it is"
+                    "VANISHED", str(name), say("it is on the target and not in the selection: left as it is")
                 )
         return fate
 
@@ -360,13 +364,13 @@ class Attempt:
         if not finished:
             return set()
         if self._order.trust_ledger:
-            self._report.mixed([ld.name for ld in finished], "the ledger is trusted, as asked")
+            self._report.mixed([ld.name for ld in finished], say("the ledger is trusted, as asked"))
             return set()
         tasks = {ld.name: compose.recheck_task(ld, epoch, done[ld.name]) for ld in finished}
         blind = [n for n, t in tasks.items() if t is None]
         appended = [ld.name for ld in finished if ld.appended]
         if appended:
-            self._report.mixed(appended, "rows that were there before cannot be told from ours")
+            self._report.mixed(appended, say("rows that were there before cannot be told from ours"))
         self._report.expect_recheck()
         dispatcher.run(t for t in tasks.values() if t is not None)
         differing = self._report.take_differing() | (set(blind) - set(appended))
@@ -380,7 +384,7 @@ class Attempt:
         dispatcher.run(tasks)
         for loading in loadings:
             if loading.verify and (why := loading.unproven):
-                self._report.notice("PROOF", str(loading.name), f"compared by count alone: {why}")
+                self._report.notice("PROOF", str(loading.name), say("compared by count alone: {why}", why=why))
         self._differences += sorted({str(n) for n in self._report.take_differing()})
 
     # --- finishing ------------------------------------------------------------------------------------------------
@@ -396,7 +400,7 @@ class Attempt:
                 raise
             except PghaulError as exc:
                 self._differences.append(undo.relation)
-                self._report.warn(f"a foreign key of {undo.relation} is back, but rows break it: {exc.message}")
+                self._report.warn(BROKEN.format(table=undo.relation, error=exc.message))
 
 
 def _private_folder(run: str, target: str) -> tempfile.TemporaryDirectory[str]:

@@ -13,6 +13,7 @@ from pghaul.engine.job import Job, JobResult
 from pghaul.engine.perform import empty, prove, receipt_of, run_statements, transfer
 from pghaul.model.errors import TransientError
 from pghaul.model.receipt import Receipt
+from pghaul.model.text import say
 from pghaul.target import load
 
 
@@ -25,7 +26,9 @@ async def perform_batch(job: Job, hands: Hands) -> JobResult:
     except asyncpg.UniqueViolationError as exc:
         if f"{exc.schema_name}.{exc.table_name}" != job.marker:
             raise
-        raise TransientError("a leaf of the batch has been loaded already") from exc
+        raise TransientError(
+            say("a leaf of the batch has been loaded already"), where=f"{exc.schema_name}.{exc.table_name}", code=2032
+        ) from exc
     await hands.waiting(transaction.commit())
     rows, size = sum(p.rows for p in parts), sum(p.bytes for p in parts)
     whole = replace(parts[0], chunk=job.chunk, rows=rows, bytes=size, seconds=sum(p.seconds for p in parts))

@@ -64,7 +64,7 @@ def _batch(tasks: Sequence[Task]) -> Task:
         run=first.job.run,
         epoch=first.job.epoch,
         kind=JobKind.BATCH,
-        relation=f"{first.job.relation} and {len(tasks) - 1} more",
+        relation=f"{first.job.relation} +{len(tasks) - 1}",
         chunk="batch",
         snapshot=first.job.snapshot,
         marker=first.job.marker,

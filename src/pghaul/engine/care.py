@@ -18,6 +18,7 @@ from pghaul.model.errors import PghaulError, PlanError
 from pghaul.model.finding import Finding, Kind, of_error
 from pghaul.model.plan import Options, Plan
 from pghaul.model.profile import Endpoint
+from pghaul.model.text import Template, joined, say, saying
 from pghaul.postgres import pressure
 from pghaul.postgres.session import Session, connect
 from pghaul.postgres.settings import Role
@@ -27,14 +28,14 @@ CALM_LOOKS = 2  # in a row, before a run goes on: one alone may be a pause betwe
 MINUTE = 60.0
 ANSWER_SECONDS = 10.0
 
-LAG = "a replica of the source is {value:.1f} s behind, more than {bound:g} s"
-SESSIONS = "sessions at work on the source: {value:.0f}, more than {bound:g}"
-CHECKPOINTS = "checkpoints that the target was forced into within a minute: {value:.0f}, more than {bound:g}"
-UNMEASURED = "{name} cannot be measured, and does not hold the run back: {why}"
-HIDDEN = "role {role} may not see what others do on the source, which {name} needs"
-GRANT = "GRANT pg_read_all_stats TO {role}; before PostgreSQL 10, use a superuser"
-NO_LAG = "PostgreSQL {version} as a primary does not say by how many seconds its replicas are behind"
-NO_LAG_ADVICE = "leave max_source_lag out, or read from a standby"
+LAG = saying("a replica of the source is {value:.1f} s behind, more than {bound:g} s")
+SESSIONS = saying("sessions at work on the source: {value:.0f}, more than {bound:g}")
+CHECKPOINTS = saying("checkpoints that the target was forced into within a minute: {value:.0f}, more than {bound:g}")
+UNMEASURED = saying("{name} cannot be measured, and does not hold the run back: {why}")
+HIDDEN = saying("role {role} may not see what others do on the source, which {name} needs")
+GRANT = saying("GRANT pg_read_all_stats TO {role}; before PostgreSQL 10, use a superuser")
+NO_LAG = saying("PostgreSQL {version} as a primary does not say by how many seconds its replicas are behind")
+NO_LAG_ADVICE = say("leave max_source_lag out, or read from a standby")
 
 
 @dataclass(kw_only=True)
@@ -45,7 +46,7 @@ class Gauge:
     side: Role
     bound: float
     read: Callable[[Session], float]
-    words: str
+    words: Template
     over: bool = False
     calm: int = 0
     value: float = 0.0
@@ -80,7 +81,7 @@ class PerMinute:
 
 def gauges(options: Options) -> list[Gauge]:
     """One for each bound of the plan."""
-    wanted: list[tuple[str, Role, float | None, Callable[[Session], float], str]] = [
+    wanted: list[tuple[str, Role, float | None, Callable[[Session], float], Template]] = [
         ("max_source_lag", "source", options.max_source_lag, pressure.replication_lag, LAG),
         ("max_source_sessions", "source", options.max_source_sessions, pressure.active_sessions, SESSIONS),
         (
@@ -107,8 +108,16 @@ def findings(plan: Plan, source: Session) -> list[Finding]:
         except PlanError as exc:
             found.append(of_error(exc, "only_between"))
     if options.max_source_lag is not None and not server.in_recovery and not server.capabilities.replay_lag:
-        what = NO_LAG.format(version=server.version)
-        found.append(Finding(kind=Kind.VERSION, object="max_source_lag", what=what, advice=NO_LAG_ADVICE))
+        found.append(
+            Finding(
+                kind=Kind.VERSION,
+                object="max_source_lag",
+                what=NO_LAG.format(version=server.version),
+                where=say("source"),
+                advice=NO_LAG_ADVICE,
+                code=5349,
+            )
+        )
     of_others = {"max_source_sessions": options.max_source_sessions, "max_source_lag": options.max_source_lag}
     if server.in_recovery:  # a standby's own lag is no secret
         del of_others["max_source_lag"]
@@ -119,7 +128,9 @@ def findings(plan: Plan, source: Session) -> list[Finding]:
                 kind=Kind.PRIVILEGE,
                 object=name,
                 what=HIDDEN.format(role=server.user, name=name),
+                where=server.database,
                 advice=GRANT.format(role=server.user),
+                code=5131,
             )
             for name in hidden
         ]
@@ -146,7 +157,7 @@ class CareTaker:
             for gauge in self._gauges:
                 self._measure(gauge)
         over = [g for g in self._gauges if g.over]
-        return "; ".join(g.words.format(value=g.value, bound=g.bound) for g in over) or None
+        return joined("; ", (g.words.format(value=g.value, bound=g.bound) for g in over)) if over else None
 
     def readings(self) -> dict[str, float]:
         """By the plan's key, what was measured last; what cannot be measured is absent."""

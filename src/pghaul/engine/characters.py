@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from psycopg import sql
 
 from pghaul.model.errors import NotFoundError, PghaulError, PlanError, RowError
-from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.finding import Finding, Kind, Severity, of_error
 from pghaul.model.placement import Placement
 from pghaul.model.table import Column, Name, Table
+from pghaul.model.text import say
 from pghaul.postgres.formats import check_encoding
 from pghaul.postgres.session import Session
 
@@ -53,7 +54,7 @@ def findings(
     try:
         check_encoding(source.server, target, said)
     except PlanError as exc:
-        yield Finding(kind=Kind.USAGE, object="encoding", what=exc.message, advice=exc.advice)
+        yield replace(of_error(exc, "encoding"), kind=Kind.USAGE)
         return
     theirs = target.server.encoding
     ours = source.server.encoding
@@ -61,15 +62,28 @@ def findings(
         ours = said or theirs
     if theirs == "SQL_ASCII":
         if source.server.encoding != "SQL_ASCII":
-            yield _note(f"the target is SQL_ASCII: it keeps the bytes of {ours} and checks none of them")
+            yield Finding(
+                severity=Severity.NOTE,
+                kind=Kind.ENCODING,
+                object="encoding",
+                what=say(
+                    "the target is SQL_ASCII: it keeps the bytes of {encoding} and checks none of them", encoding=ours
+                ),
+                code=5330,
+            )
         return
     if ours != theirs and not target.value(HAS_CONVERSION, (ours, theirs)):
         yield Finding(
             kind=Kind.ENCODING,
             object="encoding",
-            what=f"the target's encoding {theirs} cannot hold {ours}: PostgreSQL has no conversion between them",
+            what=say(
+                "the target's encoding {theirs} cannot hold {ours}: PostgreSQL has no conversion between them",
+                theirs=theirs,
+                ours=ours,
+            ),
             where=target.server.database,
-            advice="a UTF8 database holds the characters of all",
+            advice=say("a UTF8 database holds the characters of all"),
+            code=5331,
         )
         return
     if source.server.encoding == "SQL_ASCII" or (theirs not in (ours, "UTF8")):
@@ -115,10 +129,19 @@ def _tried(
         if columns and not trial.whole:
             large.append(str(table.name))
     if large:
-        yield _note(
-            f"of {len(large)} tables ({', '.join(large[:3])}{' …' if len(large) > 3 else ''}) only the first {rows:,} "
-            f"rows were tried, whether {theirs} holds their characters",
-            Severity.WARNING,
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.ENCODING,
+            object="encoding",
+            what=say(
+                "of {n} tables ({tables}) only the first {rows:,} rows were tried, whether {encoding} holds their "
+                "characters",
+                n=len(large),
+                tables=", ".join(large[:3]) + (" …" if len(large) > 3 else ""),
+                rows=rows,
+                encoding=theirs,
+            ),
+            code=5332,
         )
 
 
@@ -143,10 +166,11 @@ def _try(trial: _Trial) -> Finding | None:
         return Finding(
             kind=Kind.CHARACTERS,
             object=f"{name}.{column.name}",
-            what=f"{exc.message}, in {name}, column {column.name}",
-            where="source",
+            what=say("{error}, in {table}, column {column}", error=exc.message, table=str(name), column=column.name),
+            where=say("source"),
             advice=exc.advice,
             sqlstate=exc.sqlstate,
+            code=3030,
         )
     except PghaulError:  # a type that cannot be cast to text, a row that is too long: no question of characters
         return None
@@ -171,7 +195,3 @@ def _convert(trial: _Trial) -> None:
     )
     with source.transaction():  # a savepoint where the caller is in a transaction: its snapshot must live
         source.value(statement)
-
-
-def _note(what: str, severity: Severity = Severity.NOTE) -> Finding:
-    return Finding(severity=severity, kind=Kind.ENCODING, object="encoding", what=what)

@@ -28,6 +28,7 @@ from pghaul.model.placement import Placement
 from pghaul.model.plan import Plan
 from pghaul.model.preview import Space
 from pghaul.model.table import Name, Table
+from pghaul.model.text import say
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
@@ -122,9 +123,14 @@ def _emptied_for_a_part(mapped: Mapped, fate: preflight.Fate) -> Iterator[Findin
                 severity=Severity.WARNING,
                 kind=Kind.ROWS_PRESENT,
                 object=str(placement.target),
-                what=f"{placement.target} will hold what the selection takes of {placement.source}, and nothing else: "
-                "its other rows on the target go",
-                advice="where they are to stay, take whole tables, or --on-existing append",
+                what=say(
+                    "{target} will hold what the selection takes of {source}, and nothing else: its other rows on the "
+                    "target go",
+                    target=str(placement.target),
+                    source=str(placement.source),
+                ),
+                advice=say("where they are to stay, take whole tables, or --on-existing append"),
+                code=5431,
             )
 
 

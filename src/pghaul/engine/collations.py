@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composable
 
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.table import Name, Table
+from pghaul.model.text import Text, joined, say
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
 
@@ -48,8 +49,12 @@ SELECT n.nspname::text, l.collname::text, {provider}, coalesce({locale}, l.collc
                                 WHERE d.datname = pg_catalog.current_database()))
 """
 )
-PROVIDERS = {"c": "libc", "i": "ICU", "b": "built in", "d": "the default"}
-ORDER = "text is ordered otherwise there: indexes on text, ranges and merges by text; what is equal and unique stays so"
+PROVIDERS = {"c": "libc", "i": "ICU", "b": say("built in"), "d": say("the default")}
+ORDER = say(
+    "text is ordered otherwise there: indexes on text, ranges and merges by text; what is equal and unique stays so"
+)
+INSTALL = say("install the locale on the target's machine, then SELECT pg_import_system_collations('pg_catalog')")
+ICU = say("a server built with ICU is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,23 +92,49 @@ def findings(source: Session, target: Session, created: Sequence[Table]) -> Iter
 def _databases(source: Session, target: Session) -> Iterator[Finding]:
     ours, theirs = _of_database(source), _of_database(target)
     if ours.meaning != theirs.meaning:
-        yield _note(
-            "database",
-            f"the databases order text by {_words(ours)} on the source and {_words(theirs)} on the target: {ORDER}",
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.COLLATION,
+            object="database",
+            what=say(
+                "the databases order text by {ours} on the source and {theirs} on the target: {order}",
+                ours=_words(ours),
+                theirs=_words(theirs),
+                order=ORDER,
+            ),
+            code=5333,
         )
     elif ours.provider != "b" and ours.version and theirs.version and ours.version != theirs.version:
-        yield _note(
-            "database",
-            f"{_words(ours)} is version {ours.version} on the source and {theirs.version} on the target: {ORDER}",
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.COLLATION,
+            object="database",
+            what=say(
+                "{collation} is version {ours} on the source and {theirs} on the target: {order}",
+                collation=_words(ours),
+                ours=ours.version,
+                theirs=theirs.version,
+                order=ORDER,
+            ),
+            code=5334,
         )
 
 
 def _compared(ours: Collation, theirs: Collation) -> Iterator[Finding]:
     if ours.meaning != theirs.meaning or (ours.version and theirs.version and ours.version != theirs.version):
-        yield _note(
-            str(ours.name),
-            f"collation {ours.name} of {ours.used_by} is {_words(ours)} {ours.version or ''} on the source and "
-            f"{_words(theirs)} {theirs.version or ''} on the target: {ORDER}",
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.COLLATION,
+            object=str(ours.name),
+            what=say(
+                "collation {name} of {table} is {ours} on the source and {theirs} on the target: {order}",
+                name=str(ours.name),
+                table=ours.used_by,
+                ours=_versioned(ours),
+                theirs=_versioned(theirs),
+                order=ORDER,
+            ),
+            code=5335,
         )
 
 
@@ -112,33 +143,56 @@ def _missing(collation: Collation, there: Iterable[Collation]) -> Iterator[Findi
     if collation.own:
         same = [c for c in there if c.provider == collation.provider]
         if collation.provider != "b" and not same:
-            words = PROVIDERS.get(collation.provider, collation.provider)
-            yield _error(collation, f"the target has no collations of {words}")
+            yield Finding(
+                kind=Kind.COLLATION,
+                object=str(collation.name),
+                what=say(
+                    "{table} needs the collation {name}: the target has no collations of {provider}",
+                    table=collation.used_by,
+                    name=str(collation.name),
+                    provider=PROVIDERS.get(collation.provider, collation.provider),
+                ),
+                where=say("target"),
+                advice=ICU if collation.provider == "i" else INSTALL,
+                code=5336,
+            )
         elif collation.provider == "c" and collation.meaning not in {c.meaning for c in same} | {("c", "c")}:
-            yield _error(collation, f"its locale {collation.locale} is not known there", Severity.WARNING)
+            yield Finding(
+                severity=Severity.WARNING,
+                kind=Kind.COLLATION,
+                object=str(collation.name),
+                what=say(
+                    "{table} needs the collation {name}: its locale {locale} is not known there",
+                    table=collation.used_by,
+                    name=str(collation.name),
+                    locale=collation.locale,
+                ),
+                where=say("target"),
+                advice=INSTALL,
+                code=5337,
+            )
         return
-    yield _error(collation, "the target does not have it")
-
-
-def _error(collation: Collation, why: str, severity: Severity = Severity.ERROR) -> Finding:
-    install = "install the locale on the target's machine, then SELECT pg_import_system_collations('pg_catalog')"
-    icu = "a server built with ICU is needed"
-    return Finding(
-        severity=severity,
+    yield Finding(
         kind=Kind.COLLATION,
         object=str(collation.name),
-        what=f"{collation.used_by} needs the collation {collation.name}: {why}",
-        where="target",
-        advice=icu if collation.provider == "i" and collation.own else install,
+        what=say(
+            "{table} needs the collation {name}: the target does not have it",
+            table=collation.used_by,
+            name=str(collation.name),
+        ),
+        where=say("target"),
+        advice=INSTALL,
+        code=5338,
     )
 
 
-def _note(thing: str, what: str) -> Finding:
-    return Finding(severity=Severity.NOTE, kind=Kind.COLLATION, object=thing, what=what)
+def _words(collation: Collation) -> Text:
+    provider = PROVIDERS.get(collation.provider, collation.provider)
+    return say("{locale} ({provider})", locale=collation.locale, provider=provider)
 
 
-def _words(collation: Collation) -> str:
-    return f"{collation.locale} ({PROVIDERS.get(collation.provider, collation.provider)})"
+def _versioned(collation: Collation) -> Text:
+    return joined(" ", [_words(collation), *([collation.version] if collation.version else [])])
 
 
 def _plain(locale: str) -> str:

@@ -14,6 +14,7 @@ from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.placement import Placement
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Column, Name, Table
+from pghaul.model.text import Text, say
 from pghaul.postgres.rowhash import Agreement, row_hash_sql, unhashable
 from pghaul.postgres.widening import type_changes
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
@@ -83,15 +84,15 @@ class Loading:
         return self.format == "binary" or not (self.agreement.float_binary and any(c.holds_float for c in self.columns))
 
     @property
-    def unproven(self) -> str | None:
+    def unproven(self) -> Text | None:
         """Why content cannot be compared, so that the proof is by count alone."""
         if self.inserting and self.appended:
             return unproven(self, self.inserting)
         if self.appended:
-            return "rows that were there before"
+            return say("rows that were there before")
         if self.comparable and (self.hashable or not self.split):
             return None
-        return "types that two servers write differently"
+        return say("types that two servers write differently")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,14 @@ from pghaul.engine.job import Job, JobKind, JobResult
 from pghaul.engine.pool import WorkerPool
 from pghaul.model.errors import PghaulError, SnapshotLostError, StoppedError, TransientError
 from pghaul.model.table import Name
+from pghaul.model.text import say
 
 LOOK = 0.1  # seconds between two looks at wishes and progress (10 Hz)
 # A frozen worker (stopped, swapped out) is killed after this many stall timeouts without a sign of life.
 FROZEN = 5
 FIRST_SIGN = 5.0  # seconds that a worker gets at least: it has to be spawned, and to reach both servers
+DIED = say("a worker process has died")
+REBUILT = say("its worker pool was rebuilt")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -157,7 +160,7 @@ class Dispatcher:
             try:
                 result = future.result()
             except BrokenProcessPool:
-                self._again(flight.task, TransientError("a worker process has died"))
+                self._again(flight.task, TransientError(DIED, where=str(flight.task.table), code=2030))
                 self._lost_worker()
             except SnapshotLostError:
                 raise
@@ -207,7 +210,7 @@ class Dispatcher:
         """The executor gives up all its processes when one dies; what flew with it is queued again."""
         flights, self._flying = list(self._flying.values()), {}
         for flight in flights:
-            self._again(flight.task, TransientError("its worker pool was rebuilt"))
+            self._again(flight.task, TransientError(REBUILT, where=str(flight.task.table), code=2031))
         self._pool.rebuild()
 
     def _watch(self) -> None:

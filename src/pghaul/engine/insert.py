@@ -20,6 +20,7 @@ from pghaul.engine.pace import Pace
 from pghaul.engine.relay import both
 from pghaul.engine.watch import Pulse
 from pghaul.model.errors import CountMismatchError, RowError
+from pghaul.model.text import say
 
 DEPTH = 2  # batches between reader and writer
 BATCH_BYTES = 1 << 19
@@ -110,7 +111,11 @@ def _count(job: Job, plan: InsertPlan, moved: Inserted) -> None:
     """Without conflicts every row that was read is one that was written."""
     written = moved.inserted + moved.updated
     if written > moved.rows or (plan.on_conflict == "error" and written != moved.rows):
-        raise CountMismatchError(f"read {moved.rows} rows, wrote {written}", where=f"{job.relation} {job.chunk}")
+        raise CountMismatchError(
+            say("read {read} rows, wrote {written}", read=moved.rows, written=written),
+            where=f"{job.relation} {job.chunk}",
+            code=5930,
+        )
 
 
 async def _batches(
@@ -197,8 +202,8 @@ def _tagged(statement: Any) -> int:
 
 def _conflict(exc: asyncpg.UniqueViolationError) -> RowError:
     return RowError(
-        "; ".join(part for part in (exc.message, exc.detail) if part),
+        "; ".join(part for part in (exc.message, exc.detail) if part),  # the server's own words
         where=f"{exc.schema_name}.{exc.table_name}",
-        advice="rows that are there may stay or be brought up to date: --on-conflict ignore | update",
+        advice=say("rows that are there may stay or be brought up to date: --on-conflict ignore | update"),
         sqlstate=exc.sqlstate,
     )

@@ -14,6 +14,7 @@ from pghaul.engine.job import ByKey, ByPages, InsertPlan
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.plan import OnConflict
 from pghaul.model.table import Table
+from pghaul.model.text import Text, say
 from pghaul.postgres.rowhash import row_hash
 from pghaul.postgres.versions import Capabilities
 from pghaul.postgres.widening import type_changes
@@ -21,8 +22,8 @@ from pghaul.postgres.widening import type_changes
 if TYPE_CHECKING:
     from pghaul.engine.compose import Loading
 
-CONFLICTS_IGNORED = "conflicts are ignored, and rows that were there are not compared"
-NO_KEY = "rows that were there before, and no key to tell ours by"
+CONFLICTS_IGNORED = say("conflicts are ignored, and rows that were there are not compared")
+NO_KEY = say("rows that were there before, and no key to tell ours by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ def insert_plan(loading: Loading, how: Inserting, chunk: Chunk) -> InsertPlan:
     )
 
 
-def unproven(loading: Loading, how: Inserting) -> str | None:
+def unproven(loading: Loading, how: Inserting) -> Text | None:
     """Why appended rows are compared by count alone; None where the keys of the batches find them on the target."""
     if how.on_conflict is OnConflict.IGNORE:
         return CONFLICTS_IGNORED

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from pghaul.model.design import Design
 from pghaul.model.errors import NotFoundError, PlanError
+from pghaul.model.finding import Finding
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import Layout
 from pghaul.model.table import Column, Name, Table
+from pghaul.model.text import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +39,33 @@ class Tree:
         """The column that partitions. PlanError, NotFoundError."""
         root, name = self.root.name, self.key or given
         if not name:
-            raise PlanError(f"{root} is to be partitioned, and by which column is not said", advice="set `key`")
+            raise PlanError(
+                say("{table} is to be partitioned, and by which column is not said", table=str(root)),
+                where="key",
+                advice=say("set `key`"),
+                code=1130,
+            )
         column = next((c for c in self.root.columns if c.name == name), None)
         if column is None:
-            raise NotFoundError(f"{root} has no column {name}", where="key")
+            raise NotFoundError(
+                say("{table} has no column {column}", table=str(root), column=name), where="key", code=5230
+            )
         if column.generated:
-            raise PlanError(f"{root} cannot be partitioned by {name}: it is a generated column", where="key")
+            raise PlanError(
+                say(
+                    "{table} cannot be partitioned by {column}: it is a generated column", table=str(root), column=name
+                ),
+                where="key",
+                advice=say("choose another `key`"),
+                code=1131,
+            )
         if self.columns is not None and name not in self.columns:
-            raise PlanError(f"{root} is partitioned by {name}, which is not among its columns", where="columns")
+            raise PlanError(
+                say("{table} is partitioned by {column}, which is not among its columns", table=str(root), column=name),
+                where="columns",
+                advice=say("add it to `columns`"),
+                code=1132,
+            )
         return column
 
 
@@ -55,7 +76,7 @@ class Laid:
     placements: tuple[Placement, ...] = ()
     designs: tuple[Design, ...] = ()
     vacant: tuple[Placement, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
 
 def laid_together(parts: Iterable[Laid]) -> Laid:
@@ -86,6 +107,7 @@ def _refuse_collisions(placements: Iterable[Placement], designs: Iterable[Design
 
 def _refuse(name: Name, one: Name, other: Name) -> None:
     raise PlanError(
-        f"{one} and {other} would both become {name}",
-        advice="give each its own `into`, or keep the names with `schema.*`",
+        say("{one} and {other} would both become {name}", one=str(one), other=str(other), name=str(name)),
+        advice=say("give each its own `into`, or keep the names with `schema.*`"),
+        code=1133,
     )

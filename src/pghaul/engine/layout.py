@@ -19,6 +19,7 @@ from pghaul.model.errors import PlanError, ShapeChangedError
 from pghaul.model.placement import Placement
 from pghaul.model.plan import Layout, Period, Plan
 from pghaul.model.table import Name, RelationKind, Table
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.sources import keys
 from pghaul.sources.partitions import Partitioning, partitioning
@@ -104,7 +105,16 @@ def _as_it_is(tree: Tree, facts: Mapping[Name, Partitioning]) -> Iterator[Design
             continue  # a period leaves nothing of it
         known = facts.get(name, Partitioning())
         if missing := [c for c in known.key_columns if tree.columns is not None and c not in tree.columns]:
-            raise PlanError(f"{name} is partitioned by {missing[0]}, which is not among its columns", where="columns")
+            raise PlanError(
+                say(
+                    "{table} is partitioned by {column}, which is not among its columns",
+                    table=str(name),
+                    column=missing[0],
+                ),
+                where="columns",
+                advice=say("add it to `columns`"),
+                code=1132,
+            )
         inside = table.parent if table.parent in tree.tables else None
         yield Design(
             name=tree.names[name],
@@ -136,6 +146,11 @@ def check_vacant(session: Session, vacant: Sequence[Placement], tables: Collecti
         for origin in placement.origins:
             if origin.table in tables and keys.any_row(session, origin.table, origin.where):
                 raise ShapeChangedError(
-                    f"{origin.table} has rows now that belong to no partition of {placement.target} that was planned",
-                    advice="start a new run: it plans a place for them",
+                    say(
+                        "{table} has rows now that belong to no partition of {target} that was planned",
+                        table=str(origin.table),
+                        target=str(placement.target),
+                    ),
+                    advice=say("start a new run: it plans a place for them"),
+                    code=5830,
                 )

@@ -12,9 +12,11 @@ from pghaul.engine.laid import Laid, Tree
 from pghaul.model.bounds import Value
 from pghaul.model.design import Design
 from pghaul.model.errors import PlanError
+from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import Layout, Period, Plan
 from pghaul.model.table import Column, Name, RelationKind
+from pghaul.model.text import say
 from pghaul.postgres.bound_values import Family, family
 from pghaul.postgres.moments import find_scale, find_zone
 from pghaul.postgres.session import Session
@@ -39,7 +41,16 @@ def partitioned(session: Session, tree: Tree, plan: Plan) -> Laid:
     """The bounds are those of the rows that are there. PlanError by name for a table or key that does not fit."""
     root = tree.root
     if len(tree.tables) > 1 or root.kind is not RelationKind.TABLE or root.has_children:
-        raise PlanError(f"{root.name} has children: layout = {tree.layout.value} is for a table without any")
+        raise PlanError(
+            say(
+                "{table} has children: layout = {layout} is for a table without any",
+                table=str(root.name),
+                layout=tree.layout.value,
+            ),
+            where="layout",
+            advice=say("for a table with children it is layout = declarative"),
+            code=1136,
+        )
     column = tree.key_column()
     origin = tree.origins.get(root.name)
     if origin is None:
@@ -55,16 +66,23 @@ def partitioned(session: Session, tree: Tree, plan: Plan) -> Laid:
 
 
 def _spans(session: Session, origin: Origin, column: Column, layout: Layout, period: Period) -> list[_Piece]:
+    place = f"{origin.table}.{column.name}"
     if family(column.type) not in CALENDAR:
-        raise PlanError(f"{origin.table}.{column.name} is {column.type}: no date, timestamp or integer", where="key")
+        raise PlanError(
+            say("{column} is {type}: no date, timestamp or integer", column=place, type=column.type),
+            where="key",
+            advice=say("choose another key, or layout = list"),
+            code=1137,
+        )
     try:
         found = keys.extremes(session, origin.table, column.name, column.type, origin.where)
         return [] if found is None else list(_counted(origin.table, column, found, layout, period))
     except (ValueError, OverflowError) as exc:
         raise PlanError(
-            f"keys of {origin.table} lie beyond the years 1 to 9999: {exc}",
-            where=f"{origin.table}.{column.name}",
-            advice="leave such rows out with `where`, or say the `unit` of integers",
+            say("keys of {table} lie beyond the years 1 to 9999: {error}", table=str(origin.table), error=str(exc)),
+            where=place,
+            advice=say("leave such rows out with `where`, or say the `unit` of integers"),
+            code=1138,
         ) from exc
 
 
@@ -72,16 +90,32 @@ def _counted(
     table: Name, column: Column, found: tuple[Value, Value], layout: Layout, period: Period
 ) -> Iterator[_Piece]:
     zone, scale = find_zone(period.timezone), find_scale(column.type, found, period.unit)
+    low, high = str(found[0]), str(found[1])
     if scale is None:
         raise PlanError(
-            f"{table}.{column.name} goes from {found[0]} to {found[1]}: which time that means is not clear",
-            advice="say the period's `unit`, or leave stray keys out with `where`",
+            say(
+                "{column} goes from {low} to {high}: which time that means is not clear",
+                column=f"{table}.{column.name}",
+                low=low,
+                high=high,
+            ),
+            where="unit",
+            advice=say("say the period's `unit`, or leave stray keys out with `where`"),
+            code=1139,
         )
     for number, (label, piece) in enumerate(spans(layout, *found, scale, zone)):
         if number >= MOST_SPANS:
             raise PlanError(
-                f"{table} would need more than {MOST_SPANS} partitions: its keys go from {found[0]} to {found[1]}",
-                advice="use layout = month, or leave stray dates out with `where` or a period",
+                say(
+                    "{table} would need more than {most} partitions: its keys go from {low} to {high}",
+                    table=str(table),
+                    most=MOST_SPANS,
+                    low=low,
+                    high=high,
+                ),
+                where=f"{table}.{column.name}",
+                advice=say("use layout = month, or leave stray dates out with `where` or a period"),
+                code=1140,
             )
         yield _Piece(label=label, slice=piece)
 
@@ -90,8 +124,14 @@ def _values(session: Session, origin: Origin, column: Column) -> list[_Piece]:
     values = keys.distinct(session, origin.table, column.name, origin.where, MOST_VALUES)
     if len(values) > MOST_VALUES:
         raise PlanError(
-            f"{origin.table}.{column.name} has more than {MOST_VALUES} values: too many for a partition each",
-            advice="choose another key, or layout = day or month",
+            say(
+                "{column} has more than {most} values: too many for a partition each",
+                column=f"{origin.table}.{column.name}",
+                most=MOST_VALUES,
+            ),
+            where="key",
+            advice=say("choose another key, or layout = day or month"),
+            code=1141,
         )
     labels = _labels(values)
     return [_Piece(label=label, slice=Slice(values=(value,))) for label, value in zip(labels, values, strict=True)]
@@ -106,7 +146,9 @@ def _labels(values: Sequence[str]) -> list[str]:
     return [g or next(numbered) for g in good]
 
 
-def _laid(session: Session, tree: Tree, column: Column, pieces: Sequence[_Piece], warnings: tuple[str, ...]) -> Laid:
+def _laid(
+    session: Session, tree: Tree, column: Column, pieces: Sequence[_Piece], warnings: tuple[Finding, ...]
+) -> Laid:
     origin = tree.origins[tree.root.name]
     slices = [p.slice for p in pieces]
     left = both(origin.where, rest(column.name, slices))
@@ -148,10 +190,22 @@ def _root(tree: Tree, column: Column) -> Design:
     )
 
 
-def _costs(tree: Tree, column: Column, count: int, *, indexed: bool) -> Iterator[str]:
+def _costs(tree: Tree, column: Column, count: int, *, indexed: bool) -> Iterator[Finding]:
     if indexed or count < 2:
         return
-    yield (
-        f"no index of {tree.root.name} begins with {column.name}: each of its {count} partitions reads the whole table "
-        f"({tree.root.bytes >> 20} MiB)"
+    yield Finding(
+        severity=Severity.WARNING,
+        kind=Kind.BOUNDS,
+        object=str(tree.names[tree.root.name]),
+        what=say(
+            "no index of {table} begins with {column}: each of its {count} partitions reads the whole table "
+            "({size} MiB)",
+            table=str(tree.root.name),
+            column=column.name,
+            count=count,
+            size=tree.root.bytes >> 20,
+        ),
+        where=say("source"),
+        advice=say("an index on the source that begins with the key spares most of the reading"),
+        code=1232,
     )

@@ -18,9 +18,11 @@ from pghaul.engine.laid import Laid, Tree
 from pghaul.model.bounds import Bounds, Edge, Strategy, Value, after, low_order
 from pghaul.model.design import Design
 from pghaul.model.errors import BoundsError, PlanError
+from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import Period
 from pghaul.model.table import Column, Name, Table
+from pghaul.model.text import Text, joined, say
 from pghaul.postgres.bound_values import Family, family
 from pghaul.postgres.session import Session
 from pghaul.postgres.trees import trees
@@ -45,8 +47,10 @@ def declarative(session: Session, tree: Tree, period: Period) -> Laid:
     leaves = [t for n, t in tree.tables.items() if n != tree.root.name and not t.has_children]
     if not leaves:
         raise PlanError(
-            f"{tree.root.name} has no children that could become partitions",
-            advice="for a table without children it is layout = day, month or list",
+            say("{table} has no children that could become partitions", table=str(tree.root.name)),
+            where="layout",
+            advice=say("for a table without children it is layout = day, month or list"),
+            code=1142,
         )
     (known,) = trees(session, [tree.root.name], period=period)
     column = tree.key_column(known.key or None)
@@ -57,15 +61,21 @@ def declarative(session: Session, tree: Tree, period: Period) -> Laid:
     found = [(t, known.bounds(known.by_name[t.name], column.name)) for t in kept]
     partitions = _in_order(list(_partitions(found, column)))
     _refuse_overlaps(partitions)
-    return replace(_placed(session, tree, column, partitions), warnings=tuple(_gaps(tree.root.name, partitions)))
+    return replace(_placed(session, tree, column, partitions), warnings=tuple(_gaps(tree, partitions)))
 
 
 def _same_columns(root: Table, leaf: Table) -> None:
     own = {c.name for c in leaf.columns} - {c.name for c in root.columns}
     if own:
         raise PlanError(
-            f"{leaf.name} has a column {min(own)} that {root.name} does not have: a partition cannot",
-            advice="exclude the table, or select `columns` of the parent only",
+            say(
+                "{table} has a column {column} that {parent} does not have: a partition cannot",
+                table=str(leaf.name),
+                column=min(own),
+                parent=str(root.name),
+            ),
+            advice=say("exclude the table, or select `columns` of the parent only"),
+            code=1143,
         )
 
 
@@ -79,10 +89,11 @@ def _partitions(found: Sequence[tuple[Table, Bounds | None]], column: Column) ->
         else:
             yield _Partition(table=table, bounds=bounds, slice=piece)
     if unbounded:
-        more = f" and {len(unbounded) - LISTED} more" if len(unbounded) > LISTED else ""
         raise BoundsError(
-            f"no CHECK says which {column.name} lies in {', '.join(unbounded[:LISTED])}{more}",
-            advice="a partition needs it: ALTER TABLE … ADD CHECK (…) on the source, or exclude the table",
+            say("no CHECK says which {column} lies in {tables}", column=column.name, tables=_listed(", ", unbounded)),
+            where=say("source"),
+            advice=say("a partition needs it: ALTER TABLE … ADD CHECK (…) on the source, or exclude the table"),
+            code=1230,
         )
 
 
@@ -131,24 +142,50 @@ def _refuse_overlaps(partitions: Sequence[_Partition]) -> None:
     """Ranges in order overlap with their neighbours if with any; lists may with any."""
     listed = any(p.slice.values for p in partitions)
     pairs = ((a, b) for i, a in enumerate(partitions) for b in partitions[i + 1 :]) if listed else pairwise(partitions)
-    clashes = [f"{a.table.name} and {b.table.name}" for a, b in pairs if a.bounds.overlaps(b.bounds)]
+    clashes = [
+        say("{one} and {other}", one=str(a.table.name), other=str(b.table.name))
+        for a, b in pairs
+        if a.bounds.overlaps(b.bounds)
+    ]
     if clashes:
-        more = f" and {len(clashes) - LISTED} more pairs" if len(clashes) > LISTED else ""
         raise BoundsError(
-            f"bounds overlap, so they cannot be partitions of one table: {'; '.join(clashes[:LISTED])}{more}",
-            advice="mend the CHECKs on the source, or exclude one of each pair",
+            say("bounds overlap, so they cannot be partitions of one table: {pairs}", pairs=_listed("; ", clashes)),
+            where=say("source"),
+            advice=say("mend the CHECKs on the source, or exclude one of each pair"),
+            code=1231,
         )
 
 
-def _gaps(root: Name, partitions: Sequence[_Partition]) -> Iterator[str]:
+def _listed(separator: str, parts: Sequence[str]) -> Text:
+    """The first of them, and how many there are beyond."""
+    first = joined(separator, parts[:LISTED])
+    return say("{listed} and {n} more", listed=first, n=len(parts) - LISTED) if len(parts) > LISTED else first
+
+
+def _gaps(tree: Tree, partitions: Sequence[_Partition]) -> Iterator[Finding]:
     found = [
-        f"from {a.slice.high} to {b.slice.low} (between {a.table.name.name} and {b.table.name.name})"
+        say(
+            "from {low} to {high} (between {before} and {after})",
+            low=str(a.slice.high),
+            high=str(b.slice.low),
+            before=a.table.name.name,
+            after=b.table.name.name,
+        )
         for a, b in pairwise(partitions)
         if a.slice.high is not None and b.slice.low is not None and a.slice.high != b.slice.low
     ]
     if found:
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        yield f"the partitions of {root} leave gaps: {'; '.join(found[:LISTED])}{more}"
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.BOUNDS,
+            object=str(tree.names[tree.root.name]),
+            what=say(
+                "the partitions of {table} leave gaps: {gaps}", table=str(tree.root.name), gaps=_listed("; ", found)
+            ),
+            where=say("source"),
+            advice=say("rows in a gap go to a DEFAULT partition; where none are to come, nothing is to be done"),
+            code=1233,
+        )
 
 
 def _placed(session: Session, tree: Tree, column: Column, partitions: Sequence[_Partition]) -> Laid:

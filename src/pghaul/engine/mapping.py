@@ -9,10 +9,12 @@ from typing import Any
 from pghaul.engine import statements
 from pghaul.model.design import Design
 from pghaul.model.errors import NotFoundError, PghaulError, PlanError
+from pghaul.model.finding import Finding
 from pghaul.model.pattern import is_matched, is_named
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import OnExisting, Plan, Selection
 from pghaul.model.table import Name, RelationKind, Table
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.target.retarget import derived
 from pghaul.target.root_indexes import leaf_indexes
@@ -28,7 +30,7 @@ class Mapped:
     shapes: Mapping[Name, Table]
     designs: tuple[Design, ...] = ()
     vacant: tuple[Placement, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
     @property
     def sources(self) -> dict[Name, Name]:
@@ -115,9 +117,11 @@ def check_conditions(session: Session, plan: Plan, tables: Mapping[Name, Table])
                 session.execute(statement)
         except PghaulError as exc:
             raise PlanError(
-                f"the condition on {name} cannot be used: {exc.message}",
+                say("the condition on {table} cannot be used: {error}", table=str(name), error=exc.message),
                 where="where",
-                advice="it is SQL on the source's columns; names outside pg_catalog need their schema",
+                advice=say("it is SQL on the source's columns; names outside pg_catalog need their schema"),
+                sqlstate=exc.sqlstate,
+                code=1135,
             ) from exc
 
 
@@ -163,7 +167,12 @@ def target_name(plan: Plan, tables: Mapping[Name, Table], name: Name) -> Name:
 def _into(name: Name, into: str) -> Name:
     schema, dot, relation = into.partition(".")
     if not dot or not schema or not relation:
-        raise PlanError(f"'{into}' is no place for a table", advice="write schema.table, or schema.* to keep the names")
+        raise PlanError(
+            say("'{place}' is no place for a table", place=into),
+            where="into",
+            advice=say("write schema.table, or schema.* to keep the names"),
+            code=1134,
+        )
     return Name(schema, name.name if relation == "*" else relation)
 
 
@@ -172,7 +181,10 @@ def _columns(table: Table, wanted: list[str]) -> tuple[str, ...]:
     missing = [c for c in wanted if c not in there]
     if missing:
         raise NotFoundError(
-            f"{table.name} has no column {missing[0]} that can be copied", advice=f"it has {', '.join(sorted(there))}"
+            say("{table} has no column {column} that can be copied", table=str(table.name), column=missing[0]),
+            where="columns",
+            advice=say("it has {columns}", columns=", ".join(sorted(there))),
+            code=5231,
         )
     return tuple(c.name for c in table.copied_columns if c.name in wanted)
 
@@ -183,6 +195,13 @@ def _refuse_collisions(placements: Iterable[Placement]) -> None:
         other = seen.setdefault(placement.target, placement.source)
         if other != placement.source:
             raise PlanError(
-                f"{other} and {placement.source} would both become {placement.target}",
-                advice="give each its own `into`, or keep the names with `schema.*`",
+                say(
+                    "{one} and {other} would both become {name}",
+                    one=str(other),
+                    other=str(placement.source),
+                    name=str(placement.target),
+                ),
+                where="into",
+                advice=say("give each its own `into`, or keep the names with `schema.*`"),
+                code=1133,
             )

@@ -14,9 +14,12 @@ from psycopg.sql import SQL, Composed
 
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.table import Table
+from pghaul.model.text import say
 from pghaul.postgres.catalog_sql import TYPES
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
+
+KNOWN_FORM = say("create the table on the target in a form that it knows, then run again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,70 +29,70 @@ class Feature:
     capability: str
     what: str
     sql: str
-    advice: str = "create the table on the target in a form that it knows, then run again"
+    advice: str = KNOWN_FORM
     severity: Severity = Severity.ERROR
 
 
 FEATURES = (
     Feature(
         capability="hash_partitions",
-        what="partitions by hash",
+        what=say("partitions by hash"),
         sql="SELECT p.partrelid AS oid FROM pg_catalog.pg_partitioned_table p WHERE p.partstrat = 'h'",
     ),
     Feature(
         capability="default_partitions",
-        what="a default partition",
+        what=say("a default partition"),
         sql="SELECT p.partrelid FROM pg_catalog.pg_partitioned_table p WHERE p.partdefid <> 0",
     ),
     Feature(
         capability="partitioned_indexes",
-        what="indexes or keys of a partitioned table",
+        what=say("indexes or keys of a partitioned table"),
         sql="SELECT i.indrelid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid "
         "WHERE x.relkind = 'I' UNION ALL SELECT k.conrelid FROM pg_catalog.pg_constraint k "
         "JOIN pg_catalog.pg_class c ON c.oid = k.conrelid WHERE k.contype = 'f' AND c.relkind = 'p'",
-        advice="create the tables on the target, with indexes on each partition, then run again",
+        advice=say("create the tables on the target, with indexes on each partition, then run again"),
     ),
     Feature(
         capability="index_include",
-        what="indexes that INCLUDE columns",
+        what=say("indexes that INCLUDE columns"),
         sql="SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indnkeyatts < i.indnatts",
     ),
     Feature(
         capability="partitioned_references",
-        what="foreign keys to a partitioned table",
+        what=say("foreign keys to a partitioned table"),
         sql="SELECT k.conrelid FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class r ON r.oid = k.confrelid "
         "WHERE k.contype = 'f' AND r.relkind = 'p'",
     ),
     Feature(
         capability="compression",
-        what="columns with a compression method of their own",
+        what=say("columns with a compression method of their own"),
         sql="SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE a.attcompression <> '' AND a.attnum > 0",
-        advice="they are compressed by the target's default; the values are the same",
+        advice=say("they are compressed by the target's default; the values are the same"),
         severity=Severity.NOTE,
     ),
     Feature(
         capability="nulls_not_distinct",
-        what="unique indexes where NULLS are NOT DISTINCT",
+        what=say("unique indexes where NULLS are NOT DISTINCT"),
         sql="SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indnullsnotdistinct",
     ),
     Feature(
         capability="virtual_columns",
-        what="virtual generated columns",
+        what=say("virtual generated columns"),
         sql="SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE a.attgenerated = 'v' AND a.attnum > 0",
     ),
     Feature(
         capability="temporal_keys",
-        what="keys WITHOUT OVERLAPS or of a PERIOD",
+        what=say("keys WITHOUT OVERLAPS or of a PERIOD"),
         sql="SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.conperiod",
     ),
     Feature(
         capability="unenforced_constraints",
-        what="constraints that are NOT ENFORCED",
+        what=say("constraints that are NOT ENFORCED"),
         sql="SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE NOT k.conenforced",
     ),
     Feature(
         capability="not_null_constraints",
-        what="NOT NULL constraints that are NOT VALID",
+        what=say("NOT NULL constraints that are NOT VALID"),
         sql="SELECT k.conrelid FROM pg_catalog.pg_constraint k WHERE k.contype = 'n' AND NOT k.convalidated",
     ),
 )
@@ -139,9 +142,15 @@ def _finding(table: Table, feature: Feature, target: Session) -> Finding:
         severity=feature.severity,
         kind=Kind.VERSION,
         object=str(table.name),
-        what=f"{table.name} has {feature.what}, which PostgreSQL {target.server.version} does not know",
-        where="target",
+        what=say(
+            "{table} has {feature}, which PostgreSQL {version} does not know",
+            table=str(table.name),
+            feature=feature.what,
+            version=target.server.version,
+        ),
+        where=say("target"),
         advice=feature.advice,
+        code=5339,
     )
 
 
@@ -155,7 +164,7 @@ def _types(source: Session, target: Session, missing: Sequence[Table]) -> Iterat
     for table in missing:
         used = _reached((c.type_oid for c in table.columns), parts)
         for name in sorted({named[oid] for oid in used & named.keys()} - there):
-            yield _finding(table, Feature(capability="", what=f"the type {name}", sql=""), target)
+            yield _finding(table, Feature(capability="", what=say("the type {type}", type=name), sql=""), target)
 
 
 def _reached(types: Iterable[int], parts: Mapping[int, Sequence[int]]) -> set[int]:
@@ -173,4 +182,8 @@ def _operator_classes(source: Session, target: Session, tables: dict[int, Table]
     there = {name for (name,) in target.rows(THEIR_CLASSES)}
     for oid, name in sorted(set(source.rows(OPERATOR_CLASSES, (list(tables),)))):
         if name not in there:
-            yield _finding(tables[oid], Feature(capability="", what=f"an index with {name}", sql=""), target)
+            yield _finding(
+                tables[oid],
+                Feature(capability="", what=say("an index with {operators}", operators=name), sql=""),
+                target,
+            )

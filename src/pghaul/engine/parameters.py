@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pghaul.model.chunk import Chunk
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.plan import Locks, Plan
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.sources.postgresql import lock_findings, snapshot_findings
 
@@ -47,10 +48,7 @@ MUCH_WAL = 2  # times max_wal_size: then checkpoints follow each other
 SMALL_MEMORY = 64 << 20  # of maintenance_work_mem, where much is indexed
 MUCH = 1 << 30
 
-ON_TARGET = {
-    "fsync": "fsync is off: a crash of this machine may damage the database, and lose what was reported safe",
-    "full_page_writes": "full_page_writes is off: a crash of the machine may damage pages",
-}
+SIDES = {"source": say("source"), "target": say("target")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +86,14 @@ def _source(session: Session, load: Load) -> Iterator[Finding]:
     if load.plan.options.locks is Locks.RUN:
         yield from lock_findings(session, load.read)
     if session.server.in_recovery and read(session).get("hot_standby_feedback") == "off":
-        yield _setting(
-            "source",
-            "the source is a standby without hot_standby_feedback: its recovery may cancel our reading",
-            "hot_standby_feedback = on, or max_standby_streaming_delay = -1, for the time of the run",
-            Severity.WARNING,
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.SETTING,
+            object="source",
+            what=say("the source is a standby without hot_standby_feedback: its recovery may cancel our reading"),
+            where=say("source"),
+            advice=say("hot_standby_feedback = on, or max_standby_streaming_delay = -1, for the time of the run"),
+            code=5350,
         )
 
 
@@ -102,65 +103,144 @@ def _target(session: Session, load: Load) -> Iterator[Finding]:
         yield Finding(
             kind=Kind.SERVER,
             object="target",
-            what="the target is a standby: nothing can be written to it",
+            what=say("the target is a standby: nothing can be written to it"),
             where=server.database,
-            advice="name the primary server",
+            advice=say("name the primary server"),
+            code=5351,
         )
-    for name, what in ON_TARGET.items():
-        if known.get(name) == "off":
-            yield _setting("target", what, f"{name} = on, before anybody relies on what is loaded", Severity.WARNING)
+    yield from _unsafe(known)
     locks = load.created * LOCKS_PER_TABLE
     if locks > server.max_locks // 2:
-        yield _setting(
-            "target",
-            f"{load.created} tables are created in one transaction, with about {locks} locks, "
-            f"and this server has room for {server.max_locks}",
-            "raise max_locks_per_transaction on the target",
-            Severity.WARNING,
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.SETTING,
+            object="target",
+            what=say(
+                "{n} tables are created in one transaction, with about {locks} locks, and this server has room for "
+                "{room}",
+                n=load.created,
+                locks=locks,
+                room=server.max_locks,
+            ),
+            where=say("target"),
+            advice=say("raise max_locks_per_transaction on the target"),
+            code=5354,
         )
     yield from _write_ahead(known, load)
+    yield from _building(known, load)
+
+
+def _unsafe(known: Mapping[str, str | int]) -> Iterator[Finding]:
+    if known.get("fsync") == "off":
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.SETTING,
+            object="target",
+            what=say("fsync is off: a crash of this machine may damage the database, and lose what was reported safe"),
+            where=say("target"),
+            advice=say("{name} = on, before anybody relies on what is loaded", name="fsync"),
+            code=5352,
+        )
+    if known.get("full_page_writes") == "off":
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.SETTING,
+            object="target",
+            what=say("full_page_writes is off: a crash of the machine may damage pages"),
+            where=say("target"),
+            advice=say("{name} = on, before anybody relies on what is loaded", name="full_page_writes"),
+            code=5353,
+        )
 
 
 def _write_ahead(known: Mapping[str, str | int], load: Load) -> Iterator[Finding]:
     size = known.get("max_wal_size")
     if isinstance(size, int) and load.bytes > MUCH_WAL * size:
-        yield _setting(
-            "target",
-            f"max_wal_size is {size >> 20} MB, and some {load.bytes >> 20} MB are loaded: checkpoints will follow "
-            "each other",
-            "raise max_wal_size (and checkpoint_timeout) for the time of the run",
-        )
-    memory = known.get("maintenance_work_mem")
-    if isinstance(memory, int) and memory < SMALL_MEMORY and load.bytes > MUCH and load.plan.options.indexes:
-        yield _setting(
-            "target",
-            f"maintenance_work_mem is {memory >> 20} MB: indexes of big tables are built slowly",
-            "raise maintenance_work_mem for the time of the run",
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.SETTING,
+            object="target",
+            what=say(
+                "max_wal_size is {size} MB, and some {loaded} MB are loaded: checkpoints will follow each other",
+                size=size >> 20,
+                loaded=load.bytes >> 20,
+            ),
+            where=say("target"),
+            advice=say("raise max_wal_size (and checkpoint_timeout) for the time of the run"),
+            code=5355,
         )
     if known.get("archive_mode") in {"on", "always"} and load.bytes > MUCH:
-        yield _setting("target", "WAL is archived: the archive takes what is loaded, too", "watch the archive's disk")
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.SETTING,
+            object="target",
+            what=say("WAL is archived: the archive takes what is loaded, too"),
+            where=say("target"),
+            advice=say("watch the archive's disk"),
+            code=5357,
+        )
+
+
+def _building(known: Mapping[str, str | int], load: Load) -> Iterator[Finding]:
+    memory = known.get("maintenance_work_mem")
+    if isinstance(memory, int) and memory < SMALL_MEMORY and load.bytes > MUCH and load.plan.options.indexes:
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.SETTING,
+            object="target",
+            what=say("maintenance_work_mem is {size} MB: indexes of big tables are built slowly", size=memory >> 20),
+            where=say("target"),
+            advice=say("raise maintenance_work_mem for the time of the run"),
+            code=5356,
+        )
 
 
 def _versions(source: Session, target: Session, load: Load) -> Iterator[Finding]:
     here, there = source.server, target.server
     old, new = here.capabilities, there.capabilities
     if here.version_num // 10000 > there.version_num // 10000:
-        yield _version(
-            f"the target (PostgreSQL {there.version}) is older than the source ({here.version}): "
-            "what it does not know cannot be created there",
-            "move to a server that is not older, where that is possible",
-            Severity.WARNING,
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.VERSION,
+            object="versions",
+            what=say(
+                "the target (PostgreSQL {target}) is older than the source ({source}): what it does not know cannot be "
+                "created there",
+                target=there.version,
+                source=here.version,
+            ),
+            advice=say("move to a server that is not older, where that is possible"),
+            code=5358,
         )
     large = [c for c in load.chunks if c.bytes > load.plan.options.split_bytes]
     if large and not old.tid_range_scan:
-        yield _version(
-            f"PostgreSQL {here.version} has no scans of page ranges: each of {len(large)} big tables is read by one "
-            "worker alone",
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.VERSION,
+            object="versions",
+            what=say(
+                "PostgreSQL {version} has no scans of page ranges: each of {n} big tables is read by one worker alone",
+                version=here.version,
+                n=len(large),
+            ),
+            code=5359,
         )
     if old.exact_float_text != new.exact_float_text:
-        yield _version("the two write floats differently: such columns are hashed from their binary form")
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.VERSION,
+            object="versions",
+            what=say("the two write floats differently: such columns are hashed from their binary form"),
+            code=5397,
+        )
     if old.infinite_intervals != new.infinite_intervals:
-        yield _version("only one of the two knows infinite intervals: tables with intervals travel as text")
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.VERSION,
+            object="versions",
+            what=say("only one of the two knows infinite intervals: tables with intervals travel as text"),
+            code=5398,
+        )
 
 
 def _connections(side: str, session: Session, load: Load) -> Iterator[Finding]:
@@ -169,24 +249,25 @@ def _connections(side: str, session: Session, load: Load) -> Iterator[Finding]:
     known = read(session)
     everybody, here, here_limit, ours, our_limit, superuser = session.rows(CONNECTIONS)[0]
     reserved = 0 if superuser else int(known.get("superuser_reserved_connections", 0))
-    room = {"max_connections": int(known.get("max_connections", needed)) - reserved - everybody}
+    room: dict[str, int] = {"max_connections": int(known.get("max_connections", needed)) - reserved - everybody}
     if here_limit >= 0 and not superuser:
-        room["the database's CONNECTION LIMIT"] = here_limit - here
+        room[say("the database's CONNECTION LIMIT")] = here_limit - here
     if our_limit >= 0 and not superuser:
-        room["the role's CONNECTION LIMIT"] = our_limit - ours
+        room[say("the role's CONNECTION LIMIT")] = our_limit - ours
     limit, free = min(room.items(), key=lambda item: item[1])
     if free < needed:
-        yield _setting(
-            side,
-            f"{needed} more connections are needed on the {side}, and {limit} leaves {max(0, free)}",
-            f"raise {limit}, end sessions that nobody uses, or take fewer workers",
-            Severity.WARNING,
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.SETTING,
+            object=side,
+            what=say(
+                "{needed} more connections are needed on the {side}, and {limit} leaves {free}",
+                needed=needed,
+                side=SIDES[side],
+                limit=limit,
+                free=max(0, free),
+            ),
+            where=SIDES[side],
+            advice=say("raise {limit}, end sessions that nobody uses, or take fewer workers", limit=limit),
+            code=5399,
         )
-
-
-def _setting(side: str, what: str, advice: str, severity: Severity = Severity.NOTE) -> Finding:
-    return Finding(severity=severity, kind=Kind.SETTING, object=side, what=what, advice=advice, where=side)
-
-
-def _version(what: str, advice: str | None = None, severity: Severity = Severity.NOTE) -> Finding:
-    return Finding(severity=severity, kind=Kind.VERSION, object="versions", what=what, advice=advice)

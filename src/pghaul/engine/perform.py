@@ -21,6 +21,7 @@ from pghaul.engine.watch import Pulse
 from pghaul.model.errors import ShapeChangedError, TransientError
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.table import Name
+from pghaul.model.text import say
 from pghaul.target import load
 
 
@@ -48,7 +49,9 @@ async def _adopt(job: Job, hands: Hands) -> JobResult:
     """The marker was there: an earlier try had committed, and its answer was lost."""
     found = await load.find(hands.target, job.marker, job.run, job.relation, job.chunk)
     if found is None:
-        raise TransientError(f"the marker of {job.relation} {job.chunk} was there, and is gone")
+        raise TransientError(
+            say("the marker of {table} {chunk} was there, and is gone", table=job.relation, chunk=job.chunk), code=2033
+        )
     receipt = receipt_of(
         job,
         rows=found["rows"] or 0,
@@ -155,8 +158,9 @@ async def _lock_source(job: Job, hands: Hands) -> None:
         if await hands.waiting(hands.source.fetchval(query)) == planned:
             continue
         raise ShapeChangedError(
-            f"{job.relation} was truncated or rewritten on the source after the snapshot was taken",
-            advice="resume the run: it takes a new snapshot",
+            say("{table} was truncated or rewritten on the source after the snapshot was taken", table=job.relation),
+            advice=say("resume the run: it takes a new snapshot"),
+            code=5831,
         )
 
 

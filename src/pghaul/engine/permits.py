@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pghaul.model.finding import Finding, Kind, refuse
 from pghaul.model.table import Name, Table
+from pghaul.model.text import joined, say
 from pghaul.postgres.session import Session
 
 PRIVILEGES = """
@@ -53,9 +54,15 @@ def may_write(session: Session, lacking: Mapping[Name, set[str]]) -> Iterator[Fi
         yield Finding(
             kind=Kind.PRIVILEGE,
             object=str(name),
-            what=f"role {session.server.user} lacks {', '.join(words)} on the target's {name}",
+            what=say(
+                "role {role} lacks {privileges} on the target's {table}",
+                role=session.server.user,
+                privileges=joined(", ", [say("USAGE on its schema") if w == USAGE else w for w in words]),
+                table=str(name),
+            ),
             where=session.server.database,
-            advice=f"GRANT {granted} … TO {session.server.user}",
+            advice=say("GRANT {privileges} … TO {role}", privileges=granted, role=session.server.user),
+            code=5132,
         )
 
 
@@ -70,17 +77,19 @@ def may_create(session: Session, missing: Sequence[Table]) -> Iterator[Finding]:
             yield Finding(
                 kind=Kind.PRIVILEGE,
                 object=schema,
-                what=f"role {user} may not create the schema {schema}",
+                what=say("role {role} may not create the schema {schema}", role=user, schema=schema),
                 where=database,
-                advice=f"GRANT CREATE ON DATABASE {database} TO {user}",
+                advice=say("GRANT CREATE ON DATABASE {database} TO {role}", database=database, role=user),
+                code=5133,
             )
     for schema in (s for s, may in there.items() if not may):
         yield Finding(
             kind=Kind.PRIVILEGE,
             object=schema,
-            what=f"role {user} may not create tables in schema {schema}",
+            what=say("role {role} may not create tables in schema {schema}", role=user, schema=schema),
             where=database,
-            advice=f"GRANT CREATE ON SCHEMA {schema} TO {user}",
+            advice=say("GRANT CREATE ON SCHEMA {schema} TO {role}", schema=schema, role=user),
+            code=5134,
         )
 
 
@@ -106,11 +115,17 @@ def loud_triggers(session: Session, noisy: Sequence[Name]) -> Iterator[Finding]:
             yield Finding(
                 kind=Kind.PRIVILEGE,
                 object=str(name),
-                what=f"{name} has triggers that a load would fire, "
-                f"and role {session.server.user} may not switch them off",
-                where="target",
-                advice="use a superuser (or, from PostgreSQL 15, GRANT SET ON PARAMETER session_replication_role), "
-                "or drop the triggers for the load",
+                what=say(
+                    "{table} has triggers that a load would fire, and role {role} may not switch them off",
+                    table=str(name),
+                    role=session.server.user,
+                ),
+                where=say("target"),
+                advice=say(
+                    "use a superuser (or, from PostgreSQL 15, GRANT SET ON PARAMETER session_replication_role), or "
+                    "drop the triggers for the load"
+                ),
+                code=5135,
             )
         return
     for schema, table, trigger, mode in session.rows(
@@ -120,7 +135,13 @@ def loud_triggers(session: Session, noisy: Sequence[Name]) -> Iterator[Finding]:
         yield Finding(
             kind=Kind.TRIGGER,
             object=f"{name}.{trigger}",
-            what=f"the trigger {trigger} of the target's {name} is ENABLE {mode}: a load would fire it",
-            where="target",
-            advice=f"for the load: ALTER TABLE {name} DISABLE TRIGGER {trigger}",
+            what=say(
+                "the trigger {trigger} of the target's {table} is ENABLE {mode}: a load would fire it",
+                trigger=trigger,
+                table=str(name),
+                mode=mode,
+            ),
+            where=say("target"),
+            advice=say("for the load: ALTER TABLE {table} DISABLE TRIGGER {trigger}", table=str(name), trigger=trigger),
+            code=5343,
         )

@@ -15,6 +15,7 @@ from pghaul.engine.recipes import Chosen
 from pghaul.model.finding import Finding, Kind, refuse
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.table import Name, RelationKind, Table
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 
 BATCH = 200  # tables per UNION ALL: 10,000 leaves in 50 statements
@@ -88,9 +89,10 @@ def _not_created(name: Name) -> Finding:
     return Finding(
         kind=Kind.TABLE_MISSING,
         object=str(name),
-        what=f"the target has no table {name}",
-        where="target",
-        advice="create it, or drop --no-create",
+        what=say("the target has no table {table}", table=str(name)),
+        where=say("target"),
+        advice=say("create it, or drop --no-create"),
+        code=5232,
     )
 
 
@@ -103,8 +105,9 @@ def _disposition(name: Name, choice: OnExisting, table: Table, *, ask: Ask | Non
             Finding(
                 kind=Kind.USAGE,
                 object=str(name),
-                what=f"{name} has rows on the target, and there is nobody to ask",
-                advice="say it with --on-existing truncate | append | skip | refresh | fail",
+                what=say("{table} has rows on the target, and there is nobody to ask", table=str(name)),
+                advice=say("say it with --on-existing truncate | append | skip | refresh | fail"),
+                code=1147,
             )
         ]
     if choice is OnExisting.FAIL:
@@ -112,8 +115,9 @@ def _disposition(name: Name, choice: OnExisting, table: Table, *, ask: Ask | Non
             Finding(
                 kind=Kind.ROWS_PRESENT,
                 object=str(name),
-                what=f"{name} has rows on the target",
-                advice="choose what to do with them: --on-existing truncate | append | skip | refresh",
+                what=say("{table} has rows on the target", table=str(name)),
+                advice=say("choose what to do with them: --on-existing truncate | append | skip | refresh"),
+                code=5430,
             )
         ]
     return choice.value, []
@@ -128,14 +132,17 @@ def shape_findings(source: Table, target: Table) -> Iterator[Finding]:
             yield Finding(
                 kind=Kind.SHAPE,
                 object=name,
-                what=f"the target's {target.name} has no column {column.name}",
-                advice=f"add it ({column.type}), or drop the table to have it created",
+                what=say("the target's {table} has no column {column}", table=str(target.name), column=column.name),
+                advice=say("add it ({type}), or drop the table to have it created", type=column.type),
+                code=5833,
             )
         elif there[column.name].generated:
             yield Finding(
                 kind=Kind.SHAPE,
                 object=name,
-                what=f"the target's column {name} is generated: it takes no values",
+                what=say("the target's column {column} is generated: it takes no values", column=name),
+                advice=say("leave it out with `columns`, or make it a plain column on the target"),
+                code=5834,
             )
 
 
@@ -157,16 +164,22 @@ def _can_hold(missing: Sequence[Table], session: Session) -> Iterator[Finding]:
     for table in missing:
         lacks = None
         if table.kind is RelationKind.PARTITIONED and not can.declarative_partitions:
-            lacks = "declarative partitions"
+            lacks = say("declarative partitions")
         elif any(c.identity for c in table.columns) and not can.identity:
-            lacks = "identity columns"
+            lacks = say("identity columns")
         elif any(c.generated for c in table.columns) and not can.generated_columns:
-            lacks = "generated columns"
+            lacks = say("generated columns")
         if lacks:
             yield Finding(
                 kind=Kind.VERSION,
                 object=str(table.name),
-                what=f"{table.name} needs {lacks}, which PostgreSQL {session.server.version} does not have",
-                where="target",
-                advice="create the table on the target in a form that it knows, then run again",
+                what=say(
+                    "{table} needs {feature}, which PostgreSQL {version} does not have",
+                    table=str(table.name),
+                    feature=lacks,
+                    version=session.server.version,
+                ),
+                where=say("target"),
+                advice=say("create the table on the target in a form that it knows, then run again"),
+                code=5340,
             )

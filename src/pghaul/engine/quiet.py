@@ -15,6 +15,7 @@ from psycopg import sql
 
 from pghaul.model.errors import AccessError, NotQuietError, NotSupportedError, StoppedError
 from pghaul.model.table import Name
+from pghaul.model.text import Text, joined, say
 from pghaul.postgres.catalog_sql import NAMED
 from pghaul.postgres.session import Session, terminate_sessions
 
@@ -80,11 +81,21 @@ class Other:
     address: str = ""
     table: Name | None = None
 
-    def __str__(self) -> str:
-        who = self.application or "a session without a name"
+    @property
+    def said(self) -> Text:
+        """Who it is."""
         if self.pid == 0:
-            return "a prepared transaction"
-        return f"{who} (user {self.user}{f' at {self.address}' if self.address else ''}, pid {self.pid})"
+            return say("a prepared transaction")
+        who = self.application or say("a session without a name")
+        if not self.address:
+            return say("{who} (user {user}, pid {pid})", who=who, user=self.user, pid=str(self.pid))
+        return say(
+            "{who} (user {user} at {address}, pid {pid})",
+            who=who,
+            user=self.user,
+            address=self.address,
+            pid=str(self.pid),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +141,12 @@ def wait_until_quiet(
     """The two looks between which nobody wrote. NotQuietError names who does, and where."""
     if session.server.in_recovery:
         raise NotSupportedError(
-            "a standby does not tell who writes", where=session.server.database, advice="name the primary server"
+            say("a standby does not tell who writes"),
+            where=session.server.database,
+            advice=say("name the primary server"),
+            code=5346,
         )
-    reasons: list[str] = []
+    reasons: list[Text] = []
     before = look(session, tables)
     for _ in range(ROUNDS):
         _wait(seconds, stop)
@@ -142,19 +156,22 @@ def wait_until_quiet(
             return before, after
         before = after
     raise NotQuietError(
-        "; ".join(reasons),
+        say("it has writers: {reasons}", reasons=joined("; ", reasons)),
         where=session.server.database,
-        advice="stop these applications, or let pghaul cutover --read-only --end-sessions do it",
+        advice=say("stop these applications, or let pghaul cutover --read-only --end-sessions do it"),
+        code=6130,
     )
 
 
-def _against(before: Look, after: Look) -> list[str]:
-    holding = {str(w): w.table for w in (*before.writers, *after.writers) if w in after.writers}
-    reasons = [f"{who} writes to {table}" for who, table in holding.items()]
+def _against(before: Look, after: Look) -> list[Text]:
+    holding = {w.said: w.table for w in (*before.writers, *after.writers) if w in after.writers}
+    reasons = [say("{who} writes to {table}", who=who, table=str(table)) for who, table in holding.items()]
     if written := written_between(before, after):
         shown = ", ".join(map(str, written[:3])) + (" …" if len(written) > 3 else "")
-        seen = ", ".join(sorted({str(o) for o in after.others})[:3])
-        reasons.append(f"somebody writes to {shown}" + (f"; connected: {seen}" if seen and not holding else ""))
+        seen = sorted({o.said for o in after.others})[:3]
+        reasons.append(say("somebody writes to {tables}", tables=shown))
+        if seen and not holding:
+            reasons.append(say("connected: {sessions}", sessions=joined(", ", seen)))
     return reasons
 
 
@@ -162,7 +179,7 @@ def _wait(seconds: float, stop: Callable[[], bool]) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if stop():
-            raise StoppedError("stopped as asked, before the cutover began")
+            raise StoppedError(say("stopped as asked, before the cutover began"), code=4034)
         time.sleep(min(NAP, left))
 
 
@@ -182,10 +199,11 @@ def set_read_only(session: Session, value: str | None) -> None:
         session.execute(statement)
     except AccessError as exc:
         raise AccessError(
-            f"role {session.server.user} may not make the source read-only: {exc.message}",
+            say("role {role} may not make the source read-only: {error}", role=session.server.user, error=exc.message),
             where=session.server.database,
-            advice="it takes the database's owner or a superuser; or stop the applications yourself",
+            advice=say("it takes the database's owner or a superuser; or stop the applications yourself"),
             sqlstate=exc.sqlstate,
+            code=5130,
         ) from exc
 
 

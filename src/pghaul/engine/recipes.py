@@ -17,6 +17,7 @@ from pghaul.model.errors import PlanError
 from pghaul.model.finding import Finding, Kind
 from pghaul.model.plan import OnConflict, OnExisting, Plan, Recipe
 from pghaul.model.table import Name, RelationKind, Table
+from pghaul.model.text import say
 from pghaul.postgres.server import Server
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
@@ -94,7 +95,15 @@ def chosen(plan: Plan, tables: Mapping[Name, Table], name: Name) -> Chosen:
     conflict = said if recipe is Recipe.INSERT else OnConflict.ERROR
     existing = mapping.said(plan, tables, name, "on_existing")
     if conflict is not OnConflict.ERROR and existing not in {None, OnExisting.APPEND}:
-        raise PlanError(f"{name}: on_conflict = {conflict.value} goes with on_existing = append only")
+        raise PlanError(
+            say(
+                "{table}: on_conflict = {conflict} goes with on_existing = append only",
+                table=str(name),
+                conflict=conflict.value,
+            ),
+            where="on_conflict",
+            code=1144,
+        )
     return Chosen(recipe=recipe, on_conflict=conflict)
 
 
@@ -123,17 +132,24 @@ def findings(how: Chosen, shape: Table, table: Table, can: Capabilities, *, guar
         yield Finding(
             kind=Kind.ROW_SECURITY,
             object=str(table.name),
-            what=f"row security applies on the target's {table.name}, and COPY cannot load it then",
-            where="target",
-            advice="use --recipe insert, or a role that may bypass row security",
+            what=say(
+                "row security applies on the target's {table}, and COPY cannot load it then", table=str(table.name)
+            ),
+            where=say("target"),
+            advice=say("use --recipe insert, or a role that may bypass row security"),
+            code=5136,
         )
     if how.meets and table.kind is RelationKind.TABLE and not _can_conflict(how, shape, table, can):
         yield Finding(
             kind=Kind.SHAPE,
             object=str(table.name),
-            what=f"the target's {table.name} has no key among the columns that are carried, so no row can conflict",
-            where="target",
-            advice="give it a primary key, or a unique constraint over NOT NULL columns that is not deferrable",
+            what=say(
+                "the target's {table} has no key among the columns that are carried, so no row can conflict",
+                table=str(table.name),
+            ),
+            where=say("target"),
+            advice=say("give it a primary key, or a unique constraint over NOT NULL columns that is not deferrable"),
+            code=5835,
         )
 
 
@@ -153,10 +169,14 @@ def encoding_findings(source: Server, plan: Plan, choices: Iterable[Chosen]) -> 
         yield Finding(
             kind=Kind.ENCODING,
             object=encoding,
-            what=f"the recipe insert cannot read {encoding} from a SQL_ASCII database: some of its characters hold a "
-            "backslash or a brace as their second byte",
-            where="source",
-            advice="use --recipe copy",
+            what=say(
+                "the recipe insert cannot read {encoding} from a SQL_ASCII database: some of its characters hold a "
+                "backslash or a brace as their second byte",
+                encoding=encoding,
+            ),
+            where=say("source"),
+            advice=say("use --recipe copy"),
+            code=5341,
         )
 
 
@@ -198,9 +218,16 @@ def _loud(name: Name, kind: str, what: str, mode: str) -> Finding:
     return Finding(
         kind=Kind.TRIGGER,
         object=f"{name}.{what}",
-        what=f"the {kind.lower()} {what} of the target's {name} is ENABLE {mode}: a load would set it off",
-        where="target",
-        advice=f"for the load: ALTER TABLE {name} DISABLE {kind} {what}",
+        what=say(
+            "the {kind} {name} of the target's {table} is ENABLE {mode}: a load would set it off",
+            kind=kind.lower(),
+            name=what,
+            table=str(name),
+            mode=mode,
+        ),
+        where=say("target"),
+        advice=say("for the load: ALTER TABLE {table} DISABLE {kind} {name}", table=str(name), kind=kind, name=what),
+        code=5342,
     )
 
 

@@ -13,6 +13,7 @@ from pghaul.engine.dispatch import Dispatcher
 from pghaul.engine.report import Reporter
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name
+from pghaul.model.text import say
 
 NOTICE = "REFRESH"
 
@@ -33,9 +34,10 @@ def keep(
         return set()
     tasks = {ld.name: compose.keep_task(ld, epoch) for ld in asked}
     for name in (n for n, t in tasks.items() if t is None):
-        report.notice(NOTICE, str(name), "its content cannot be compared: it is copied again")
+        report.notice(NOTICE, str(name), say("its content cannot be compared: it is copied again"))
     report.take_kept()
     dispatcher.run([t for t in tasks.values() if t is not None])
     kept = report.take_kept()
-    report.notice(NOTICE, f"{len(kept)} of {len(asked)} tables", "equal by content, and left as they are")
+    counted = say("{kept} of {asked} tables", kept=len(kept), asked=len(asked))
+    report.notice(NOTICE, counted, say("equal by content, and left as they are"))
     return kept

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pghaul.model.errors import CountMismatchError
+from pghaul.model.text import say
 
 # Four buffers keep both sockets busy (measured: 1 costs a third of the rate, 16 gains nothing).
 DEPTH = 4
@@ -84,7 +85,11 @@ async def relay(
 
     read_tag, written_tag = await both(reader(), writer())
     if rows_of(read_tag) != rows_of(written_tag):
-        raise CountMismatchError(f"read {rows_of(read_tag)} rows, wrote {rows_of(written_tag)}", where=where)
+        raise CountMismatchError(
+            say("read {read} rows, wrote {written}", read=rows_of(read_tag), written=rows_of(written_tag)),
+            where=where,
+            code=5930,
+        )
     return Relayed(rows=rows_of(written_tag), bytes=total)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pghaul.engine.mapping import Mapped
 from pghaul.model.design import Design
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.sources.postgresql import left_by_layout
 from pghaul.target import blueprint
@@ -37,29 +39,26 @@ def missing(names: Iterable[Name], mapped: Mapped) -> Missing:
 
 def findings(mapped: Mapped, there: Mapping[Name, Table], target: Session) -> Iterator[Finding]:
     """Tables that are there have to fit; and what was found on the way."""
-    for warning in mapped.warnings:
-        root = str(next((d.name for d in mapped.designs if d.partitioned), ""))
-        yield Finding(severity=Severity.WARNING, kind=Kind.BOUNDS, object=root, what=warning)
+    yield from mapped.warnings
     yield from _locks(mapped, target)
     for design in mapped.designs:
         if design.bound == "DEFAULT" and not target.server.capabilities.default_partitions:
             yield Finding(
                 kind=Kind.VERSION,
                 object=str(design.parent),
-                what=f"{design.parent} needs a DEFAULT partition for rows that no other takes, which PostgreSQL "
-                f"{target.server.version} does not have",
-                where="target",
-                advice="leave these rows out with `where`",
+                what=say(
+                    "{table} needs a DEFAULT partition for rows that no other takes, which PostgreSQL {version} does "
+                    "not have",
+                    table=str(design.parent),
+                    version=target.server.version,
+                ),
+                where=say("target"),
+                advice=say("leave these rows out with `where`"),
+                code=5347,
             )
         found = there.get(design.name)
-        if found is not None and (wrong := _misfit(design, found)):
-            yield Finding(
-                kind=Kind.SHAPE,
-                object=str(design.name),
-                what=f"the target's {design.name} {wrong}",
-                where="target",
-                advice="drop or rename it, or choose another name by `into`",
-            )
+        if found is not None:
+            yield from _misfit(design, found)
 
 
 def _locks(mapped: Mapped, target: Session) -> Iterator[Finding]:
@@ -71,19 +70,46 @@ def _locks(mapped: Mapped, target: Session) -> Iterator[Finding]:
                 severity=Severity.WARNING,
                 kind=Kind.LOCKS,
                 object=str(root),
-                what=f"the keys of {root} lock its {count} partitions at once: about {count * LOCKS_EACH} locks, "
-                f"and the target has room for {target.server.max_locks}",
-                where="target",
-                advice="raise max_locks_per_transaction there, or make fewer partitions (layout = month)",
+                what=say(
+                    "the keys of {table} lock its {count} partitions at once: about {locks} locks, and the target has "
+                    "room for {room}",
+                    table=str(root),
+                    count=count,
+                    locks=count * LOCKS_EACH,
+                    room=target.server.max_locks,
+                ),
+                where=say("target"),
+                advice=say("raise max_locks_per_transaction there, or make fewer partitions (layout = month)"),
+                code=5348,
             )
 
 
-def _misfit(design: Design, found: Table) -> str:
+def _misfit(design: Design, found: Table) -> Iterator[Finding]:
+    name, parent = str(design.name), str(design.parent)
+    wrong: dict[str, Any] = {
+        "kind": Kind.SHAPE,
+        "object": name,
+        "where": say("target"),
+        "advice": say("drop or rename it, or choose another name by `into`"),
+    }
     if design.partitioned != (found.kind is RelationKind.PARTITIONED):
-        return "is not partitioned" if design.partitioned else "is partitioned"
-    if design.parent is not None and found.parent != design.parent:
-        return f"is no partition of {design.parent}" if design.bound else f"does not inherit from {design.parent}"
-    return ""
+        if design.partitioned:
+            yield Finding(what=say("the target's {table} is not partitioned", table=name), code=5836, **wrong)
+        else:
+            yield Finding(what=say("the target's {table} is partitioned", table=name), code=5837, **wrong)
+    elif design.parent is not None and found.parent != design.parent:
+        if design.bound:
+            yield Finding(
+                what=say("the target's {table} is no partition of {parent}", table=name, parent=parent),
+                code=5838,
+                **wrong,
+            )
+        else:
+            yield Finding(
+                what=say("the target's {table} does not inherit from {parent}", table=name, parent=parent),
+                code=5839,
+                **wrong,
+            )
 
 
 def told(creates: Mapping[str, list[str]], missing: Sequence[Table], designs: Sequence[Design]) -> dict[str, list[str]]:
@@ -114,16 +140,19 @@ def _lost(design: Design, given: blueprint.Blueprint) -> Iterator[Unsupported]:
     kept = {c.name for c in given.kept(design.columns)}
     for column in given.columns:
         if column.name not in kept:
-            yield Unsupported(kind="COLUMN", name=f"{design.source}.{column.name}", why="it was not selected")
+            yield Unsupported(kind="COLUMN", name=f"{design.source}.{column.name}", why=say("it was not selected"))
         elif column.default and column.calls == column.sequence and column.calls and not column.only_calls:
-            why = "the default calls a sequence by its old name"
+            why = say("the default calls a sequence by its old name")
             yield Unsupported(kind="DEFAULT", name=f"{design.source}.{column.name}", why=why)
     there = {c.name for c in kept_checks(design, given)}
     for check in given.checks:
         if check.name in there or (check.bounds and check.columns == (design.bound_column,)):
             continue
         gone = sorted(set(check.columns) - kept)
-        why = f"it needs the column {gone[0]}" if gone else "NO INHERIT has no meaning for a partitioned table"
+        why = say("NO INHERIT has no meaning for a partitioned table")
+        if gone:
+            why = say("it needs the column {column}", column=gone[0])
         yield Unsupported(kind="CHECK CONSTRAINT", name=f"{design.source}.{check.name}", why=why)
     for index in design.without_indexes:
-        yield Unsupported(kind="INDEX", name=f"{design.source}.{index}", why="it needs a column that was not selected")
+        why = say("it needs a column that was not selected")
+        yield Unsupported(kind="INDEX", name=f"{design.source}.{index}", why=why)

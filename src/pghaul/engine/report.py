@@ -31,6 +31,7 @@ from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.sample import Sample
 from pghaul.model.table import Name
+from pghaul.model.text import say, saying
 from pghaul.postgres.pressure import Waiting
 from pghaul.postgres.server import Server
 
@@ -42,10 +43,12 @@ FOOTPRINT_EVERY = 2.0
 SAMPLES = 300  # of a run, about; the store thins them out where they become more
 NAP = 0.1  # seconds between looks while nothing is to be done
 
-WAITS = (
+WAITS = saying(
     "session {pid} ({user}) waits for {mode} on {relation} behind our lock, and whoever comes after it waits too; "
     "`pghaul pause --now {run}` lets all locks go, `--locks chunk` holds them for one chunk at a time"
 )
+
+GO_ON = saying("go on with: pghaul resume {run}")
 
 
 class Reporter:
@@ -260,7 +263,7 @@ class Reporter:
             EventKind.CHUNK_RETRY,
             table=task.table,
             chunk=task.job.chunk,
-            message=str(exc),
+            message=exc.said,
             data={"attempt": task.attempts, "sqlstate": exc.sqlstate, "wait": round(pause, 2)},
         )
 
@@ -274,7 +277,7 @@ class Reporter:
             EventKind.CHUNK_FAILED,
             table=task.table,
             chunk=task.job.chunk,
-            message=str(exc),
+            message=exc.said,
             data={"attempt": task.attempts, "sqlstate": exc.sqlstate},
         )
 
@@ -323,13 +326,13 @@ class Reporter:
     def _heed(self) -> None:
         """Raise StoppedError when somebody has asked for it, here or in another process; notice a pause and its end."""
         if self._stop():
-            raise StoppedError("stopped as asked", advice=f"go on with: pghaul resume {self.run.id}")
+            raise StoppedError(say("stopped as asked"), advice=GO_ON.format(run=self.run.id), code=4030)
         if not self._recorded:
             return
         if self._due("wish", WISH_EVERY):
             self._wish = self._journal.wish(self.run.id)
         if self._wish is Wish.STOP:
-            raise StoppedError("stopped from another process", advice=f"go on with: pghaul resume {self.run.id}")
+            raise StoppedError(say("stopped from another process"), advice=GO_ON.format(run=self.run.id), code=4031)
         if self.steering.update(self._wish):
             self.moved_at = time.monotonic()  # a pause is no lack of progress
 
@@ -342,7 +345,7 @@ class Reporter:
         for w in found:
             if (w.pid, w.relation) not in self._waiting:
                 self._waiting.add((w.pid, w.relation))
-                self.warn(WAITS.format(pid=w.pid, user=w.user, mode=w.mode, relation=w.relation, run=self.run.id))
+                self.warn(WAITS.format(pid=str(w.pid), user=w.user, mode=w.mode, relation=w.relation, run=self.run.id))
 
     # --- how far it is --------------------------------------------------------------------------------------------
 
@@ -423,7 +426,7 @@ class Reporter:
         self.emit(
             EventKind.CHUNK_REDO,
             table=table,
-            message="it has changed since it was copied, and is copied again",
+            message=say("it has changed since it was copied, and is copied again"),
         )
 
     def mixed(self, tables: Iterable[Name], why: str) -> None:
@@ -439,7 +442,8 @@ class Reporter:
 
     def notice(self, kind: str, name: str, why: str) -> None:
         """Something to know; never silent."""
-        self.emit(EventKind.NOTICE, message=f"{kind} {name}: {why}", data={"kind": kind, "name": name, "why": why})
+        words = say("{kind} {name}: {why}", kind=kind, name=name, why=why)
+        self.emit(EventKind.NOTICE, message=words, data={"kind": kind, "name": name, "why": why})
 
     def warn(self, message: str) -> None:
         """Something to look at."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pghaul.model.errors import PghaulError
-from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.finding import Finding, Kind, Severity, of_error
 from pghaul.model.table import Name, Table
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.target import closure
 from pghaul.target.closure import PG_TYPE, Thing
@@ -64,7 +65,7 @@ def _programs(source: Session, target: Session) -> Iterator[Finding]:
     try:
         find_programs(source.server.version_num, target_version_num=target.server.version_num, environ=os.environ)
     except PghaulError as exc:
-        yield Finding(kind=Kind.PROGRAM, object="pg_dump", what=exc.message, advice=exc.advice, where=exc.where)
+        yield replace(of_error(exc, "pg_dump"), kind=Kind.PROGRAM)
 
 
 def ledger_findings(target: Session, run: str, tables: Collection[Name]) -> Iterator[Finding]:
@@ -72,13 +73,15 @@ def ledger_findings(target: Session, run: str, tables: Collection[Name]) -> Iter
     try:
         check_may_install(target)
     except PghaulError as exc:
-        yield Finding(kind=Kind.PRIVILEGE, object="pghaul", what=exc.message, advice=exc.advice, where=exc.where)
+        yield replace(of_error(exc, "pghaul"), kind=Kind.PRIVILEGE)
     for relation, other in being_loaded(target, run, [str(n) for n in tables]):
         yield Finding(
             kind=Kind.TAKEN,
             object=relation,
-            what=f"run {other} is loading {relation} now",
-            advice=f"wait for it, or stop it: pghaul stop {other}",
+            what=say("run {run} is loading {table} now", run=other, table=relation),
+            where=say("target"),
+            advice=say("wait for it, or stop it: pghaul stop {run}", run=other),
+            code=5530,
         )
 
 
@@ -109,7 +112,13 @@ def _extensions(
                     severity=Severity.NOTE,
                     kind=Kind.EXTENSION,
                     object=name,
-                    what=f"extension {name} is {ours.get(name)} on the source and {version} on the target",
+                    what=say(
+                        "extension {name} is {ours} on the source and {theirs} on the target",
+                        name=name,
+                        ours=str(ours.get(name)),
+                        theirs=str(version),
+                    ),
+                    code=5344,
                 )
             )
     return findings, created
@@ -118,12 +127,13 @@ def _extensions(
 def _absent(name: str, things: Sequence[Thing], *, indexes: bool) -> Finding:
     """Without indexes it may be that nothing of it is needed."""
     types = [str(t.name) for t in things if t.extension == name and t.tableoid == PG_TYPE and t.name]
-    of = f" (for {', '.join(types[:3])})" if types else ""
+    extension = say("{name} (for {types})", name=name, types=", ".join(types[:3])) if types else name
     return Finding(
         severity=Severity.ERROR if indexes or types else Severity.WARNING,
         kind=Kind.EXTENSION,
         object=name,
-        what=f"the selected tables need the extension {name}{of}, which the target does not offer",
-        where="target",
-        advice=f"install {name} on the target's machine, or leave out the tables that use it",
+        what=say("the selected tables need the extension {name}, which the target does not offer", name=extension),
+        where=say("target"),
+        advice=say("install {name} on the target's machine, or leave out the tables that use it", name=name),
+        code=5345,
     )

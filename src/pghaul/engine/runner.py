@@ -23,6 +23,7 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import Run, RunState, Wish
+from pghaul.model.text import say
 from pghaul.postgres.session import connect, terminate_sessions
 from pghaul.postgres.settings import Role
 
@@ -129,7 +130,7 @@ class Runner:
         pause = delay(failures)
         self._report.emit(
             EventKind.WARNING,
-            message=f"{exc}; a new attempt in {pause:.1f} s",
+            message=say("{error}; a new attempt in {seconds:.1f} s", error=exc.said, seconds=pause),
             data={"sqlstate": exc.sqlstate, "wait": round(pause, 2)},
         )
         until = time.monotonic() + pause

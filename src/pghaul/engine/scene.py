@@ -13,6 +13,7 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name, RelationKind, Table
+from pghaul.model.text import say, saying
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.session import Session, connect, terminate_sessions
 from pghaul.postgres.settings import settings
@@ -21,7 +22,8 @@ from pghaul.sources.choice import Chosen, choose
 from pghaul.sources.postgresql import Snapshot
 from pghaul.target.ledger import check_leader
 
-STANDBY_ADVICE = (
+STANDBY = saying("{error}; the source is a standby, whose recovery ends what is in its way")
+STANDBY_ADVICE = say(
     "for the time of the run, on the standby: hot_standby_feedback = on, or max_standby_streaming_delay = -1"
 )
 
@@ -102,8 +104,13 @@ def _standby_told(source: Session) -> Iterator[None]:
         yield
     except SnapshotLostError as exc:
         if source.server.in_recovery:
-            told = f"{exc.message}; the source is a standby, whose recovery ends what is in its way"
-            raise SnapshotLostError(told, where=exc.where, advice=STANDBY_ADVICE, sqlstate=exc.sqlstate) from exc
+            raise SnapshotLostError(
+                STANDBY.format(error=exc.message),
+                where=exc.where,
+                advice=STANDBY_ADVICE,
+                sqlstate=exc.sqlstate,
+                code=2432,
+            ) from exc
         raise
 
 
@@ -139,16 +146,17 @@ def _chosen(session: Session, plan: Plan, manifest: Manifest | None) -> Sequence
 
 def _same_endpoints(manifest: Manifest, source: Session, target: Session) -> None:
     for side, planned, found in zip(
-        ("source", "target"),
+        (say("source"), say("target")),
         manifest.identities,
         (source.server.identity, target.server.identity),
         strict=True,
     ):
         if planned != found:
             raise EndpointChangedError(
-                f"the {side} is not the database that the run began with",
+                say("the {side} is not the database that the run began with", side=side),
                 where=side,
-                advice="check host, port and database name; for another database start a new run",
+                advice=say("check host, port and database name; for another database start a new run"),
+                code=5730,
             )
 
 
@@ -172,8 +180,14 @@ def with_planned_columns(manifest: Manifest, tables: Mapping[Name, Table]) -> di
         for column in planned.copied_columns:
             if column.name not in columns:
                 raise ShapeChangedError(
-                    f"{planned.name} has lost its column {column.name} since the run began",
-                    advice="start a new run",
+                    say(
+                        "{table} has lost its column {column} since the run began",
+                        table=str(planned.name),
+                        column=column.name,
+                    ),
+                    where=say("source"),
+                    advice=say("start a new run"),
+                    code=5832,
                 )
         out[now.name] = _only(now, [columns[c.name] for c in planned.columns if c.name in columns])
     return out

@@ -21,6 +21,7 @@ from pghaul.model.errors import ProgramError
 from pghaul.model.finding import Finding
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name, Table, Unsupported
+from pghaul.model.text import saying
 from pghaul.postgres.session import Session
 from pghaul.target import ddl, large_objects, marks, roles, withdraw
 from pghaul.target import scope as scopes
@@ -28,6 +29,8 @@ from pghaul.target.ledger import Ledger
 from pghaul.target.programs import find_programs
 from pghaul.target.restore import Transfer, watch
 from pghaul.target.scope import Scope, key_text
+
+UNFILLED = saying("the materialized view {view} is there, but could not be filled: {error}")
 
 
 def survey(
@@ -176,7 +179,7 @@ class Schema:
         again = self._archive.number > 1 or self._scope.whole
         done, failed = marks.refresh(self._stage.source, self._stage.target, views, again=again) if views else ([], [])
         for view, words in failed:
-            self._report.warn(f"the materialized view {view} is there, but could not be filled: {words}")
+            self._report.warn(UNFILLED.format(view=str(view), error=words))
         late = patiently(lambda: ddl.conclude(self._archive.transfer(), self._scope))
         if done or late:
             self._report.schema("conclude", done + late)

@@ -17,6 +17,7 @@ from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.placement import Placement, shares
 from pghaul.model.preview import Space
 from pghaul.model.table import Name, Table
+from pghaul.model.text import say
 from pghaul.postgres.catalog_sql import NAMED
 from pghaul.postgres.session import Session
 
@@ -40,6 +41,7 @@ SELECT pg_catalog.pg_tablespace_location(d.dattablespace),
 """
 PLENTY = 10  # times the heaps: TOAST and indexes are seldom more
 TIGHT = 0.8  # of the free space: WAL and the sorting of indexes want some, too
+MAKE_ROOM = say("free some, or another tablespace; if that is wrong, say what is free: --target-free")
 
 
 def measure(
@@ -54,7 +56,7 @@ def measure(
 ) -> Space:
     """`said` is what the plan says to be free. Unless `exact`, a glance at the heaps may do: many sizes take time."""
     filled = [p for p in placements if dispositions.get(p.target) not in {"skip", None}]
-    free, at = (said, "the target, as the plan says") if said is not None else _free(target)
+    free, at = (said, say("the target, as the plan says")) if said is not None else _free(target)
     glance = sum(tables[o.table].bytes for p in filled for o in p.origins)
     if not exact and (free is None or glance * PLENTY < free):
         return Space(heap=glance, needed=glance, free=free, at=at)
@@ -93,18 +95,26 @@ def findings(space: Space) -> Iterator[Finding]:
     """Too small is an error, where whole tables are copied."""
     if space.free is None or space.needed <= TIGHT * space.free:
         return
-    too_small = space.needed > space.free
-    if too_small:
-        what = f"about {megabytes(space.needed)} are needed on the target's disk, and {megabytes(space.free)} are free"
-    else:
-        what = f"about {megabytes(space.needed)} of the {megabytes(space.free)} that are free on the target are needed"
+    needed, free = megabytes(space.needed), megabytes(space.free)
+    if space.needed > space.free:
+        yield Finding(
+            severity=Severity.ERROR if space.exact else Severity.WARNING,
+            kind=Kind.SPACE,
+            object="target",
+            what=say("about {needed} are needed on the target's disk, and {free} are free", needed=needed, free=free),
+            where=space.at,
+            advice=MAKE_ROOM,
+            code=6030,
+        )
+        return
     yield Finding(
-        severity=Severity.ERROR if too_small and space.exact else Severity.WARNING,
+        severity=Severity.WARNING,
         kind=Kind.SPACE,
         object="target",
-        what=what,
+        what=say("about {needed} of the {free} that are free on the target are needed", needed=needed, free=free),
         where=space.at,
-        advice="free some, or another tablespace; if that is wrong, say what is free: --target-free",
+        advice=MAKE_ROOM,
+        code=6031,
     )
 
 

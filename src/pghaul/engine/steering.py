@@ -19,13 +19,14 @@ from pghaul.model.errors import PausedError
 from pghaul.model.event import EventKind
 from pghaul.model.plan import Plan
 from pghaul.model.run import RunState, Wish
+from pghaul.model.text import say, saying
 
-ASKED = "as asked; go on with: pghaul resume {run}"
-OFF_HOURS = "outside the hours {hours}; goes on at {until:%Y-%m-%d %H:%M}"
-UNDER_LOAD = "{why}; goes on by itself when that is over"
-HELD = "paused: {why}"
-FREED = "snapshot and connections are let go; what was in flight is rolled back"
-GOES_ON = "goes on after {seconds:.0f} s"
+ASKED = saying("as asked; go on with: pghaul resume {run}")
+OFF_HOURS = saying("outside the hours {hours}; goes on at {until}")
+UNDER_LOAD = saying("{why}; goes on by itself when that is over")
+HELD = saying("paused: {why}")
+FREED = say("snapshot and connections are let go; what was in flight is rolled back")
+GOES_ON = saying("goes on after {seconds:.0f} s")
 
 
 class Cause(Enum):
@@ -130,7 +131,8 @@ class Steering:
         now = window.now()
         if self._window is not None and not self._window.is_open(now):
             until = self._window.opens(now)
-            return Hold(cause=Cause.HOURS, why=OFF_HOURS.format(hours=self._hours, until=until), until=until)
+            why_not = OFF_HOURS.format(hours=self._hours or "", until=f"{until:%Y-%m-%d %H:%M}")
+            return Hold(cause=Cause.HOURS, why=why_not, until=until)
         why = self._care.why()
         return Hold(cause=Cause.LOAD, why=UNDER_LOAD.format(why=why)) if why else None
 

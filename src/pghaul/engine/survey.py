@@ -20,6 +20,7 @@ from pghaul.model.preview import Forecast, Outlook, Preview
 from pghaul.model.profile import Endpoint
 from pghaul.model.sample import PastRate
 from pghaul.model.table import Name, RelationKind, Table, Unsupported
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.postgres.settings import settings
 from pghaul.sources.postgresql import not_carried, reading_findings
@@ -113,13 +114,19 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
 def _questions(outlooks: Iterable[Outlook]) -> Iterator[Finding]:
     for outlook in outlooks:
         if outlook.disposition == OnExisting.ASK.value:
-            rows = "some" if outlook.there_rows is None else f"about {outlook.there_rows:,}"
+            rows = say("some") if outlook.there_rows is None else say("about {n:,}", n=outlook.there_rows)
             yield Finding(
                 severity=Severity.WARNING,
                 kind=Kind.ROWS_PRESENT,
                 object=str(outlook.table),
-                what=f"{outlook.table} holds {rows} rows on the target: the run will ask what shall become of them",
-                advice="say it beforehand with --on-existing, where nobody sits at the terminal",
+                what=say(
+                    "{table} holds {rows} rows on the target: the run will ask what shall become of them",
+                    table=str(outlook.table),
+                    rows=rows,
+                ),
+                where=say("target"),
+                advice=say("say it beforehand with --on-existing, where nobody sits at the terminal"),
+                code=5432,
             )
 
 
@@ -139,8 +146,10 @@ def _left_there(gone: Iterable[Name]) -> Iterator[Finding]:
             severity=Severity.NOTE,
             kind=Kind.BOUNDS,
             object=str(name),
-            what=f"{name} is on the target and not in the selection: it is left as it is",
-            advice="drop it yourself, if it went from the source for good",
+            what=say("{table} is on the target and not in the selection: it is left as it is", table=str(name)),
+            where=say("target"),
+            advice=say("drop it yourself, if it went from the source for good"),
+            code=1234,
         )
 
 
@@ -148,7 +157,7 @@ def skipped(dispositions: Mapping[Name, str]) -> Iterator[Unsupported]:
     """Tables that are left alone, as what is not carried."""
     for name, disposition in dispositions.items():
         if disposition == "skip":
-            yield Unsupported(kind="TABLE", name=str(name), why="it has rows on the target: on_existing = skip")
+            yield Unsupported(kind="TABLE", name=str(name), why=say("it has rows on the target: on_existing = skip"))
 
 
 def _settings(here: Session, there: Session, plan: Plan) -> dict[str, dict[str, str]]:

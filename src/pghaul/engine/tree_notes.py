@@ -8,16 +8,17 @@ from pghaul.engine import mapping
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.plan import Layout, Period, Plan
 from pghaul.model.table import Name, RelationKind, Table
+from pghaul.model.text import say, saying
 from pghaul.model.tree import Problem, Tree
 from pghaul.postgres.registry_bounds import tree_scale
 from pghaul.postgres.session import Session
 from pghaul.postgres.trees import trees
 
-TAKEN = "{root}: of {all} partitions {whole} are taken whole, {part} in part, {out} not at all ({how})"
-TELLS = "{timezone}; {key} is {scale}"
-TAKEN_ADVICE = "in part: read through a condition on the key, for they are cut or nobody holds to their bounds"
-WRONG = "{table}: {message}"
-ADVICE = "`pghaul inspect --tree` shows all bounds"
+TAKEN = saying("{root}: of {all} partitions {whole} are taken whole, {part} in part, {out} not at all ({how})")
+TELLS = saying("{timezone}; {key} is {scale}")
+TAKEN_ADVICE = say("in part: read through a condition on the key, for they are cut or nobody holds to their bounds")
+WRONG = saying("{table}: {message}")
+ADVICE = say("`pghaul inspect --tree` shows all bounds")
 
 LAID_OUT_ELSEWHERE = {Problem.GAP, Problem.OVERLAP}  # who asks for another layout is told there
 GRAVE = {Problem.OVERLAP, Problem.NOT_VALID, Problem.NOT_PLAIN, Problem.NO_BOUNDS}
@@ -42,16 +43,21 @@ def _taken(tree: Tree, conditions: Mapping[Name, str | None], period: Period, ke
     part = sum(bool(conditions.get(n)) for n in leaves)
     scale = tree_scale(tree, period.unit, key)
     how = period.timezone if scale is None else TELLS.format(timezone=period.timezone, key=key, scale=scale.value)
-    words = TAKEN.format(
-        root=tree.root,
-        all=len(leaves),
-        whole=whole,
-        part=part,
-        out=len(leaves) - whole - part,
-        how=how,
+    return Finding(
+        severity=Severity.NOTE,
+        kind=Kind.BOUNDS,
+        object=str(tree.root),
+        what=TAKEN.format(
+            root=str(tree.root),
+            all=len(leaves),
+            whole=whole,
+            part=part,
+            out=len(leaves) - whole - part,
+            how=how,
+        ),
+        advice=TAKEN_ADVICE if part else None,
+        code=1235,
     )
-    advice = TAKEN_ADVICE if part else None
-    return Finding(severity=Severity.NOTE, kind=Kind.BOUNDS, object=str(tree.root), what=words, advice=advice)
 
 
 def _wrong(tree: Tree, selected: Collection[Name], *, again: bool) -> Iterator[Finding]:
@@ -61,6 +67,7 @@ def _wrong(tree: Tree, selected: Collection[Name], *, again: bool) -> Iterator[F
                 severity=Severity.WARNING if found.problem in GRAVE else Severity.NOTE,
                 kind=Kind.BOUNDS,
                 object=str(found.table),
-                what=WRONG.format(table=found.table, message=found.message),
+                what=WRONG.format(table=str(found.table), message=found.message),
                 advice=ADVICE,
+                code=1236,
             )

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pghaul.engine.control import Control
 from pghaul.model.errors import StalledError, StoppedError
+from pghaul.model.text import say
 
 T = TypeVar("T")
 Probe: TypeAlias = Callable[[], Awaitable[bool]]
@@ -63,7 +64,7 @@ async def watched(
                 return task.result()
             control.tick()
             if control.stopping:
-                raise StoppedError("stopped while a chunk was in flight")
+                raise StoppedError(say("stopped while a chunk was in flight"), code=4032)
             if control.holding:
                 pulse.beat()
             elif pulse.silence > stall_timeout:
@@ -80,11 +81,13 @@ async def _until_it_may_begin(control: Control) -> None:
     while control.holding:
         control.tick()
         if control.stopping:
-            raise StoppedError("stopped while the run was paused")
+            raise StoppedError(say("stopped while the run was paused"), code=4033)
         await asyncio.sleep(TICK)
 
 
 async def _ask(probes: Sequence[Probe], stall_timeout: float) -> None:
     answers = await asyncio.gather(*(asyncio.wait_for(p(), 10.0) for p in probes), return_exceptions=True)
     if not any(a is True for a in answers):
-        raise StalledError(f"nothing has moved for {stall_timeout:g} s, and no server is at work on it")
+        raise StalledError(
+            say("nothing has moved for {seconds:g} s, and no server is at work on it", seconds=stall_timeout), code=2230
+        )

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from pghaul.model.errors import PlanError
+from pghaul.model.text import say, saying
 
-SAME = "only_between begins and ends at the same minute: that is no time at all, or all of it"
-UNKNOWN_ZONE = "there is no time zone {name!r} here"
-ZONE_ADVICE = "name it as the IANA does, e.g. Asia/Seoul"
+SAME = say("only_between begins and ends at the same minute: that is no time at all, or all of it")
+UNKNOWN_ZONE = saying("there is no time zone {name!r} here")
+ZONE_ADVICE = say("name it as the IANA does, e.g. Asia/Seoul")
 
 
 def now() -> datetime:
@@ -33,7 +34,7 @@ class Window:
         hours, _, named = text.partition(" ")
         begin, _, end = hours.partition("-")
         if begin == end:
-            raise PlanError(SAME)
+            raise PlanError(SAME, where="only_between", code=1145)
         return cls(begin=time.fromisoformat(begin), end=time.fromisoformat(end), zone=_zone(named or zone))
 
     def is_open(self, moment: datetime) -> bool:
@@ -59,4 +60,4 @@ def _zone(name: str | None) -> tzinfo | None:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise PlanError(UNKNOWN_ZONE.format(name=name), advice=ZONE_ADVICE) from None
+        raise PlanError(UNKNOWN_ZONE.format(name=name), advice=ZONE_ADVICE, code=1146) from None

@@ -27,6 +27,7 @@ from pghaul.engine.perform import perform
 from pghaul.model.errors import ConnectionLostError, SnapshotLostError, StalledError
 from pghaul.model.profile import Endpoint
 from pghaul.model.redaction import guard
+from pghaul.model.text import say
 from pghaul.postgres import relay_connection
 from pghaul.postgres.sqlstate import is_snapshot_lost, translate
 
@@ -127,13 +128,15 @@ class Worker:
         )
         self._pids["source"] = self._source.get_server_pid()
         if not SNAPSHOT_ID.fullmatch(snapshot):
-            raise SnapshotLostError(f"not a snapshot: {snapshot!r}")
+            raise SnapshotLostError(say("not a snapshot: {snapshot!r}", snapshot=snapshot), code=2430)
         await self._source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", timeout=ANSWER)
         try:
             await self._source.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'", timeout=ANSWER)
         except asyncpg.PostgresError as exc:
             if is_snapshot_lost(exc):
-                raise SnapshotLostError("the session that exported the snapshot has ended") from exc
+                raise SnapshotLostError(
+                    say("the session that exported the snapshot has ended"), sqlstate=exc.sqlstate, code=2431
+                ) from exc
             raise
         self._snapshot = snapshot
 

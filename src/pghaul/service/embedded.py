@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pghaul.model.errors import NotFoundError, ProgramError
+from pghaul.model.text import say
 
 SERVICE_USER = "pgserver"  # PostgreSQL refuses to run as root; only used when we are root
 
@@ -68,7 +69,9 @@ class Cluster:
         programs = (system_programs() | bundled_programs()).get(version)
         if programs is None:
             raise NotFoundError(
-                f"no PostgreSQL {version} server programs", advice="install pghaul[demo], or PostgreSQL itself"
+                say("no PostgreSQL {version} server programs", version=str(version)),
+                advice=say("install pghaul[demo], or PostgreSQL itself"),
+                code=5239,
             )
         return cls(programs=programs, data=data, settings=settings)
 
@@ -176,7 +179,12 @@ class Cluster:
             )
         if done.returncode != 0:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise ProgramError(f"{program} ended with {done.returncode}: {tail}", where=str(self.data))
+            raise ProgramError(
+                say("{program} ended with {status}: {tail}", program=program, status=str(done.returncode), tail=tail),
+                where=str(self.data),
+                advice=say("the log of this server lies beside its folder: {log}", log=str(log)),
+                code=6230,
+            )
 
 
 def _running(pid: int) -> bool:

@@ -24,6 +24,8 @@ from pghaul.model.profile import Endpoint
 from pghaul.model.run import LIVING, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Unsupported
+from pghaul.model.text import say, saying
+from pghaul.model.wording import worded
 from pghaul.postgres.dsn import resolve
 from pghaul.service.endpoint_url import storable_url
 from pghaul.service.outlets import telling
@@ -46,6 +48,9 @@ UNFINISHED = (RunState.STOPPED, RunState.FAILED, RunState.PAUSED)
 ANY_PERIOD = Period()
 NOTHING: Mapping[str, Any] = {}
 FINISHED = (RunState.DONE, RunState.DIFFERENT)
+
+LISTED = say("`pghaul runs` lists what there is")
+GO_ON = saying("go on with it: pghaul resume {run}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +267,7 @@ class MigrationService:
         ends = self._endpoints(source or plan.source, plan.target, source_password, None)
         cutover = self._as_cutover(run, plan, *ends, lambda _event: None)
         if cutover is None:
-            raise NotFoundError(f"run {run_id} is no cutover", advice="`pghaul runs` lists what there is")
+            raise NotFoundError(say("run {run} is no cutover", run=run_id), advice=LISTED, code=5235)
         cutover.undo()
 
     def _as_cutover(
@@ -280,16 +285,29 @@ class MigrationService:
         """Ask a running run, in whatever process, to stop between two buffers."""
         run = self._store.run(run_id)
         if run.state not in LIVING:
-            raise TerminalError(f"run {run_id} does not run: it is {run.state.value}")
+            raise TerminalError(
+                say("run {run} does not run: it is {state}", run=run_id, state=worded(run.state)),
+                advice=LISTED,
+                code=5030,
+            )
         self._store.set_wish(run_id, Wish.STOP)
         return run
 
     def request_pause(self, run_id: str, *, let_go: bool = False) -> Run:
         """Ask a running run to pause; with `let_go`, to give back its snapshot, locks and connections at once."""
         run = self._store.run(run_id)
-        if run.state not in LIVING or self._store.wish(run_id) is Wish.STOP:
-            state = run.state.value if run.state not in LIVING else "stopping"
-            raise TerminalError(f"run {run_id} cannot be paused: it is {state}")
+        if run.state not in LIVING:
+            raise TerminalError(
+                say("run {run} cannot be paused: it is {state}", run=run_id, state=worded(run.state)),
+                advice=LISTED,
+                code=5031,
+            )
+        if self._store.wish(run_id) is Wish.STOP:
+            raise TerminalError(
+                say("run {run} cannot be paused: it is stopping", run=run_id),
+                advice=GO_ON.format(run=run_id),
+                code=5033,
+            )
         self._store.set_wish(run_id, Wish.FREE if let_go else Wish.PAUSE)
         return run
 
@@ -345,7 +363,9 @@ class MigrationService:
             return self._store.run(run_id)
         if found := self._store.runs(limit=1):
             return found[0]
-        raise NotFoundError("there is no run yet", advice="start one: pghaul run --help, or pghaul demo")
+        raise NotFoundError(
+            say("there is no run yet"), advice=say("start one: pghaul run --help, or pghaul demo"), code=5233
+        )
 
     def chunk_counts(self, run_id: str) -> dict[ChunkState, int]:
         """How many chunks are in which state."""
@@ -356,7 +376,7 @@ class MigrationService:
         for run in self._store.runs(limit=1000):
             if run.state in UNFINISHED:
                 return run
-        raise NotFoundError("there is no unfinished run", advice="`pghaul runs` lists what there is")
+        raise NotFoundError(say("there is no unfinished run"), advice=LISTED, code=5234)
 
     def show(self, run_id: str) -> RunReport:
         """Everything about a run."""
@@ -393,13 +413,16 @@ class MigrationService:
             self._store.run(run_id)
         except NotFoundError:
             return
-        raise UsageError(f"there is a run {run_id} already", advice=f"go on with it: pghaul resume {run_id}")
+        raise UsageError(say("there is a run {run} already", run=run_id), advice=GO_ON.format(run=run_id), code=1030)
 
     def _refuse_running(self, run: Run) -> None:
         if self._store.lives_elsewhere(run.id):
             raise TerminalError(
-                f"run {run.id} still runs, in process {run.pid}",
-                advice=f"stop it first: pghaul stop {run.id}; if it hangs, end process {run.pid}",
+                say("run {run} still runs, in process {pid}", run=run.id, pid=str(run.pid)),
+                advice=say(
+                    "stop it first: pghaul stop {run}; if it hangs, end process {pid}", run=run.id, pid=str(run.pid)
+                ),
+                code=5032,
             )
 
 
@@ -433,5 +456,10 @@ def _new_run(run_id: str, source: Endpoint, target: Endpoint) -> Run:
 
 def _checked(run_id: str) -> str:
     if not RUN_ID.fullmatch(run_id):
-        raise UsageError("a run id is 12 characters out of 0-9 and a-f", advice="leave --run-id out to get one")
+        raise UsageError(
+            say("a run id is 12 characters out of 0-9 and a-f"),
+            where=run_id,
+            advice=say("leave --run-id out to get one"),
+            code=1031,
+        )
     return run_id

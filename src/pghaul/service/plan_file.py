@@ -16,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from pghaul.model.errors import PlanError
 from pghaul.model.plan import Options, Period, Plan, Selection
+from pghaul.model.text import Text, joined, say
 from pghaul.postgres.dsn import resolve
+from pghaul.service.complaints import problem
 from pghaul.service.endpoint_url import storable_url
 
 SCHEMA_FILE = "pghaul-plan.schema.json"
@@ -26,6 +28,8 @@ PLACES: dict[str, type[BaseModel]] = {"": Plan, "options": Options, "tables": Se
 WRITTEN_AS = {"options": "[options]", "tables": "[[tables]]", "period": "[period]"}
 EXAMPLE = 'source = "postgresql://user@host/database", target = "…", and [[tables]] name = "public.payment"'
 
+TOP = say("the top of the file")
+
 
 def read_plan(path: Path, *, source: str | None = None, target: str | None = None) -> Plan:
     """The plan in a file; `source` and `target` take the place of what it says. PlanError names file and line."""
@@ -33,13 +37,18 @@ def read_plan(path: Path, *, source: str | None = None, target: str | None = Non
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise PlanError(f"this is not TOML: {exc}", where=str(path)) from exc
+        raise PlanError(say("this is not TOML: {error}", error=str(exc)), where=str(path), code=1148) from exc
     document |= {k: v for k, v in (("source", source), ("target", target)) if v}
     try:
         return Plan.model_validate(document)
     except ValidationError as exc:
         problems = [_problem(dict(error), text) for error in exc.errors(include_url=False)]
-        raise PlanError("; ".join(problems), where=str(path), advice=_advice(exc)) from None
+        raise PlanError(
+            say("its words do not fit: {problems}", problems=joined("; ", problems)),
+            where=str(path),
+            advice=_advice(exc),
+            code=1149,
+        ) from None
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -86,11 +95,21 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise PlanError("there is no such plan file", where=str(path)) from None
+        raise PlanError(
+            say("there is no such plan file"),
+            where=str(path),
+            advice=say("`pghaul plan --output {name}` writes one", name=path.name),
+            code=1150,
+        ) from None
     except UnicodeDecodeError as exc:
-        raise PlanError("a plan file is written in UTF-8", where=str(path)) from exc
+        raise PlanError(say("a plan file is written in UTF-8"), where=str(path), code=1151) from exc
     except OSError as exc:
-        raise PlanError(f"the plan file cannot be read: {exc.strerror}", where=str(path)) from exc
+        raise PlanError(
+            say("the plan file cannot be read: {error}", error=str(exc.strerror)),
+            where=str(path),
+            advice=say("look at the permissions of the file and its folders"),
+            code=1152,
+        ) from exc
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -102,44 +121,49 @@ def _write_private(path: Path, text: str) -> None:
         draft.replace(path)
     except OSError as exc:
         draft.unlink(missing_ok=True)
-        raise PlanError(f"the plan file cannot be written: {exc.strerror}", where=str(path)) from exc
+        raise PlanError(
+            say("the plan file cannot be written: {error}", error=str(exc.strerror)),
+            where=str(path),
+            advice=say("look at the permissions of its folder, or choose another"),
+            code=1153,
+        ) from exc
 
 
 def _problem(error: dict[str, Any], text: str) -> str:
     """One sentence for one of pydantic's findings; values are never quoted, a URL may hold a password."""
     loc: Sequence[str | int] = error["loc"]
     key = next((str(part) for part in reversed(loc) if isinstance(part, str)), "")
-    if error["type"] == "extra_forbidden":
-        return f"{_line(text, key)}unknown key {key!r}{_meant(loc, key)}"
     if error["type"] == "missing":
-        return f"{key!r} is missing"
-    if not key:  # about the whole of it
-        return _lowered(str(error["msg"]).removeprefix("Value error, "))
-    return f"{_line(text, key)}{key!r}: {_lowered(str(error['msg']))}"
+        return say("{key!r} is missing", key=key)
+    if error["type"] == "extra_forbidden":
+        words = _unknown(loc, key)
+    elif key:
+        words = say("{key!r}: {what}", key=key, what=problem(error))
+    else:  # about the whole of it
+        return problem(error)
+    line = _line(text, key)
+    return say("line {line}: {what}", line=line, what=words) if line else words
 
 
-def _lowered(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _meant(loc: Sequence[str | int], key: str) -> str:
+def _unknown(loc: Sequence[str | int], key: str) -> Text:
     place = next((part for part in loc[:-1] if isinstance(part, str)), "")
     near = difflib.get_close_matches(key, PLACES[place].model_fields, n=1)
     if near:
-        return f", did you mean {near[0]!r}?"
+        return say("unknown key {key!r}, did you mean {meant!r}?", key=key, meant=near[0])
     for other, model in PLACES.items():
         if other != place and (near := difflib.get_close_matches(key, model.model_fields, n=1)):
-            return f", did you mean {near[0]!r} in {WRITTEN_AS.get(other, 'the top of the file')}?"
-    return f"; known here are {', '.join(PLACES[place].model_fields)}"
+            at = WRITTEN_AS.get(other, TOP)
+            return say("unknown key {key!r}, did you mean {meant!r} in {place}?", key=key, meant=near[0], place=at)
+    return say("unknown key {key!r}; known here are {keys}", key=key, keys=", ".join(PLACES[place].model_fields))
 
 
-def _line(text: str, key: str) -> str:
-    """Where the key stands, when it stands in one place only."""
+def _line(text: str, key: str) -> int:
+    """Where the key stands, when it stands in one place only; else 0."""
     pattern = re.compile(rf"""^[ \t]*(\[+\s*)?["']?{re.escape(key)}["']?\s*[=\]]""", re.MULTILINE)
     found = list(pattern.finditer(text))
-    return f"line {text.count(chr(10), 0, found[0].start(0)) + 1}: " if len(found) == 1 else ""
+    return text.count("\n", 0, found[0].start(0)) + 1 if len(found) == 1 else 0
 
 
-def _advice(exc: ValidationError) -> str | None:
+def _advice(exc: ValidationError) -> Text | None:
     missing = any(error["type"] == "missing" for error in exc.errors(include_url=False))
-    return f"a plan says {EXAMPLE}" if missing else None
+    return say("a plan says {example}", example=EXAMPLE) if missing else None

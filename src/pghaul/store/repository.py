@@ -22,6 +22,7 @@ from pghaul.model.receipt import Receipt
 from pghaul.model.run import LIVING, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Table, Unsupported
+from pghaul.model.text import say
 from pghaul.model.verification import Verification
 from pghaul.store import _placements, metrics, process, verifications
 from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
@@ -33,7 +34,8 @@ NOT_CARRIED: TypeAdapter[tuple[Unsupported, ...]] = TypeAdapter(tuple[Unsupporte
 
 # Chunks tell these themselves, by state and receipt; ten thousand of them would only bury the rest.
 NOT_KEPT = frozenset({EventKind.PROGRESS, EventKind.CHUNK_STARTED, EventKind.CHUNK_DONE, EventKind.INDEX_DONE})
-DIED = "its process died"
+LISTED = say("`pghaul runs` lists the runs of this store")
+DIED = say("its process died")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +201,7 @@ class Store:
                 .values(values)
                 .execution_options(synchronize_session=False)
             )
-            _changed(done, f"{run_id}, chunk {key} of {table}")
+            _changed(done, run_id, f"{table} {key}")
 
     def save_done(self, run_id: str, receipts: Sequence[Receipt]) -> None:
         """One statement for all of them: thousands of small tables are finished within seconds."""
@@ -307,13 +309,15 @@ class Store:
 
 def _required(row: RunRow | None, run_id: str) -> RunRow:
     if row is None:
-        raise NotFoundError(f"there is no run {run_id}", advice="`pghaul runs` lists the runs of this store")
+        raise NotFoundError(say("there is no run {run}", run=run_id), advice=LISTED, code=5236)
     return row
 
 
-def _changed(result: Any, what: str) -> None:
+def _changed(result: Any, run_id: str, chunk: str = "") -> None:
+    if result.rowcount != 1 and chunk:
+        raise NotFoundError(say("run {run} has no chunk {chunk}", run=run_id, chunk=chunk), advice=LISTED, code=5237)
     if result.rowcount != 1:
-        raise NotFoundError(f"there is no run {what}", advice="`pghaul runs` lists the runs of this store")
+        raise NotFoundError(say("there is no run {run}", run=run_id), advice=LISTED, code=5236)
 
 
 def _run_values(run: Run) -> dict[str, Any]:
