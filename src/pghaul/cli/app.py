@@ -57,7 +57,7 @@ for _panel, _commands in {
     LOOK: (look.inspect, plan.plan, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),
     PROVE: (prove.runs, prove.show, observe.logs),
-    START: (start.demo,),
+    START: (start.demo, start.doctor),
 }.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)

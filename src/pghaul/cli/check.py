@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -27,7 +28,8 @@ TITLES = {
 SIDES = {"source": say("source"), "target": say("target"), "here": ""}
 BETWEEN = saying("{title}: {source} → {target}")
 ADVICE = saying("    {advice}")
-SUM = saying("fine: {fine}, to look at: {look}, to mend: {bad}, by hand: {hand}")
+SUM = saying("fine: {fine}, to look at: {look}, to mend: {bad}")
+BY_HAND = saying("to be ticked by hand: {hand}")
 
 InPhase = Annotated[
     Phase, typer.Option("--phase", help="The week before, the day itself, or the week after.", show_default=False)
@@ -49,20 +51,20 @@ def show(console: Console, found: Checklist) -> None:
     """A line for each question; what is not fine says what to do."""
     title = TITLES[found.phase]
     render.line(console, BETWEEN.format(title=title, source=found.source, target=found.target), "bold")
+    items(console, found.items)
+
+
+def items(console: Console, found: Sequence[Item]) -> None:
+    """A line for each, and how many of which kind there are; `pghaul doctor` shows its own the same way."""
     marks = MARKS if _can_draw(console) else PLAIN_MARKS
-    for item in found.items:
+    for item in found:
         _item(console, item, marks[item.outcome])
-    counts = {o: sum(i.outcome is o for i in found.items) for o in Outcome}
+    counts = {o: sum(i.outcome is o for i in found) for o in Outcome}
+    fine, look, bad = (counts[o] for o in (Outcome.FINE, Outcome.LOOK, Outcome.BAD))
     console.print()
-    render.line(
-        console,
-        SUM.format(
-            fine=counts[Outcome.FINE],
-            look=counts[Outcome.LOOK],
-            bad=counts[Outcome.BAD],
-            hand=counts[Outcome.BY_HAND],
-        ),
-    )
+    render.line(console, SUM.format(fine=fine, look=look, bad=bad))
+    if hand := counts[Outcome.BY_HAND]:
+        render.line(console, BY_HAND.format(hand=hand))
 
 
 def _item(console: Console, item: Item, mark: str) -> None:

@@ -65,11 +65,16 @@ def find_programs(
 
     PGHAUL_PG_BIN (a folder) decides alone. NotFoundError names what is there and what is needed.
     """
-    found = [p for folder in _folders(environ) if (p := _inspect(folder)) is not None]
+    found = installed(environ)
     usable = [p for p in found if p.version // 100 >= _major(source_version_num) // 100]
     if not usable:
         raise _none_usable(source_version_num, found, environ)
     return max(usable, key=lambda p: (target_version_num is None or p.accepted_by(target_version_num), p.version))
+
+
+def installed(environ: Mapping[str, str] = os.environ) -> list[Programs]:
+    """All pairs that are found, in the order in which they are looked for."""
+    return [p for folder in _folders(environ) if (p := _inspect(folder)) is not None]
 
 
 def _major(version_num: int) -> int:
