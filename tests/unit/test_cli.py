@@ -139,9 +139,11 @@ def test_wrong_usage_is_one_message_on_stderr_and_exit_2(argv: list[str], said: 
     assert "s3cret" not in err
 
 
-def test_without_a_word_the_help_is_shown_once_and_exit_is_2(capsys: Output) -> None:
-    assert run([]) == 2
-    assert capsys.readouterr().out.count("Usage: pghaul") == 1
+def test_without_a_word_it_shows_where_to_start(capsys: Output) -> None:
+    assert run([]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("pghaul demo") == 1
+    assert err == ""
 
 
 def test_the_version_goes_to_stdout(capsys: Output) -> None:

@@ -32,7 +32,7 @@ app = typer.Typer(
     name="pghaul",
     help=HELP,
     epilog=EPILOG,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -46,11 +46,16 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 -- its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Moves data into PostgreSQL: fast, resumable after any crash, proven."""
+    if context.invoked_subcommand is None:
+        from pghaul.cli import welcome  # noqa: PLC0415 -- not for commands
+
+        welcome.show(render.page())
 
 
 for _panel, _commands in {

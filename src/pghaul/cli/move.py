@@ -53,6 +53,18 @@ def run(
         write_plan(plan, save_plan)
     if dry_run:
         return preview.show(plan, as_json=as_json, verbose=verbose)
+    return carry_out(plan, run_id=run_id, every=every, as_json=as_json, verbose=verbose)
+
+
+def carry_out(
+    plan: Plan,
+    *,
+    run_id: str | None = None,
+    every: float = options.EVERY,
+    as_json: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Run a plan and watch it to its end."""
     asks = _must_ask(plan, as_json=as_json)
     service, name = MigrationService(), run_id or new_run_id()
 

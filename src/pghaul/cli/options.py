@@ -10,9 +10,10 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 
 from pghaul.cli import selecting
-from pghaul.model.errors import PlanError, UsageError
+from pghaul.model.errors import PghaulError, PlanError, UsageError
 from pghaul.model.plan import Format, Locks, OnConflict, OnExisting, Plan, Recipe, Verify
 from pghaul.model.text import joined, say, saying
 from pghaul.service.complaints import problem
@@ -184,8 +185,23 @@ Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Tell 
 TrustLedger: TypeAlias = Annotated[
     bool, typer.Option("--trust-ledger", help="Do not hash finished chunks again; receipts will say so.")
 ]
-OptionalRun: TypeAlias = Annotated[str | None, typer.Argument(metavar="RUN", help="By default the latest.")]
-RequiredRun: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.")]
+
+
+def complete_run(begun: str) -> list[tuple[str, str]]:
+    """For the shell: the latest runs that begin so, with their state. A store that cannot be read has none."""
+    from pghaul.service.migration import MigrationService  # noqa: PLC0415 -- asked for by TAB only
+
+    try:
+        found = MigrationService().runs(limit=20)
+    except PghaulError:
+        return []
+    return [(r.id, f"{r.state.value} {r.started.astimezone():%Y-%m-%d %H:%M}") for r in found if r.id.startswith(begun)]
+
+
+OptionalRun: TypeAlias = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="By default the latest.", autocompletion=complete_run)
+]
+RequiredRun: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.", autocompletion=complete_run)]
 
 
 def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
@@ -304,8 +320,12 @@ def takes_plan(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def called(**given: Any) -> int:
-        plan = plan_words(**{w.name: given.pop(w.name) for w in words})
-        return command(plan, **given)
+        said = {w.name: given.pop(w.name) for w in words}
+        if given.get("interactive"):
+            from pghaul.cli import wizard  # noqa: PLC0415 -- for those who want to be asked
+
+            said = wizard.ask(said, Console(stderr=True, highlight=False))
+        return command(plan_words(**said), **given)
 
     del called.__wrapped__
     called.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pghaul.cli import options, preview, render
+from pghaul.cli import exit_codes, options, preview, render
 from pghaul.model.plan import Plan
 from pghaul.model.text import saying
 
@@ -29,6 +29,10 @@ SchemaJson = Annotated[
     typer.Option("--schema-json", callback=_print_schema, is_eager=True, help="Print the JSON schema of plans."),
 ]
 
+Interactive = Annotated[
+    bool, typer.Option("--interactive", "-i", help="Ask for everything, write the plan, and offer to run it.")
+]
+
 
 @options.takes_plan
 def plan(
@@ -37,11 +41,27 @@ def plan(
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
     schema_json: SchemaJson = False,  # noqa: ARG001 -- its callback does it
+    interactive: Interactive = False,
 ) -> int:
     """Show what a run would do, and what stands against it."""
+    if interactive:
+        return _interactive(plan, output, verbose=verbose)
     if output:
         _write(plan, output)
     return preview.show(plan, as_json=as_json, verbose=verbose, file=str(output) if output else None)
+
+
+def _interactive(plan: Plan, output: Path | None, *, verbose: bool) -> int:
+    """Show it, write it, and offer to run it where nothing stands against it."""
+    from pghaul.cli import move, wizard  # noqa: PLC0415 -- for those who want to be asked
+
+    console = Console(stderr=True, highlight=False)
+    path = output or wizard.file_to_write(console)
+    _write(plan, path)
+    code = preview.show(plan, as_json=False, verbose=verbose, file=str(path))
+    if code == exit_codes.DONE and wizard.wants_run(console):
+        return move.carry_out(plan, verbose=verbose)
+    return code
 
 
 def _write(plan: Plan, path: Path) -> None:

