@@ -29,6 +29,8 @@ CLASSES: dict[str, type[PghaulError]] = {
 BY_FAMILY = {kind.family: kind for kind in CLASSES.values()}
 # What has no sentence of its own: it says again what a driver or another error has said. By file and function.
 AGAIN = {
+    "engine/insert.py:_conflict": "the server's words",
+    "engine/steering.py:let_go": "why the run is held: never shown as an error",
     "model/errors.py:_rebuild": "an error that comes out of a worker",
     "model/finding.py:error": "a finding as what it is raised as",
     "model/finding.py:of_error": "an error as a finding",

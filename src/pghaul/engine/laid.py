@@ -48,7 +48,7 @@ class Tree:
         column = next((c for c in self.root.columns if c.name == name), None)
         if column is None:
             raise NotFoundError(
-                say("{table} has no column {column}", table=str(root), column=name), where="key", code=5230
+                say("{table} has no column {column}", table=str(root), column=name), where="key", code=5206
             )
         if column.generated:
             raise PlanError(

@@ -134,7 +134,7 @@ def shape_findings(source: Table, target: Table) -> Iterator[Finding]:
                 object=name,
                 what=say("the target's {table} has no column {column}", table=str(target.name), column=column.name),
                 advice=say("add it ({type}), or drop the table to have it created", type=column.type),
-                code=5833,
+                code=5801,
             )
         elif there[column.name].generated:
             yield Finding(
