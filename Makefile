@@ -39,9 +39,10 @@ matrix: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench.json
 
-# Tables of docs/reference, from the code.
+# Tables of docs/reference, and all of its page of errors, from the code.
 reference: $(STAMP)
 	$(BIN)/python -m tools.reference
+	$(BIN)/python -m tools.errors
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks tools

@@ -31,15 +31,17 @@ BY_FAMILY = {kind.family: kind for kind in CLASSES.values()}
 AGAIN = {
     "engine/insert.py:_conflict": "the server's words",
     "engine/steering.py:let_go": "why the run is held: never shown as an error",
-    "model/errors.py:_rebuild": "an error that comes out of a worker",
-    "model/finding.py:error": "a finding as what it is raised as",
     "model/finding.py:of_error": "an error as a finding",
     "postgres/session.py:_guarded": "the server's words",
     "postgres/session.py:_refusal": "the driver's words",
     "postgres/sqlstate.py:translate": "the driver's words",
+    "store/session.py:_parse": "becomes a StateError",
+    "store/session.py:_upgrade": "becomes a StateError",
+    "store/session.py:translating": "becomes a StateError",
     "target/restore.py:calling": "what pg_dump or pg_restore said, while the server was away",
 }
 ROW = re.compile(r"^\| PGH-(\d{4})(?: \((\w+)\))? \| (.*?) \|", re.MULTILINE)
+QUOTED, NUMBER = re.compile(r"\{(\w+)!r\}"), re.compile(r"\{(\w+):[^}]*\}")
 RETIRED = "## Retired"
 RETIRED_HEAD = (
     "They meant something in an earlier version, and never mean anything else.\n\n| code | it said |\n|---|---|\n"
@@ -156,7 +158,7 @@ def _rows(made: Sequence[Made]) -> dict[int, _Row]:
         severities = {m.severity for m in same} - {Severity.ERROR.value}
         rows[code] = _Row(
             sentence=_cell(sentences[0] if sentences else ""),
-            advice=_cell("; ".join(dict.fromkeys(a for m in same for a in m.advices))),
+            advice=_cell(" · ".join(dict.fromkeys(a for m in same for a in m.advices))),
             severity=severities.pop() if len(severities) == 1 and "" not in severities else "",
         )
     return rows
@@ -171,7 +173,7 @@ def page(made: Sequence[Made], old: str = "") -> str:
 
 
 def _section(kind: type[PghaulError], rows: Mapping[int, _Row]) -> str:
-    head = f"## {kind.title}: {kind.family}\n\n`{kind.__name__}`. Where nothing else is said: {_cell(kind.counsel)}.\n"
+    head = f"## {kind.family}: {kind.title}\n\n`{kind.__name__}`. Where nothing else is said: {_cell(kind.counsel)}.\n"
     mine = sorted(code for code in rows if code // 100 * 100 == kind.family)
     lines = [
         f"| PGH-{c}{f' ({rows[c].severity})' if rows[c].severity else ''} | {rows[c].sentence} | {rows[c].advice} |\n"
@@ -211,7 +213,9 @@ def _by_sentence(made: Iterable[Made]) -> dict[str, set[int]]:
 
 
 def _cell(words: str) -> str:
-    return " ".join(words.split()).replace("|", "\\|").replace("<", "&lt;")
+    """As a reader wants it: quotes for {name!r}, and no width of a number."""
+    plain = NUMBER.sub(r"{\1}", QUOTED.sub(r"'{\1}'", words)).replace("{{", "{").replace("}}", "}")
+    return " ".join(plain.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def main() -> int:

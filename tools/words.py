@@ -90,7 +90,7 @@ class Module:
     def said(self) -> Iterator[Said]:
         """Every call of say(), saying(), and of .format() on a constant."""
         for node in (n for n in ast.walk(self.tree) if isinstance(n, ast.Call)):
-            if isinstance(node.func, ast.Name) and node.func.id in MAKERS:
+            if isinstance(node.func, ast.Name) and node.func.id in MAKERS and node.args:
                 yield Said(
                     place=self.place(node),
                     template=_literal(node.args[0]) if len(node.args) == 1 else None,
@@ -101,9 +101,14 @@ class Module:
                 yield from self._filled(node, node.func.value)
 
     def _filled(self, node: ast.Call, constant: ast.expr) -> Iterator[Said]:
-        for template in self.templates(constant) if _names(node) is not None else ():
-            values = frozenset(["positions"]) if node.args else _names(node)
-            yield Said(place=self.place(node), template=template, values=values, waits=False)
+        """One of several constants need not take all values."""
+        found, values = self.templates(constant), _names(node)
+        if values is None:
+            return
+        given = frozenset(["positions"]) if node.args else values
+        for template in found:
+            taken = given & placeholders(template) if len(found) > 1 else given
+            yield Said(place=self.place(node), template=template, values=taken, waits=False)
 
     def templates(self, node: ast.expr | None) -> tuple[str, ...]:
         """Every template that an expression may have; none where it is made of data."""
