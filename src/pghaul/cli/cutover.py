@@ -42,6 +42,8 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
     metrics_port: options.MetricsPort = None,
     metrics_host: options.MetricsHost = None,
     metrics_file: options.MetricsFile = None,
+    notify: options.Notify = None,
+    notify_on: options.TellOf = None,
     every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -54,7 +56,13 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
         raise UsageError(NEEDS_READ_ONLY, code=1062)
     plan = _plan(service, what, source, target)
     name = run_id or new_run_id()
-    outlets = options.outlets(metrics_port=metrics_port, metrics_host=metrics_host, metrics_file=metrics_file)
+    outlets = options.outlets(
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
+        metrics_file=metrics_file,
+        notify=notify,
+        notify_on=notify_on,
+    )
 
     def begin(view: View, _console: Console, stop: Stop) -> Run:
         return service.cutover(

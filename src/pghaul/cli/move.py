@@ -75,7 +75,7 @@ def carry_out(
     return watch_to_its_end(start, service, name, every=every, as_json=as_json, verbose=verbose)
 
 
-def resume(
+def resume(  # noqa: PLR0917 -- Typer maps parameters to options
     run_id: options.OptionalRun = None,
     source: options.From = None,
     target: options.To = None,
@@ -83,6 +83,8 @@ def resume(
     metrics_port: options.MetricsPort = None,
     metrics_host: options.MetricsHost = None,
     metrics_file: options.MetricsFile = None,
+    notify: options.Notify = None,
+    notify_on: options.TellOf = None,
     every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -93,7 +95,13 @@ def resume(
     if woken := service.wake(name):
         return _follow_woken(service, woken, every=every, as_json=as_json, verbose=verbose)
 
-    outlets = options.outlets(metrics_port=metrics_port, metrics_host=metrics_host, metrics_file=metrics_file)
+    outlets = options.outlets(
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
+        metrics_file=metrics_file,
+        notify=notify,
+        notify_on=notify_on,
+    )
 
     def go_on(view: View, _console: Console, stop: Stop) -> Run:
         return service.resume(

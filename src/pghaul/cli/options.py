@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pghaul.cli import selecting
 from pghaul.model.errors import PghaulError, PlanError, UsageError
-from pghaul.model.plan import Format, Locks, OnConflict, OnExisting, Plan, Recipe, Verify
+from pghaul.model.plan import Format, Locks, NotifyOn, OnConflict, OnExisting, Plan, Recipe, Verify
 from pghaul.model.text import joined, say, saying
 from pghaul.service.complaints import problem
 
@@ -166,6 +166,14 @@ MetricsFile: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="FILE.prom", help="Keep the figures there for node_exporter.", rich_help_panel=TELL),
 ]
+Notify: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TARGET", help="https://…, mailto:…, desktop, env:NAME; repeat it.", rich_help_panel=TELL),
+]
+TellOf: TypeAlias = Annotated[
+    list[NotifyOn] | None,
+    typer.Option("--notify-on", help="Of what; finished, failed and paused if not said.", rich_help_panel=TELL),
+]
 Every: TypeAlias = Annotated[
     float, typer.Option("--progress-every", min=0.1, metavar="S", help="Off a terminal: seconds between lines.")
 ]
@@ -251,6 +259,8 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = None,
     metrics_file: MetricsFile = None,
+    notify: Notify = None,
+    notify_on: TellOf = None,
 ) -> Plan:
     """The Plan that these words say: those of the command line over those of the file."""
     chosen = {
@@ -279,10 +289,13 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "max_source_lag": max_source_lag,
         "max_source_sessions": max_source_sessions,
         "max_checkpoint_pressure": max_checkpoint_pressure,
-        "metrics_port": metrics_port,
-        "metrics_host": metrics_host,
-        "metrics_file": metrics_file,
-    }
+    } | outlets(
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
+        metrics_file=metrics_file,
+        notify=notify,
+        notify_on=notify_on,
+    )
     selected = {
         "schemas": schema,
         "exclude": exclude,
@@ -335,7 +348,10 @@ def takes_plan(command: Callable[..., int]) -> Callable[..., int]:
 
 def outlets(**said: Any) -> dict[str, Any]:
     """What a command that takes no plan says of whom to tell: over what the run's own plan says."""
-    return {key: value for key, value in said.items() if value is not None}
+    given = {key: value for key, value in said.items() if value is not None and value != []}
+    if "notify" in given:  # --notify '' means nobody
+        given["notify"] = [target for target in given["notify"] if target]
+    return given
 
 
 def compose_plan(

@@ -65,6 +65,17 @@ class Unit(StrEnum):
     MICROSECONDS = "us"
 
 
+class NotifyOn(StrEnum):
+    """What somebody may be told of."""
+
+    STARTED = "started"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+
+
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -224,6 +235,14 @@ class Options(Model):
     metrics_file: str | None = None
     """The same figures as a file for node_exporter's textfile collector, ending in `.prom`; replaced whole every ten
     seconds and at the end, readable by all users.
+    """
+    notify: list[str] | None = None
+    """Who is told of the run: `"https://…"` (a webhook), `"mailto:ops@example.com"`, `"desktop"`, or `"env:NAME"`: one
+    of these, standing in that variable, so that a webhook's token is in no plan.
+    """
+    notify_on: list[NotifyOn] | None = None
+    """Of what: a list of `"started"`, `"finished"`, `"failed"`, `"stopped"`, `"paused"`, `"resumed"`; of `"finished"`,
+    `"failed"` and `"paused"` if nothing is said. A run that ends with differences is told for `finished` and `failed`.
     """
 
     @model_validator(mode="before")

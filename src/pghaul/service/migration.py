@@ -28,6 +28,7 @@ from pghaul.model.text import say, saying
 from pghaul.model.wording import worded
 from pghaul.postgres.dsn import resolve
 from pghaul.service.endpoint_url import storable_url
+from pghaul.service.notify_targets import is_withheld, storable_options
 from pghaul.service.outlets import telling
 from pghaul.service.settings import load
 
@@ -47,6 +48,10 @@ OWN_PASSWORD = re.compile(r"^\w+://[^/?@]*:[^/?@]+@|(^|[?&\s])password\s*=")
 UNFINISHED = (RunState.STOPPED, RunState.FAILED, RunState.PAUSED)
 ANY_PERIOD = Period()
 NOTHING: Mapping[str, Any] = {}
+NOT_TOLD = saying(
+    "{target} is not told: the rest of its address was not stored, as it may hold a token. Say it again with --notify, "
+    "or write env:NAME into the plan"
+)
 FINISHED = (RunState.DONE, RunState.DIFFERENT)
 
 LISTED = say("`pghaul runs` lists what there is")
@@ -154,7 +159,7 @@ class MigrationService:
         fresh = fresh or not run_id
         run_id = _checked(run_id) if run_id else new_run_id()
         source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
-        kept = plan.model_copy(update={"source": storable_url(source), "target": storable_url(target)})
+        kept = _kept(plan, source, target)
         run = _new_run(run_id, source, target)
         if not fresh:  # the store would be opened for it, which takes longer than to connect
             self._refuse_known(run_id)
@@ -199,7 +204,10 @@ class MigrationService:
         urls = (source or plan.source, target or plan.target)
         reached = self._endpoints(*urls, source_password, target_password)
         self._store.set_wish(run.id, Wish.NONE)
-        with telling(listener, run, _telling_also(plan, outlets), self._save_event) as told:
+        to_tell, lost = _still_told(_telling_also(plan, outlets))
+        with telling(listener, run, to_tell, self._save_event) as told:
+            for place in lost:
+                told(Event(kind=EventKind.WARNING, run=run.id, message=NOT_TOLD.format(target=place)))
             if cutover := self._as_cutover(run, plan, *reached, told):
                 planned = manifest if any(manifest.identities) else None
                 return cutover.go_on(planned, stop, trust_ledger=trust_ledger)
@@ -254,7 +262,7 @@ class MigrationService:
 
         run_id = _checked(run_id) if run_id else new_run_id()
         source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
-        kept = plan.model_copy(update={"source": storable_url(source), "target": storable_url(target)})
+        kept = _kept(plan, source, target)
         self._refuse_known(run_id)
         words = Words(read_only=read_only, end_sessions=end_sessions, quiet_for=quiet_for)
         run = _new_run(run_id, source, target)
@@ -439,8 +447,21 @@ def _spawning(workers: int) -> Iterator[WorkerPool]:
         pool.close(0.0)
 
 
+def _kept(plan: Plan, source: Endpoint, target: Endpoint) -> Plan:
+    """The plan as it is stored: without passwords, and without what may be a token."""
+    options = storable_options(plan.options)
+    return plan.model_copy(update={"source": storable_url(source), "target": storable_url(target), "options": options})
+
+
 def _telling_also(plan: Plan, outlets: Mapping[str, Any]) -> Plan:
     return plan.model_copy(update={"options": plan.options.model_copy(update=dict(outlets))})
+
+
+def _still_told(plan: Plan) -> tuple[Plan, list[str]]:
+    """For a resume: without the webhooks whose address was not stored, and their names."""
+    lost = [t for t in plan.options.notify or () if is_withheld(t)]
+    left = [t for t in plan.options.notify or () if t not in lost]
+    return _telling_also(plan, {"notify": left} if lost else {}), lost
 
 
 def _new_run(run_id: str, source: Endpoint, target: Endpoint) -> Run:

@@ -7,6 +7,7 @@ known before (a port in use, a URL that is none) is an OutletError, and the run 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -49,8 +50,8 @@ class _Telling:
         self._outlets = list(outlets)
         self._run = run
         self._keep = keep
-        self._outspoken = [o for o in outlets if isinstance(o, Outspoken)]
-        self._finished = False
+        self._outspoken = [(o, o.news) for o in outlets if isinstance(o, Outspoken)]
+        self._ended: str | None = None  # the state that was told
 
     def __call__(self, event: Event) -> None:
         self._face(event)
@@ -58,7 +59,8 @@ class _Telling:
         self._pass_on_news()
 
     def _tell_outlets(self, event: Event) -> None:
-        self._finished |= event.kind is EventKind.RUN_FINISHED
+        if event.kind is EventKind.RUN_FINISHED:
+            self._ended = event.data.get("state")
         for outlet in list(self._outlets):
             try:
                 outlet(event)
@@ -70,23 +72,24 @@ class _Telling:
         words = say("{outlet} failed, and is told no more: {error}", outlet=outlet.name, error=str(exc) or repr(exc))
         with contextlib.suppress(Exception):
             outlet.close()
-        self._say(EventKind.WARNING, words)
+        self._say(outlet, EventKind.WARNING, words)
 
     def _pass_on_news(self) -> None:
-        for outlet in self._outspoken:
-            for kind, words in outlet.news():
-                self._say(kind, words)
+        for outlet, news in self._outspoken:
+            for kind, words in news():
+                self._say(outlet, kind, words)
 
-    def _say(self, kind: EventKind, words: Text) -> None:
-        event = Event(kind=kind, run=self._run.id, message=words)
+    def _say(self, outlet: Outlet, kind: EventKind, words: Text) -> None:
+        data = {"kind": "OUTLET", "name": outlet.name, "why": words} if kind is EventKind.NOTICE else {}
+        event = Event(kind=kind, run=self._run.id, message=words, data=data)
         with contextlib.suppress(PghaulError):
             self._keep(event)
         self._face(event)
         self._tell_outlets(event)
 
     def failed(self, exc: BaseException) -> None:
-        """What ended before it was planned says nothing of its end: the outlets hear of it all the same."""
-        if not self._finished:
+        """What ended before it was planned, or after its rows were done, says nothing of it: the outlets hear of it."""
+        if self._ended not in {RunState.FAILED.value, RunState.STOPPED.value}:
             stopped = isinstance(exc, StoppedError | KeyboardInterrupt)
             state = RunState.STOPPED if stopped else RunState.FAILED
             words = exc.said if isinstance(exc, PghaulError) else type(exc).__name__
@@ -128,7 +131,19 @@ def _metrics(run: Run, plan: Plan) -> Iterator[Outlet]:
         yield MetricsFile(run, Path(options.metrics_file).expanduser())
 
 
-MAKERS: tuple[Callable[[Run, Plan], Iterable[Outlet]], ...] = (_metrics,)
+def _notifications(run: Run, plan: Plan) -> Iterator[Outlet]:
+    options = plan.options
+    if not options.notify:
+        return
+    from pghaul.service.language import chosen, speaking  # noqa: PLC0415
+    from pghaul.service.notification import DEFAULT, Notifications  # noqa: PLC0415
+    from pghaul.service.notify_targets import channels  # noqa: PLC0415
+
+    wanted = DEFAULT if options.notify_on is None else options.notify_on
+    yield Notifications(run, wanted, channels(options.notify, os.environ), speaking(chosen(os.environ)).say)
+
+
+MAKERS: tuple[Callable[[Run, Plan], Iterable[Outlet]], ...] = (_metrics, _notifications)
 
 
 def _nowhere(_event: Event) -> None:

@@ -20,6 +20,7 @@ from pghaul.model.text import Text, joined, say
 from pghaul.postgres.dsn import resolve
 from pghaul.service.complaints import problem
 from pghaul.service.endpoint_url import storable_url
+from pghaul.service.notify_targets import storable_options
 
 SCHEMA_FILE = "pghaul-plan.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}\n"  # how Taplo, Tombi and other editors' servers find it
@@ -60,7 +61,7 @@ def write_plan(plan: Plan, path: Path) -> None:
     for key, value in (("exclude", plan.exclude), ("whole", plan.whole)):
         if value:
             document.add(key, tomlkit.item(value))
-    for key, part in (("period", plan.period), ("options", plan.options)):
+    for key, part in (("period", plan.period), ("options", storable_options(plan.options))):
         said = part.model_dump(mode="json", exclude_defaults=True) if part else {}
         if said:
             document.add(key, tomlkit.item(said))

@@ -38,6 +38,15 @@ VARIABLES = (
         "places and the `demo` extra",
     ),
     Variable(
+        name="PGHAUL_WEBHOOK_SECRET",
+        meaning="signs what is sent to webhooks; for a webhook named by `env:NAME`, `NAME_SECRET` is looked for first",
+    ),
+    Variable(
+        name="PGHAUL_SMTP",
+        meaning="the server that takes mail: `smtp://user@host:587?from=pghaul@example.com`, or `smtps://…`",
+    ),
+    Variable(name="PGHAUL_SMTP_PASSWORD", meaning="the password of its user; sent over TLS only"),
+    Variable(
         name="PGHAUL_ASSUME_VERSION",
         meaning="treat both servers as if they were this old (`9.3`), or each (`source=9.3,target=16`): for tests of "
         "old capabilities; never raises a version",
