@@ -113,6 +113,12 @@ def db_pair(request: pytest.FixtureRequest) -> Iterator[DatabasePair]:
         yield pair
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_logs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Not among the user's."""
+    os.environ["PGHAUL_LOG_DIR"] = str(tmp_path_factory.mktemp("logs"))
+
+
 @pytest.fixture(autouse=True)
 def nothing_known() -> Iterator[None]:
     """One test's password may be another's table."""

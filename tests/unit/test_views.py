@@ -13,7 +13,6 @@ from rich.console import Console
 
 from pghaul.cli import render, sparkline
 from pghaul.cli.app import run
-from pghaul.cli.observe import Level, level_of
 from pghaul.cli.options import parse_rate
 from pghaul.cli.progress import LANES_SHOWN, LiveView, PlainView, lanes
 from pghaul.cli.signals import NAMES
@@ -22,7 +21,7 @@ from pghaul.engine.dispatch import InFlight, Task
 from pghaul.engine.footprint import Footprint, taken
 from pghaul.engine.job import Job, JobKind
 from pghaul.engine.lanes import Lanes
-from pghaul.model.event import Event, EventKind
+from pghaul.model.event import Event, EventKind, Level, level_of
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan, Selection
 from pghaul.model.run import Run, RunState

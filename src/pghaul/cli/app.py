@@ -16,6 +16,7 @@ from pghaul.model.errors import PghaulError
 from pghaul.model.redaction import know_any, redacted, traceback_of
 from pghaul.model.text import say, saying
 from pghaul.service.language import chosen
+from pghaul.service.logs import record_failure
 from pghaul.service.settings import DEBUG, debugging
 
 LOOK, MOVE, PROVE, START = "Look", "Move", "Prove", "Start"  # panels, in the order in which a person needs them
@@ -24,6 +25,7 @@ EPILOG = "A first look that needs nothing: pghaul demo"
 INTERRUPTED = say("Interrupted.")
 UNEXPECTED = saying("{kind}: {message}")
 DEBUG_HINT = saying("This should not have happened. {variable}=1 shows where; please report it.")
+TRACEBACK_IN = saying("Its traceback stands in {path}")
 
 # Typer carries its own copy of click in some versions: its base classes are reached through what it exports.
 _WRONG_USAGE = typer.BadParameter.__mro__[1]
@@ -78,12 +80,13 @@ def run(argv: Sequence[str] | None = None) -> int:
         helptexts.translate(command)
         code = command.main(args=None if argv is None else list(argv), prog_name="pghaul", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 -- the last place that can speak to the user
-        return _failed(exc)
+        return _failed(exc, sys.argv[1:] if argv is None else argv)
     return _flushed(code if isinstance(code, int) else exit_codes.DONE)
 
 
-def _failed(exc: BaseException) -> int:
+def _failed(exc: BaseException, argv: Sequence[str]) -> int:
     console = Console(stderr=True, highlight=False)
+    logged = record_failure(exc, argv[0] if argv and argv[0].isalpha() else "")
     if debugging():
         sys.stderr.write(traceback_of(exc))
     if isinstance(exc, _WRONG_USAGE):
@@ -98,6 +101,8 @@ def _failed(exc: BaseException) -> int:
         words = redacted(str(exc)).partition("\n")[0]
         render.line(console, UNEXPECTED.format(kind=type(exc).__name__, message=words), "bold red")
         render.line(console, DEBUG_HINT.format(variable=DEBUG))
+        if logged:
+            render.line(console, TRACEBACK_IN.format(path=str(logged)))
     for note in getattr(exc, "__notes__", ()):
         render.line(console, note)
     return exit_codes.STOPPED if isinstance(exc, typer.Abort) else exit_codes.of_error(exc)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,9 +12,13 @@ from rich.console import Console
 from pghaul.cli import exit_codes, options, render
 from pghaul.cli.progress import open_view, sentence
 from pghaul.cli.words import tell
-from pghaul.model.event import Event, EventKind
-from pghaul.model.run import LIVING, Run, RunState
-from pghaul.model.text import saying
+from pghaul.model.errors import NotFoundError
+from pghaul.model.event import Level
+from pghaul.model.run import Run, RunState
+from pghaul.model.text import say, saying
+from pghaul.service.log_files import parts_of
+from pghaul.service.log_reading import Entry, told
+from pghaul.service.logs import FAILURE, log_folder
 from pghaul.service.migration import MigrationService
 from pghaul.service.watching import follow
 
@@ -26,21 +29,12 @@ LEFT = saying("Run {run} goes on; this was only its view.")
 PAUSED = saying("Run {run} is paused: {why}")
 
 
-class Level(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-LEVELS = {
-    EventKind.CHUNK_FAILED: Level.ERROR,
-    EventKind.WARNING: Level.WARNING,
-    EventKind.CHUNK_RETRY: Level.WARNING,
-    EventKind.CHUNK_REDO: Level.WARNING,
-}
+LOG_ADVICE = say("it may have been deleted with age, or PGHAUL_LOG_DIR is another than the run's")
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")]
 Lowest = Annotated[Level, typer.Option("--level", help="This level and higher ones.")]
+Whose = Annotated[str | None, typer.Argument(metavar="RUN", help="A run's id; by default the latest.")]
+WithPath = Annotated[bool, typer.Option("--path", help="Say where the log files are, and nothing else.")]
 
 
 def watch(
@@ -82,37 +76,54 @@ def tell_end(service: MigrationService, ended: Run, console: Console, *, as_json
 
 
 def logs(
-    run_id: options.RequiredRun,
+    run_id: Whose = None,
     to_the_end: Follow = False,
     level: Lowest = Level.INFO,
+    path: WithPath = False,
     as_json: options.AsJson = False,
 ) -> int:
     """What happened in a run, a line for each event."""
-    lowest = list(Level).index(level)
+    folder = log_folder()
+    if path:
+        return _tell_files(folder, run_id, as_json=as_json)
+    service = MigrationService()
+    run_id = run_id or service.status().id
     try:
-        for event in _events(MigrationService(), run_id, to_the_end=to_the_end):
-            if list(Level).index(level_of(event)) >= lowest:
-                sys.stdout.write((render.as_json(event.as_json()) if as_json else _line(event)) + "\n")
-                sys.stdout.flush()
+        for entry in told(service, run_id, folder, to_the_end=to_the_end):
+            if entry.level.rank >= level.rank:
+                text = render.as_json(entry.as_json()) if as_json else _lines(entry, level)
+                if text:
+                    sys.stdout.write(text + "\n")
+                    sys.stdout.flush()
     except (KeyboardInterrupt, BrokenPipeError):
         return exit_codes.DONE
     return exit_codes.DONE
 
 
-def level_of(event: Event) -> Level:
-    """How much an event matters."""
-    if event.kind is EventKind.RUN_FINISHED and event.data.get("state") == RunState.FAILED.value:
-        return Level.ERROR
-    return LEVELS.get(event.kind, Level.INFO)
+def _tell_files(folder: Path, run_id: str | None, *, as_json: bool) -> int:
+    """The folder; of a run its files, the oldest first."""
+    files = parts_of(folder, run_id) if run_id else []
+    if as_json:
+        render.print_json({"folder": str(folder), "files": [str(f) for f in files]})
+        return exit_codes.DONE
+    if run_id and not files:
+        words = say("there is no log of run {run}", run=run_id)
+        raise NotFoundError(words, where=str(folder), advice=LOG_ADVICE, code=5283)
+    sys.stdout.write("".join(f"{p}\n" for p in files or [folder]))
+    return exit_codes.DONE
 
 
-def _events(service: MigrationService, run_id: str, *, to_the_end: bool) -> Iterator[Event]:
-    first = service.look(run_id)
-    yield from first.events
-    if to_the_end and first.run.state in LIVING:
-        yield from (e for e in follow(service, run_id, first.last) if e.kind is not EventKind.PROGRESS)
-
-
-def _line(event: Event) -> str:
-    words = " ".join(tell(sentence(event)).split("\n"))
-    return f"{event.at.astimezone():%Y-%m-%d %H:%M:%S} {level_of(event).value:7} {words}"
+def _lines(entry: Entry, level: Level) -> str:
+    """One line; of an error that nobody expected, or where every detail is asked for, its traceback below."""
+    moment = f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S} {entry.level.value:7}"
+    if entry.event is not None:
+        return f"{moment} " + " ".join(tell(sentence(entry.event)).split("\n"))
+    if entry.name != FAILURE:
+        figures = ", ".join(f"{k} {v}" for k, v in entry.fields.items() if k != "run")
+        return f"{moment} {entry.name}: {figures}" if level is Level.DEBUG else ""
+    if "code" in entry.fields and level is not Level.DEBUG:
+        return ""  # the run's end has said so
+    words = " ".join(str(entry.fields.get("message", "")).split("\n"))
+    shown = f"{moment} {entry.fields.get('error', entry.name)}: {words}"
+    trace = str(entry.fields.get("traceback", "")).rstrip()
+    return "\n".join([shown, *("    " + line for line in trace.splitlines())])

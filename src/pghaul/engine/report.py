@@ -162,7 +162,7 @@ class Reporter:
             self._store_totals()
             self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
 
-    def end(self, state: RunState, error: str | None = None) -> None:
+    def end(self, state: RunState, error: str | None = None, *, code: str | None = None) -> None:
         """The run has ended, one way or another. Nothing to say of one that was never planned."""
         if not self._recorded:
             return
@@ -178,7 +178,8 @@ class Reporter:
                 "rows": self.run.rows,
                 "bytes": self.run.bytes,
                 "seconds": round(seconds, 3),
-            },
+            }
+            | ({"code": code} if code else {}),
         )
 
     # --- the dispatcher's hooks -----------------------------------------------------------------------------------
@@ -264,7 +265,7 @@ class Reporter:
             table=task.table,
             chunk=task.job.chunk,
             message=exc.said,
-            data={"attempt": task.attempts, "sqlstate": exc.sqlstate, "wait": round(pause, 2)},
+            data={"attempt": task.attempts, "code": exc.code, "sqlstate": exc.sqlstate, "wait": round(pause, 2)},
         )
 
     def failed(self, task: Task, exc: PghaulError) -> None:
@@ -278,7 +279,7 @@ class Reporter:
             table=task.table,
             chunk=task.job.chunk,
             message=exc.said,
-            data={"attempt": task.attempts, "sqlstate": exc.sqlstate},
+            data={"attempt": task.attempts, "code": exc.code, "sqlstate": exc.sqlstate},
         )
 
     def look(self, flying: Sequence[InFlight], control: Control, leaders: Callable[[], None]) -> None:

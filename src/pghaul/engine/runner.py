@@ -92,7 +92,8 @@ class Runner:
             raise
         except Exception as exc:  # a mistake of ours, too, must not leave a run that looks alive
             self._sweep()
-            self._report.end(RunState.FAILED, exc.said if isinstance(exc, PghaulError) else str(exc))
+            said, code = (exc.said, exc.code) if isinstance(exc, PghaulError) else (str(exc), None)
+            self._report.end(RunState.FAILED, said, code=code)
             raise
         self._report.end(RunState.DONE if agrees else RunState.DIFFERENT)
         return self._report.run
@@ -131,7 +132,7 @@ class Runner:
         self._report.emit(
             EventKind.WARNING,
             message=say("{error}; a new attempt in {seconds:.1f} s", error=exc.said, seconds=pause),
-            data={"sqlstate": exc.sqlstate, "wait": round(pause, 2)},
+            data={"code": exc.code, "sqlstate": exc.sqlstate, "wait": round(pause, 2)},
         )
         until = time.monotonic() + pause
         while time.monotonic() < until:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, TypeAlias
 
 from pghaul.model.redaction import redacted, redacted_data
+from pghaul.model.run import RunState
 
 
 class EventKind(Enum):
@@ -53,6 +54,42 @@ class Event:
         out: dict[str, Any] = {"at": self.at.isoformat(), "event": self.kind.value, "run": self.run}
         out |= {k: v for k in ("table", "chunk", "message") if (v := getattr(self, k))}
         return out | self.data
+
+
+class Level(StrEnum):
+    """How much something matters: of events, log lines and what is asked to see."""
+
+    DEBUG = "debug"  # one chunk of many, how far it is
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """The higher, the graver."""
+        return list(Level).index(self)
+
+
+LEVELS = {
+    EventKind.CHUNK_STARTED: Level.DEBUG,
+    EventKind.CHUNK_DONE: Level.DEBUG,
+    EventKind.INDEX_DONE: Level.DEBUG,
+    EventKind.PROGRESS: Level.DEBUG,
+    EventKind.CHUNK_FAILED: Level.ERROR,
+    EventKind.WARNING: Level.WARNING,
+    EventKind.CHUNK_RETRY: Level.WARNING,
+    EventKind.CHUNK_REDO: Level.WARNING,
+}
+
+
+def level_of(event: Event) -> Level:
+    """How much an event matters."""
+    if event.kind is EventKind.RUN_FINISHED:
+        ends = {RunState.FAILED.value: Level.ERROR, RunState.DIFFERENT.value: Level.WARNING}
+        return ends.get(str(event.data.get("state")), Level.INFO)
+    if event.kind in {EventKind.VERIFIED, EventKind.CHUNK_DONE} and event.data.get("agrees") is False:
+        return Level.INFO if event.data.get("step") == "refresh" else Level.WARNING
+    return LEVELS.get(event.kind, Level.INFO)
 
 
 Listener: TypeAlias = Callable[[Event], None]

@@ -17,6 +17,7 @@ from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.plan import Plan
 from pghaul.model.run import Run, RunState
 from pghaul.model.text import Text, say
+from pghaul.service import logs
 
 
 class Outlet(Protocol):
@@ -39,6 +40,15 @@ class Outspoken(Protocol):
 
     def news(self) -> Sequence[tuple[EventKind, Text]]:
         """What has happened since it was asked last; asked after every event, and after `close`."""
+        ...
+
+
+@runtime_checkable
+class Chronicler(Protocol):
+    """An outlet that keeps the error which ended a run, with all that belongs to it."""
+
+    def ended_by(self, exc: BaseException) -> None:
+        """Called before the outlet is told that the run has ended, where nobody else has said so."""
         ...
 
 
@@ -89,6 +99,10 @@ class _Telling:
 
     def failed(self, exc: BaseException) -> None:
         """What ended before it was planned, or after its rows were done, says nothing of it: the outlets hear of it."""
+        for outlet in self._outlets:
+            if isinstance(outlet, Chronicler):
+                with contextlib.suppress(Exception):
+                    outlet.ended_by(exc)
         if self._ended not in {RunState.FAILED.value, RunState.STOPPED.value}:
             stopped = isinstance(exc, StoppedError | KeyboardInterrupt)
             state = RunState.STOPPED if stopped else RunState.FAILED
@@ -97,11 +111,18 @@ class _Telling:
             self._tell_outlets(Event(kind=EventKind.RUN_FINISHED, run=self._run.id, message=words, data=data))
 
     def close(self) -> None:
-        for outlet in self._outlets:
-            with contextlib.suppress(Exception):
-                outlet.close()
+        """Those that keep what the others have to say of their end go last."""
+        keeping = [o for o in self._outlets if isinstance(o, Chronicler)]
+        self._close(o for o in self._outlets if o not in keeping)
         with contextlib.suppress(Exception):
             self._pass_on_news()
+        self._close(keeping)
+
+    @staticmethod
+    def _close(outlets: Iterable[Outlet]) -> None:
+        for outlet in outlets:
+            with contextlib.suppress(Exception):
+                outlet.close()
 
 
 def open_outlets(run: Run, plan: Plan) -> list[Outlet]:
@@ -117,6 +138,10 @@ def open_outlets(run: Run, plan: Plan) -> list[Outlet]:
                 outlet.close()
         raise
     return opened
+
+
+def _log(run: Run, plan: Plan) -> Iterable[Outlet]:
+    return logs.of_run(run, plan)
 
 
 def _metrics(run: Run, plan: Plan) -> Iterator[Outlet]:
@@ -143,7 +168,7 @@ def _notifications(run: Run, plan: Plan) -> Iterator[Outlet]:
     yield Notifications(run, wanted, channels(options.notify, os.environ), speaking(chosen(os.environ)).say)
 
 
-MAKERS: tuple[Callable[[Run, Plan], Iterable[Outlet]], ...] = (_metrics, _notifications)
+MAKERS: tuple[Callable[[Run, Plan], Iterable[Outlet]], ...] = (_log, _metrics, _notifications)
 
 
 def _nowhere(_event: Event) -> None:

@@ -33,6 +33,17 @@ VARIABLES = (
     Variable(name=DEBUG, meaning="`1` shows a traceback with every error"),
     Variable(name="PGHAUL_LANG", meaning="`en` or `ko`: the language of everything shown; default: the locale's"),
     Variable(
+        name="PGHAUL_LOG_DIR", meaning="the folder of the log files; default: this system's, see `pghaul logs --path`"
+    ),
+    Variable(
+        name="PGHAUL_LOG_LEVEL", meaning="`debug`, `info` (the default), `warning`, `error`, or `off`: what is logged"
+    ),
+    Variable(name="PGHAUL_LOG_SIZE", meaning="how large a log file grows before the next one is begun; default `10MB`"),
+    Variable(name="PGHAUL_LOG_PARTS", meaning="how many files are kept of the log of a run; default `5`"),
+    Variable(
+        name="PGHAUL_LOG_DAYS", meaning="logs that nobody has written to for so many days are deleted; default `90`"
+    ),
+    Variable(
         name="PGHAUL_PG_BIN",
         meaning="the folder of the pg_dump and pg_restore to use; default: the newest that fits, from PATH, the usual "
         "places and the `demo` extra",
