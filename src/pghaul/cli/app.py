@@ -11,7 +11,21 @@ import typer
 from rich.console import Console
 
 from pghaul import __version__
-from pghaul.cli import check, cutover, exit_codes, helptexts, look, move, observe, plan, prove, render, start, usage
+from pghaul.cli import (
+    check,
+    cutover,
+    exit_codes,
+    helptexts,
+    look,
+    move,
+    observe,
+    plan,
+    prove,
+    render,
+    report,
+    start,
+    usage,
+)
 from pghaul.model.errors import PghaulError
 from pghaul.model.redaction import know_any, redacted, traceback_of
 from pghaul.model.text import say, saying
@@ -63,7 +77,7 @@ def main(
 for _panel, _commands in {
     LOOK: (look.inspect, plan.plan, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),
-    PROVE: (prove.runs, prove.show, observe.logs),
+    PROVE: (report.report, prove.runs, prove.show, observe.logs),
     START: (start.demo, start.doctor),
 }.items():
     for _command in _commands:

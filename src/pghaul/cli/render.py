@@ -20,7 +20,7 @@ from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import amount, count, duration
-from pghaul.model.receipt import Receipt, Sum, by_table, sum_of
+from pghaul.model.receipt import Proof, Receipt, Sum, by_table, sum_of
 from pghaul.model.run import Run, RunState
 from pghaul.model.sample import Sample, rates
 from pghaul.model.table import Unsupported
@@ -223,27 +223,35 @@ def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = 
     shown = ordered if limit is None else ordered[:limit]
     everything = sum_of(r for _, parts in ordered for r in parts)
     met = everything.met
-    became = (say("of these"),) if met else ()
-    figures = (say("bytes"), say("seconds"))
-    table = grid(say("table"), say("rows"), *became, *figures, say("proof"), right=(say("rows"), *figures))
+    table = sums_grid(met=met)
     for name, parts in shown:
-        row(table, str(name), *_sums(sum_of(parts), met=met))
+        found_of = sum_of(parts)
+        row(table, str(name), *sums(found_of, met=met), proven(found_of.proofs, agrees=found_of.agrees))
     if len(ordered) > len(shown):
         row(table, AND_MORE.format(n=len(ordered) - len(shown)), *[""] * (4 + met))
-    row(table, SUM.format(n=len(ordered)), *_sums(everything, met=met))
+    proof = proven(everything.proofs, agrees=everything.agrees)
+    row(table, SUM.format(n=len(ordered)), *sums(everything, met=met), proof)
     console.print(table)
 
 
-def _sums(found: Sum, *, met: bool) -> tuple[str | Text, ...]:
+def sums_grid(*, met: bool) -> Table:
+    """Columns for a name, `sums` and `proven`. `met`: some rows were there before."""
+    became = (say("of these"),) if met else ()
+    figures = (say("bytes"), say("seconds"))
+    return grid(say("table"), say("rows"), *became, *figures, say("proof"), right=(say("rows"), *figures))
+
+
+def sums(found: Sum, *, met: bool) -> tuple[str | Text, ...]:
+    """Rows, what became of them, bytes and seconds."""
     became = joined(", ", [COUNTED.format(n=count(n), what=BECAME[k]) for k, n in found.became.items() if n])
-    figures = (count(found.rows), *([became] if met else []), amount(found.bytes), f"{found.seconds:.1f}")
-    return (*figures, _proof(found))
+    return (count(found.rows), *([became] if met else []), amount(found.bytes), f"{found.seconds:.1f}")
 
 
-def _proof(found: Sum) -> Text:
-    if not found.agrees:
+def proven(proofs: Iterable[Proof], *, agrees: bool | None) -> Text:
+    """How, or that it differs; nothing where nobody knows."""
+    if agrees is False:
         return Text(tell(DIFFERS), style="bold red")
-    return Text(", ".join(sorted(tell(worded(proof)) for proof in found.proofs)), style="green")
+    return Text(", ".join(sorted(tell(worded(proof)) for proof in proofs if agrees)), style="green")
 
 
 def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *, verbose: bool = False) -> None:
@@ -258,7 +266,7 @@ def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *,
     ]
     listing(console, say("Failed chunks"), bad, verbose=verbose)
     for title, kinds in SECTIONS.items():
-        listing(console, title, [_told(e) for e in found.events if e.kind in kinds], verbose=verbose)
+        listing(console, title, [told(e) for e in found.events if e.kind in kinds], verbose=verbose)
     lost = left_behind(found.not_carried, verbose=verbose)
     listing(console, say("Not carried over"), lost, verbose=verbose)
 
@@ -298,7 +306,7 @@ FAILED_CHUNK = saying("{table} {chunk}: {error}")
 TOLD, TOLD_OF = saying("{at} {words}"), saying("{at} {table}: {words}")
 
 
-def _told(event: Event) -> str:
+def told(event: Event) -> str:
     """When, where and what; the figures where nothing else is said."""
     figures = [
         FIGURE.format(name=FIGURES.get(k, k), value=v if isinstance(v, str) else str(v))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from pghaul.engine.pool import WorkerPool
     from pghaul.service.cutover import Cutover
+    from pghaul.service.report.contents import Report
     from pghaul.store.repository import ChunkRecord, Store
 
 Ask = Callable[[Name, int | None], OnExisting]
@@ -397,6 +398,12 @@ class MigrationService:
             not_carried=manifest.not_carried,
             samples=self._store.samples(run_id),
         )
+
+    def report(self, identifier: str) -> Report:
+        """Everything about a run or a verification, put together for who has to answer for it."""
+        from pghaul.service.report.gather import gather  # noqa: PLC0415 -- TOML
+
+        return gather(self._store, identifier)
 
     # --- within ---
 

@@ -54,10 +54,17 @@ def read_plan(path: Path, *, source: str | None = None, target: str | None = Non
 
 def write_plan(plan: Plan, path: Path) -> None:
     """Only its owner may read it, and no password stands in it, whatever the plan's URLs hold."""
+    kept = plan.model_copy(update={"source": without_password(plan.source), "target": without_password(plan.target)})
+    _write_private(path, SCHEMA_LINE + plan_text(kept, HEADER.format(name=path.name)))
+
+
+def plan_text(plan: Plan, comment: str = "") -> str:
+    """The plan as TOML, as it is: what a caller shows of it must hold no password."""
     document = tomlkit.document()
-    document.add(tomlkit.comment(HEADER.format(name=path.name)))
-    document.add("source", tomlkit.item(without_password(plan.source)))
-    document.add("target", tomlkit.item(without_password(plan.target)))
+    if comment:
+        document.add(tomlkit.comment(comment))
+    document.add("source", tomlkit.item(plan.source))
+    document.add("target", tomlkit.item(plan.target))
     for key, value in (("exclude", plan.exclude), ("whole", plan.whole)):
         if value:
             document.add(key, tomlkit.item(value))
@@ -70,7 +77,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         tables.append(tomlkit.item(selection.model_dump(mode="json", exclude_defaults=True)))
     if plan.tables:
         document.add("tables", tables)
-    _write_private(path, SCHEMA_LINE + tomlkit.dumps(document))
+    return tomlkit.dumps(document)
 
 
 def plan_schema() -> dict[str, Any]:
