@@ -26,6 +26,7 @@ from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, database_pair
 
 # Nothing here outlives a crash of the machine, so nothing needs to reach its disk.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # not that of whoever runs the tests
 os.environ["PGHAUL_LANG"] = "en"  # what a test expects is English, on a Korean's machine too
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 

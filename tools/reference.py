@@ -78,7 +78,7 @@ def _row(parameter: Any) -> str:
 def _named(parameter: Any) -> str:
     metavar = parameter.metavar or _kind(parameter)
     if parameter.param_type_name == "argument":
-        return f"`{metavar or parameter.name.upper()}`"
+        return f"`{_cell(metavar or parameter.name.upper())}`"
     first, *others = _flags(parameter)
     kind = parameter.type_descriptor.annotation
     choices = [c.value for c in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []

@@ -46,7 +46,8 @@ def test_a_command_has_a_section_with_its_options_and_words_beside_them(name: st
 
 
 def test_no_command_is_documented_that_is_not_there() -> None:
-    assert set(re.findall(r"^#+ `pghaul ([\w -]+)`$", CLI, re.MULTILINE)) - set(COMMANDS) == set()
+    groups = {name.rpartition(" ")[0] for name in COMMANDS}
+    assert set(re.findall(r"^#+ `pghaul ([\w -]+)`$", CLI, re.MULTILINE)) - set(COMMANDS) - groups == set()
 
 
 def test_no_option_is_named_in_prose_that_no_command_has() -> None:

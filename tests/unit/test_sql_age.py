@@ -28,7 +28,7 @@ YOUNG = {
         \bON\ CONFLICT\b | SKIP\ LOCKED | \bpg_policy\b | relrowsecurity | relforcerowsecurity
         | row_security_active | (?:INDEX|SEQUENCE)\ IF\ NOT\ EXISTS
         | ::(?:pg_catalog\.)?reg(?:role|namespace)\b | GROUPING\ SETS | TABLESAMPLE | SET\ (?:UN)?LOGGED
-        | array_positions?\( | pg_identify_object_as_address | \brow_security\b
+        | array_positions?\( | pg_identify_object_as_address | \brow_security\b | pg_stat_ssl | rolbypassrls
     """,
     90600: r"""
         \bwait_event | pg_control_\w+\( | pg_blocking_pids | parallel_workers_per_gather
@@ -109,6 +109,7 @@ BEHIND: dict[str, dict[str, str]] = {
     "engine/perform.py": {"max_parallel_maintenance_workers": "parallel_index"},
     "engine/worker.py": {"max_parallel_maintenance_workers": "parallel_index"},
     "engine/scene.py": {"max_parallel_maintenance_workers": "parallel_index"},
+    "postgres/_probe_sql.py": {"pg_stat_ssl": "ssl_view", "rolbypassrls": "row_security"},
     "postgres/catalog_sql.py": {
         "attgenerated": "generated_columns",
         "attidentity": "identity",

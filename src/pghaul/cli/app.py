@@ -20,6 +20,8 @@ from pghaul.cli import (
     move,
     observe,
     plan,
+    profile,
+    profile_options,
     prove,
     render,
     report,
@@ -31,11 +33,16 @@ from pghaul.model.redaction import know_any, redacted, traceback_of
 from pghaul.model.text import say, saying
 from pghaul.service.language import chosen
 from pghaul.service.logs import record_failure
+from pghaul.service.passwords import ask_with
 from pghaul.service.settings import DEBUG, debugging
 
 LOOK, MOVE, PROVE, START = "Look", "Move", "Prove", "Start"  # panels, in the order in which a person needs them
 HELP = "Moves data into PostgreSQL: fast, resumable after any crash, proven."
 EPILOG = "A first look that needs nothing: pghaul demo"
+VISIBLE = say(
+    "A password stands on the command line, where other users of this machine can read it: keep it in a profile "
+    "(pghaul profile add) or in ~/.pgpass."
+)
 INTERRUPTED = say("Interrupted.")
 UNEXPECTED = saying("{kind}: {message}")
 DEBUG_HINT = saying("This should not have happened. {variable}=1 shows where; please report it.")
@@ -74,6 +81,7 @@ def main(
         welcome.show(render.page())
 
 
+app.add_typer(profile.app, rich_help_panel=LOOK)
 for _panel, _commands in {
     LOOK: (look.inspect, plan.plan, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),
@@ -86,13 +94,17 @@ for _panel, _commands in {
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never raises for what a user did."""
-    for word in sys.argv[1:] if argv is None else argv:
+    words = sys.argv[1:] if argv is None else list(argv)
+    for word in words:
         know_any(word, typed=True)
+    if profile_options.shows_password(words):
+        render.line(Console(stderr=True, highlight=False), VISIBLE, "yellow")
+    ask_with(profile_options.ask)
     try:
         chosen(os.environ)  # a PGHAUL_LANG that we do not speak is said before anything else
         command: Any = typer.main.get_command(app)
         helptexts.translate(command)
-        code = command.main(args=None if argv is None else list(argv), prog_name="pghaul", standalone_mode=False)
+        code = command.main(args=words, prog_name="pghaul", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 -- the last place that can speak to the user
         return _failed(exc, sys.argv[1:] if argv is None else argv)
     return _flushed(code if isinstance(code, int) else exit_codes.DONE)

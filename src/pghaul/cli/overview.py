@@ -16,6 +16,7 @@ from pghaul.model.bounds import Bounds, Edge
 from pghaul.model.figures import amount as size
 from pghaul.model.figures import count
 from pghaul.model.inspection import Amount, Inspection, SeenTree, total
+from pghaul.model.profile import profile_name
 from pghaul.model.table import RelationKind
 from pghaul.model.text import joined, say, saying
 from pghaul.model.tree import Member, Problem, Tree
@@ -181,7 +182,7 @@ def next_step(found: Inspection, url: str) -> str:
 def _without_password(url: str) -> str:
     from pghaul.postgres.dsn import resolve  # noqa: PLC0415
 
-    return f"'{storable_url(resolve(url))}'"
+    return profile_name(url) or f"'{storable_url(resolve(url))}'"
 
 
 def _day(moment: str) -> str:

@@ -2,9 +2,74 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 
 from pghaul.model.redaction import know
+
+# A word that can be no URL and no conninfo string, nor an option, nor a plan's file.
+NAME = re.compile(r"\w[\w.-]{0,62}")
+
+
+# user:password@ in a URL, or password= in its query or in a conninfo string
+OWN_PASSWORD = re.compile(r"^\w+://[^/?@]*:[^/?@]+@|(^|[?&\s])password\s*=")
+
+
+class PasswordFrom(StrEnum):
+    """Where the password of a profile is found when it is needed."""
+
+    KEPT = "kept"  # encrypted, in the state store
+    ENV = "env"  # in an environment variable
+    PGPASS = "pgpass"  # where libpq looks: PGPASSWORD, the service file, ~/.pgpass; or there is none
+    PROMPT = "prompt"  # somebody is asked
+    COMMAND = "command"  # the first line that a program prints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Where a password comes from; `detail` is the variable's name or the command."""
+
+    kind: PasswordFrom = PasswordFrom.PGPASS
+    detail: str = ""
+
+    @property
+    def spelled(self) -> str:
+        """As it is said on the command line: env:NAME, pgpass, prompt, command:CMD, kept."""
+        return f"{self.kind.value}:{self.detail}" if self.detail else self.kind.value
+
+    @classmethod
+    def parse(cls, words: str) -> Way:
+        """What `spelled` says; ValueError for anything else."""
+        kind, colon, detail = words.strip().partition(":")
+        found = PasswordFrom(kind.strip())
+        wants = found in {PasswordFrom.ENV, PasswordFrom.COMMAND}
+        if wants != bool(detail.strip()) or (colon and not wants):
+            raise ValueError(words)
+        return cls(kind=found, detail=detail.strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A database under a name. `params` are libpq's keywords as they were said, without any password."""
+
+    name: str
+    params: tuple[tuple[str, str], ...]
+    way: Way = field(default_factory=Way)
+    note: str = ""
+    changed: datetime | None = None
+
+
+def profile_name(words: str) -> str | None:
+    """The name that these words may be, None for what is a URL, a conninfo string or no name at all.
+
+    Hangul typed on a Mac comes in pieces (NFD); the same name is the same everywhere.
+    """
+    name = unicodedata.normalize("NFC", words.strip())
+    return name if NAME.fullmatch(name) and not name.endswith(".toml") else None
+
 
 PUBLIC = ("user", "dbname", "host")  # a password that says the same is not hidden where they are named
 

@@ -103,6 +103,13 @@ def resolve(url: str, *, environ: Mapping[str, str] = os.environ, password: str 
     return Endpoint(params=tuple(sorted(params.items())), password=secret or None)
 
 
+def keywords_of(words: str) -> dict[str, str]:
+    """What a URL or conninfo string says itself, password and all; nothing of the environment. UsageError."""
+    found = {k: v for k, v in _parse(words).items() if v and k not in _OURS}
+    _refuse(found)
+    return found
+
+
 def psycopg_params(endpoint: Endpoint, *, application_name: str) -> dict[str, Any]:
     """Keyword arguments of psycopg.connect()."""
     params: dict[str, Any] = KEEPALIVES | {"connect_timeout": CONNECT_TIMEOUT}

@@ -23,6 +23,7 @@ from pghaul.postgres.sqlstate import translating
 
 PROBE_SECONDS = 8.0  # a probe that gets no answer for so long is an answer
 CLOSE_SECONDS = 2.0
+POOLER = 5309  # the number of pooler_error
 
 
 async def open_connection(

@@ -84,6 +84,18 @@ class Session:
         with self._guarded():
             return self._connection.execute(_query(sql), params or None).rowcount
 
+    def copy_out(self, sql: str) -> bytes:
+        """All that a small COPY … TO STDOUT gives."""
+        with self._guarded(), self._connection.cursor() as cursor, cursor.copy(_query(sql)) as copy:
+            return b"".join(bytes(part) for part in copy)
+
+    def copy_in(self, sql: str, data: bytes) -> int:
+        """COPY … FROM STDIN of a few rows; how many there were."""
+        with self._guarded(), self._connection.cursor() as cursor:
+            with cursor.copy(_query(sql)) as copy:
+                copy.write(data)
+            return cursor.rowcount
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """BEGIN … COMMIT, or ROLLBACK on any exception; inside another one a savepoint."""
@@ -98,6 +110,11 @@ class Session:
             raise
         with self._guarded():
             block.__exit__(None, None, None)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether our leg of the way is."""
+        return bool(self._connection.pgconn.ssl_in_use)
 
     @property
     def closed(self) -> bool:

@@ -26,6 +26,7 @@ SINCE: dict[str, int] = {
     "replica_identity": 90400,
     "on_conflict": 90500,
     "row_security": 90500,
+    "ssl_view": 90500,  # pg_stat_ssl
     "wait_events": 90600,
     "idle_timeout": 90600,  # idle_in_transaction_session_timeout
     "system_identifier": 90600,  # pg_control_system()
@@ -80,6 +81,7 @@ class Capabilities:
     replica_identity: bool
     on_conflict: bool
     row_security: bool
+    ssl_view: bool
     wait_events: bool
     idle_timeout: bool
     system_identifier: bool

@@ -20,7 +20,8 @@ from pghaul.model.inspection import Inspection
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import OnExisting, Period, Plan
 from pghaul.model.preview import Preview
-from pghaul.model.profile import Endpoint
+from pghaul.model.probe import Probe
+from pghaul.model.profile import OWN_PASSWORD, Endpoint, profile_name
 from pghaul.model.run import LIVING, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Unsupported
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from pghaul.engine.pool import WorkerPool
     from pghaul.service.cutover import Cutover
+    from pghaul.service.profiles import Profiles
     from pghaul.service.report.contents import Report
     from pghaul.store.repository import ChunkRecord, Store
 
@@ -44,8 +46,6 @@ Ask = Callable[[Name, int | None], OnExisting]
 Stop = Callable[[], bool]
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
-# user:password@ in a URL, or password= in its query or in a conninfo string
-OWN_PASSWORD = re.compile(r"^\w+://[^/?@]*:[^/?@]+@|(^|[?&\s])password\s*=")
 UNFINISHED = (RunState.STOPPED, RunState.FAILED, RunState.PAUSED)
 ANY_PERIOD = Period()
 NOTHING: Mapping[str, Any] = {}
@@ -110,6 +110,13 @@ class MigrationService:
         from pghaul.store.repository import Store  # noqa: PLC0415 -- 0.15 s, which a run spends while pg_dump works
 
         return Store(self._settings.state_url)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """Databases under names; wherever a URL is taken, so is such a name."""
+        from pghaul.service.profiles import Profiles  # noqa: PLC0415 -- a run of two URLs needs none
+
+        return Profiles(lambda: self._store, self._environ)
 
     # --- plan ---
 
@@ -362,6 +369,12 @@ class MigrationService:
         with connect(endpoint, application_name="pghaul/inspect", role="source") as session:
             return inspect(session, patterns, exclude, period)
 
+    def probe(self, url: str, *, password: str | None = None) -> Probe:
+        """What stands at the end of a URL or profile, and what is wrong with it; SecretError, UsageError."""
+        from pghaul.postgres.probe import probe  # noqa: PLC0415 -- drivers
+
+        return probe(self._resolve(url, password, self._settings.source_password))
+
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest first."""
         return self._store.runs(limit)
@@ -419,7 +432,12 @@ class MigrationService:
         )
 
     def _resolve(self, url: str, given: str | None, from_settings: str | None) -> Endpoint:
-        """A password said outright wins; then the URL's own; then ours from the environment; then libpq's ways."""
+        """A password said outright wins; then the URL's own; then ours from the environment; then libpq's ways.
+
+        A profile's own way to its password stands where the URL's would.
+        """
+        if name := profile_name(url):
+            return self.profiles.endpoint(name, given, from_settings)
         password = given or (None if OWN_PASSWORD.search(url) else from_settings)
         return resolve(url, environ=self._environ, password=password)
 
@@ -455,9 +473,15 @@ def _spawning(workers: int) -> Iterator[WorkerPool]:
 
 
 def _kept(plan: Plan, source: Endpoint, target: Endpoint) -> Plan:
-    """The plan as it is stored: without passwords, and without what may be a token."""
-    options = storable_options(plan.options)
-    return plan.model_copy(update={"source": storable_url(source), "target": storable_url(target), "options": options})
+    """The plan as it is stored: without passwords, and without what may be a token.
+
+    A profile stays a name, so that a resume finds its password again.
+    """
+    ends = {
+        "source": profile_name(plan.source) or storable_url(source),
+        "target": profile_name(plan.target) or storable_url(target),
+    }
+    return plan.model_copy(update=ends | {"options": storable_options(plan.options)})
 
 
 def _telling_also(plan: Plan, outlets: Mapping[str, Any]) -> Plan:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from pghaul.model.errors import PlanError
 from pghaul.model.plan import Options, Period, Plan, Selection
+from pghaul.model.profile import profile_name
 from pghaul.model.text import Text, joined, say
 from pghaul.postgres.dsn import resolve
 from pghaul.service.complaints import problem
@@ -95,8 +96,8 @@ def write_schema(folder: Path) -> Path | None:
 
 
 def without_password(url: str) -> str:
-    """The same place, without its secrets."""
-    return storable_url(resolve(url))
+    """The same place, without its secrets; a profile's name is one already."""
+    return profile_name(url) or storable_url(resolve(url))
 
 
 def _text(path: Path) -> str:

@@ -30,6 +30,12 @@ VARIABLES = (
     Variable(name=STATE, meaning="SQLAlchemy URL of the state store; default: SQLite in the user's state folder"),
     Variable(name=SOURCE_PASSWORD, meaning="the source's password, where its URL holds none"),
     Variable(name=TARGET_PASSWORD, meaning="the target's password, where its URL holds none"),
+    Variable(
+        name="PGHAUL_KEY",
+        meaning="the key of kept passwords, 32 bytes in base64: wins over the one in the keyring or in a file",
+    ),
+    Variable(name="PGHAUL_OLD_KEY", meaning="another key that may be read with, while `PGHAUL_KEY` is changed"),
+    Variable(name="PGHAUL_PASSPHRASE", meaning="the passphrase of `profile export --with-secrets`, and of its import"),
     Variable(name=DEBUG, meaning="`1` shows a traceback with every error"),
     Variable(name="PGHAUL_LANG", meaning="`en` or `ko`: the language of everything shown; default: the locale's"),
     Variable(

@@ -148,13 +148,19 @@ class SampleRow(Base):
     chunks_done: Mapped[int]
 
 
+class IdentityRow(Base):
+    __tablename__ = "pghaul_identity"
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # one row, made with the table: a secret belongs to its store
+
+
 class ProfileRow(Base):
     __tablename__ = "pghaul_profile"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     params: Mapped[dict[str, Any]]  # libpq's keywords, without the password
     secret: Mapped[str | None]  # encrypted, with the id of its key
-    password_from: Mapped[str | None]  # env, pgpass, prompt or command, where no secret is kept
+    password_from: Mapped[str | None]  # kept, env:NAME, pgpass, prompt or command:CMD
     note: Mapped[str | None]
     changed: Mapped[datetime]
 

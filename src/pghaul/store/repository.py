@@ -26,6 +26,7 @@ from pghaul.model.text import say
 from pghaul.model.verification import Verification
 from pghaul.store import _placements, metrics, process, verifications
 from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
+from pghaul.store.profiles import Profiles
 from pghaul.store.session import open_store, translating
 
 TABLE: TypeAdapter[Table] = TypeAdapter(Table)
@@ -247,6 +248,11 @@ class Store:
         """With state, error and receipt, in the order of the manifest."""
         with self._scope() as session:
             return [_record(row) for row in session.execute(_chunks_of(run_id))]
+
+    @property
+    def profiles(self) -> Profiles:
+        """The table of profiles."""
+        return Profiles(self._sessions, self._url)
 
     # --- verifications ---
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,6 +15,8 @@ down_revision = "0003"
 
 def upgrade() -> None:
     op.add_column("pghaul_run", sa.Column("facts", sa.JSON))
+    identity = op.create_table("pghaul_identity", sa.Column("id", sa.Text, primary_key=True))
+    op.bulk_insert(identity, [{"id": uuid.uuid4().hex}])
     op.create_table(
         "pghaul_profile",
         sa.Column("name", sa.Text, primary_key=True),
