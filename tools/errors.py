@@ -30,7 +30,6 @@ BY_FAMILY = {kind.family: kind for kind in CLASSES.values()}
 # What has no sentence of its own: it says again what a driver or another error has said. By file and function.
 AGAIN = {
     "engine/insert.py:_conflict": "the server's words",
-    "engine/steering.py:let_go": "why the run is held: never shown as an error",
     "model/finding.py:of_error": "an error as a finding",
     "postgres/session.py:_guarded": "the server's words",
     "postgres/session.py:_refusal": "the driver's words",

@@ -15,6 +15,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "pghaul"
 MAKERS = ("say", "saying")
+# What takes words by these names takes them said.
+READ = frozenset({"advice", "what", "why", "message", "title"})
 DEEPEST = 8  # a constant of a constant; a function may call itself
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -100,6 +102,14 @@ class Module:
             elif isinstance(node.func, ast.Attribute) and node.func.attr == "format":
                 yield from self._filled(node, node.func.value)
 
+    def unsaid(self) -> Iterator[str]:
+        """Where words for a person are a plain literal, or put together by hand."""
+        for node in (n for n in ast.walk(self.tree) if isinstance(n, ast.Call)):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            words = [k.value for k in node.keywords if k.arg in READ] if name not in {*MAKERS, "format"} else []
+            words += node.args[:1] if name == "add_note" else []
+            yield from (f"{self.place(w)}: {ast.unparse(w)}" for w in words if _is_raw(w))
+
     def _filled(self, node: ast.Call, constant: ast.expr) -> Iterator[Said]:
         """One of several constants need not take all values."""
         found, values = self.templates(constant), _names(node)
@@ -163,6 +173,20 @@ def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
 
 def _literal(node: ast.expr) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _is_raw(node: ast.expr) -> bool:
+    match node:
+        case ast.JoinedStr():
+            return True
+        case ast.BinOp(left=left, right=right):
+            return _is_raw(left) or _is_raw(right)
+        case ast.IfExp(body=one, orelse=other):
+            return _is_raw(one) or _is_raw(other)
+        case ast.BoolOp(values=values):
+            return any(_is_raw(v) for v in values)
+        case _:
+            return " " in (_literal(node) or "")
 
 
 def _names(call: ast.Call) -> frozenset[str] | None:

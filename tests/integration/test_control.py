@@ -27,6 +27,7 @@ from pghaul.model.event import Event, EventKind
 from pghaul.model.plan import Locks, OnExisting, Options, Verify
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import RunState
+from pghaul.model.text import Text
 from pghaul.postgres import pressure
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import connect
@@ -121,7 +122,9 @@ def test_a_pause_takes_effect_within_a_second_in_the_middle_of_a_leaf(
         assert 0 < still[0] < 3 * MB
         assert len(going.progress()) > before  # the view lives on
         assert (service.status(RUN).state, sessions_of_ours(db_pair.source)) == (RunState.PAUSED, 2)
-        assert "pghaul resume" in str(service.status(RUN).note)
+        note = service.status(RUN).note
+        assert isinstance(note, Text)  # with its template: a reader of another language sees his own
+        assert (note.template, note.values) == ("as asked; go on with: pghaul resume {run}", {"run": RUN})
         assert (going.of(EventKind.PROGRESS)[-1].data["rate"], going.of(EventKind.PROGRESS)[-1].data["eta"]) == (
             0,
             None,

@@ -8,7 +8,9 @@ import pytest
 from tools import errors as catalogue
 from tools.errors import AGAIN, BY_FAMILY, CLASSES, PAGE, Made, collect, page, problems, reworded
 
-from pghaul.model.errors import BUG, PghaulError
+from pghaul.model.errors import BUG, NotFoundError, PghaulError, UsageError, naming
+from pghaul.model.text import say
+from pghaul.postgres.dsn import resolve
 
 MADE = tuple(collect())
 SAID = PAGE.read_text(encoding="utf-8")
@@ -99,3 +101,16 @@ def test_a_number_with_another_sentence_is_refused() -> None:
     (found,) = reworded([_one(sentence="no run {run}")], page([_one()]))
     assert found.startswith("PGH-5203 was “there is no run {run}”, is “no run {run}”")
     assert reworded([_one()], page([_one()])) == []
+
+
+def test_of_two_urls_an_error_says_which_one() -> None:
+    with pytest.raises(UsageError) as caught, naming(say("target")):
+        resolve("mysql://here/db")
+    assert caught.value.where == "target"
+    assert str(caught.value) == "Wrong usage: the URL does not begin with postgresql:// (target)"
+
+
+def test_an_error_that_knows_its_place_keeps_it() -> None:
+    with pytest.raises(NotFoundError) as caught, naming(say("target")):
+        raise NotFoundError(say("gone"), where="plant", code=5203)
+    assert caught.value.where == "plant"

@@ -12,6 +12,7 @@ from pghaul.model.text import Text, joined, listed, revive, say, saying, storabl
 
 # Templates that are no literals, and why. By file.
 FROM_ELSEWHERE = {"cli/helptexts.py": "help texts of commands, which are literals where they stand"}
+UNSAID = {"store/session.py": "becomes a StateError"}
 SAID = [said for module in modules() for said in module.said()]
 
 
@@ -49,6 +50,25 @@ def test_every_template_is_a_literal_with_a_value_for_each_name() -> None:
 def test_what_a_translator_would_stumble_over_is_found(text: str, complaint: str, tmp_path: Path) -> None:
     (found,) = _complaints(text, tmp_path)
     assert complaint in found
+
+
+def test_no_words_for_a_person_are_left_unsaid() -> None:
+    assert [place for module in modules() for place in module.unsaid() if place.split(":")[0] not in UNSAID] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "unsaid"),
+    [
+        ('Unsupported(why=f"no {x}")', "words.py:1: f'no {x}'"),
+        ('Finding(what="no table", advice=say("look"))', "words.py:1: 'no table'"),
+        ('Finding(what="no " + x)', "words.py:1: 'no ' + x"),
+        ('exc.add_note("and more")', "words.py:1: 'and more'"),
+        ('Finding(what=say("no {why}", why="none at all"), advice=x or say("look"))', None),
+    ],
+)
+def test_words_that_are_not_said_are_found(text: str, unsaid: str | None, tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text(text, encoding="utf-8")
+    assert list(Module(tmp_path / "words.py", tmp_path).unsaid()) == ([unsaid] if unsaid else [])
 
 
 @pytest.mark.parametrize(

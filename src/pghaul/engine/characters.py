@@ -54,7 +54,7 @@ def findings(
     try:
         check_encoding(source.server, target, said)
     except PlanError as exc:
-        yield replace(of_error(exc, "encoding"), kind=Kind.USAGE)
+        yield replace(of_error(exc, say("encoding")), kind=Kind.USAGE)
         return
     theirs = target.server.encoding
     ours = source.server.encoding
@@ -65,7 +65,7 @@ def findings(
             yield Finding(
                 severity=Severity.NOTE,
                 kind=Kind.ENCODING,
-                object="encoding",
+                object=say("encoding"),
                 what=say(
                     "the target is SQL_ASCII: it keeps the bytes of {encoding} and checks none of them", encoding=ours
                 ),
@@ -75,7 +75,7 @@ def findings(
     if ours != theirs and not target.value(HAS_CONVERSION, (ours, theirs)):
         yield Finding(
             kind=Kind.ENCODING,
-            object="encoding",
+            object=say("encoding"),
             what=say(
                 "the target's encoding {theirs} cannot hold {ours}: PostgreSQL has no conversion between them",
                 theirs=theirs,
@@ -132,7 +132,7 @@ def _tried(
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.ENCODING,
-            object="encoding",
+            object=say("encoding"),
             what=say(
                 "of {n} tables ({tables}) only the first {rows:,} rows were tried, whether {encoding} holds their "
                 "characters",

@@ -95,7 +95,7 @@ def _databases(source: Session, target: Session) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.COLLATION,
-            object="database",
+            object=say("database"),
             what=say(
                 "the databases order text by {ours} on the source and {theirs} on the target: {order}",
                 ours=_words(ours),
@@ -108,7 +108,7 @@ def _databases(source: Session, target: Session) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.COLLATION,
-            object="database",
+            object=say("database"),
             what=say(
                 "{collation} is version {ours} on the source and {theirs} on the target: {order}",
                 collation=_words(ours),

@@ -89,7 +89,7 @@ def _source(session: Session, load: Load) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.SETTING,
-            object="source",
+            object=say("source"),
             what=say("the source is a standby without hot_standby_feedback: its recovery may cancel our reading"),
             where=say("source"),
             advice=say("hot_standby_feedback = on, or max_standby_streaming_delay = -1, for the time of the run"),
@@ -102,7 +102,7 @@ def _target(session: Session, load: Load) -> Iterator[Finding]:
     if server.in_recovery:
         yield Finding(
             kind=Kind.SERVER,
-            object="target",
+            object=say("target"),
             what=say("the target is a standby: nothing can be written to it"),
             where=server.database,
             advice=say("name the primary server"),
@@ -114,7 +114,7 @@ def _target(session: Session, load: Load) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.SETTING,
-            object="target",
+            object=say("target"),
             what=say(
                 "{n} tables are created in one transaction, with about {locks} locks, and this server has room for "
                 "{room}",
@@ -135,7 +135,7 @@ def _unsafe(known: Mapping[str, str | int]) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.SETTING,
-            object="target",
+            object=say("target"),
             what=say("fsync is off: a crash of this machine may damage the database, and lose what was reported safe"),
             where=say("target"),
             advice=say("{name} = on, before anybody relies on what is loaded", name="fsync"),
@@ -145,7 +145,7 @@ def _unsafe(known: Mapping[str, str | int]) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.SETTING,
-            object="target",
+            object=say("target"),
             what=say("full_page_writes is off: a crash of the machine may damage pages"),
             where=say("target"),
             advice=say("{name} = on, before anybody relies on what is loaded", name="full_page_writes"),
@@ -159,7 +159,7 @@ def _write_ahead(known: Mapping[str, str | int], load: Load) -> Iterator[Finding
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.SETTING,
-            object="target",
+            object=say("target"),
             what=say(
                 "max_wal_size is {size} MB, and some {loaded} MB are loaded: checkpoints will follow each other",
                 size=size >> 20,
@@ -173,7 +173,7 @@ def _write_ahead(known: Mapping[str, str | int], load: Load) -> Iterator[Finding
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.SETTING,
-            object="target",
+            object=say("target"),
             what=say("WAL is archived: the archive takes what is loaded, too"),
             where=say("target"),
             advice=say("watch the archive's disk"),
@@ -187,7 +187,7 @@ def _building(known: Mapping[str, str | int], load: Load) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.SETTING,
-            object="target",
+            object=say("target"),
             what=say("maintenance_work_mem is {size} MB: indexes of big tables are built slowly", size=memory >> 20),
             where=say("target"),
             advice=say("raise maintenance_work_mem for the time of the run"),
@@ -202,7 +202,7 @@ def _versions(source: Session, target: Session, load: Load) -> Iterator[Finding]
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.VERSION,
-            object="versions",
+            object=say("versions"),
             what=say(
                 "the target (PostgreSQL {target}) is older than the source ({source}): what it does not know cannot be "
                 "created there",
@@ -217,7 +217,7 @@ def _versions(source: Session, target: Session, load: Load) -> Iterator[Finding]
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.VERSION,
-            object="versions",
+            object=say("versions"),
             what=say(
                 "PostgreSQL {version} has no scans of page ranges: each of {n} big tables is read by one worker alone",
                 version=here.version,
@@ -229,7 +229,7 @@ def _versions(source: Session, target: Session, load: Load) -> Iterator[Finding]
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.VERSION,
-            object="versions",
+            object=say("versions"),
             what=say("the two write floats differently: such columns are hashed from their binary form"),
             code=5397,
         )
@@ -237,7 +237,7 @@ def _versions(source: Session, target: Session, load: Load) -> Iterator[Finding]
         yield Finding(
             severity=Severity.NOTE,
             kind=Kind.VERSION,
-            object="versions",
+            object=say("versions"),
             what=say("only one of the two knows infinite intervals: tables with intervals travel as text"),
             code=5398,
         )
@@ -259,7 +259,7 @@ def _connections(side: str, session: Session, load: Load) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.SETTING,
-            object=side,
+            object=SIDES[side],
             what=say(
                 "{needed} more connections are needed on the {side}, and {limit} leaves {free}",
                 needed=needed,

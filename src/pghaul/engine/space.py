@@ -100,7 +100,7 @@ def findings(space: Space) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.ERROR if space.exact else Severity.WARNING,
             kind=Kind.SPACE,
-            object="target",
+            object=say("target"),
             what=say("about {needed} are needed on the target's disk, and {free} are free", needed=needed, free=free),
             where=space.at,
             advice=MAKE_ROOM,
@@ -110,7 +110,7 @@ def findings(space: Space) -> Iterator[Finding]:
     yield Finding(
         severity=Severity.WARNING,
         kind=Kind.SPACE,
-        object="target",
+        object=say("target"),
         what=say("about {needed} of the {free} that are free on the target are needed", needed=needed, free=free),
         where=space.at,
         advice=MAKE_ROOM,

@@ -51,7 +51,7 @@ def survey(run: str, plan: Plan, source: Endpoint, target: Endpoint) -> Preview:
         except TransientError:
             raise
         except PghaulError as exc:
-            return replace(blank, findings=(of_error(exc, "selection"),))
+            return replace(blank, findings=(of_error(exc, say("selection")),))
 
 
 def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview) -> Preview:

@@ -38,6 +38,9 @@ An error travels from worker to runner by pickle, so its arguments are all it ha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pghaul.model.redaction import redacted
 from pghaul.model.text import Text, say
 
@@ -103,6 +106,16 @@ def _rebuild(
     kind: type[PghaulError], message: str, where: str | None, advice: str | None, sqlstate: str | None, number: int
 ) -> PghaulError:
     return kind(message, where=where, advice=advice, sqlstate=sqlstate, code=number)
+
+
+@contextmanager
+def naming(where: Text) -> Iterator[None]:
+    """An error that does not say where it was made was made there: of two URLs, which one."""
+    try:
+        yield
+    except PghaulError as exc:
+        exc.where = exc.where or where
+        raise
 
 
 class UsageError(PghaulError):

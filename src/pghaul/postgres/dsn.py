@@ -338,36 +338,45 @@ def _from_passfile(params: dict[str, str], environ: Mapping[str, str]) -> str | 
 
 
 def _refuse_for_asyncpg(endpoint: Endpoint) -> None:
-    params = dict(endpoint.params)
+    params, place = dict(endpoint.params), endpoint.display
     for keyword, harmless in _ASYNCPG_LACKS.items():
         if keyword in params and params[keyword] not in harmless:
             raise NotSupportedError(
                 say(
                     "the option {keyword}={value} is not supported by the relay", keyword=keyword, value=params[keyword]
                 ),
+                where=place,
                 advice=LEAVE_OUT,
                 code=5303,
             )
     if "passfile" in params and endpoint.password is None:
         raise NotSupportedError(
             say("the password file gives the hosts different passwords"),
+            where=place,
             advice=say("name one host only"),
             code=5304,
         )
     if params.get("load_balance_hosts", "disable") != "disable" and "," in endpoint.get("host"):
         raise NotSupportedError(
-            say("the option load_balance_hosts is not supported with several hosts"), advice=LEAVE_OUT, code=5305
+            say("the option load_balance_hosts is not supported with several hosts"),
+            where=place,
+            advice=LEAVE_OUT,
+            code=5305,
         )
     if params.get("host", "").startswith("@"):
         raise NotSupportedError(
             say("a socket in the abstract namespace is not supported by the relay"),
+            where=place,
             advice=say("name the folder of the server's socket, or its host and port"),
             code=5306,
         )
     named = params.get("hostaddr") and params.get("host") not in (None, params["hostaddr"])
     if named and params.get("sslmode") == "verify-full":
         raise NotSupportedError(
-            say("the option hostaddr is not supported with sslmode=verify-full"), advice=LEAVE_OUT, code=5307
+            say("the option hostaddr is not supported with sslmode=verify-full"),
+            where=place,
+            advice=LEAVE_OUT,
+            code=5307,
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.checklist import Checklist, Phase
 from pghaul.model.chunk import ChunkState
-from pghaul.model.errors import NotFoundError, TerminalError, UsageError
+from pghaul.model.errors import NotFoundError, TerminalError, UsageError, naming
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.inspection import Inspection
 from pghaul.model.manifest import Manifest
@@ -426,10 +426,10 @@ class MigrationService:
     def _endpoints(
         self, source: str, target: str, source_password: str | None, target_password: str | None
     ) -> tuple[Endpoint, Endpoint]:
-        return (
-            self._resolve(source, source_password, self._settings.source_password),
-            self._resolve(target, target_password, self._settings.target_password),
-        )
+        with naming(say("source")):
+            ours = self._resolve(source, source_password, self._settings.source_password)
+        with naming(say("target")):
+            return ours, self._resolve(target, target_password, self._settings.target_password)
 
     def _resolve(self, url: str, given: str | None, from_settings: str | None) -> Endpoint:
         """A password said outright wins; then the URL's own; then ours from the environment; then libpq's ways.

@@ -114,7 +114,7 @@ def snapshot_findings(session: Session) -> Iterator[Finding]:
     if server.in_recovery and not server.capabilities.snapshot_on_standby:
         yield Finding(
             kind=Kind.SERVER,
-            object="source",
+            object=say("source"),
             what=say("a standby of PostgreSQL {version} cannot export a snapshot", version=server.version),
             where=server.database,
             advice=say("read from the primary, or promote a copy of the standby"),
@@ -181,7 +181,7 @@ def lock_findings(session: Session, count: int) -> Iterator[Finding]:
     if count > safe:
         yield Finding(
             kind=Kind.LOCKS,
-            object="source",
+            object=say("source"),
             what=say(
                 "{n} tables need as many locks, and this server has room for about {safe} of them", n=count, safe=safe
             ),

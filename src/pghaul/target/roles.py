@@ -78,7 +78,7 @@ def findings(target: Session, roles: Roles, *, owners: bool, privileges: bool) -
             kind=Kind.ROLE,
             object=role,
             what=LACKS.format(role=role),
-            where="target",
+            where=say("target"),
             advice=say("create it there (pg_dumpall --roles-only writes it), or go without --owners and --privileges"),
             code=5209,
         )
@@ -89,7 +89,7 @@ def findings(target: Session, roles: Roles, *, owners: bool, privileges: bool) -
                 kind=Kind.PRIVILEGE,
                 object=role,
                 what=MAY_NOT.format(user=user, role=role),
-                where="target",
+                where=say("target"),
                 advice=say("GRANT {role} TO {user}, or use a superuser", role=role, user=user),
                 code=5105,
             )
