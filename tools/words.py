@@ -17,6 +17,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "pghaul"
 MAKERS = ("say", "saying")
 # What takes words by these names takes them said.
 READ = frozenset({"advice", "what", "why", "message", "title"})
+# What takes them by position: a warning, a notice (kind, name, why), a step of a cutover.
+READ_AT = {"add_note": 0, "warn": 0, "_warn": 0, "notice": 2, "_tell": 1}
 DEEPEST = 8  # a constant of a constant; a function may call itself
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -107,8 +109,12 @@ class Module:
         for node in (n for n in ast.walk(self.tree) if isinstance(n, ast.Call)):
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             words = [k.value for k in node.keywords if k.arg in READ] if name not in {*MAKERS, "format"} else []
-            words += node.args[:1] if name == "add_note" else []
-            yield from (f"{self.place(w)}: {ast.unparse(w)}" for w in words if _is_raw(w))
+            words += node.args[READ_AT[name] :][:1] if name in READ_AT else []
+            yield from (f"{self.place(w)}: {ast.unparse(w)}" for w in words if _is_raw(self._meant(w)))
+
+    def _meant(self, node: ast.expr) -> ast.expr:
+        """Of a constant, what it stands for."""
+        return self.constants.get(node.id, node) if isinstance(node, ast.Name) else node
 
     def _filled(self, node: ast.Call, constant: ast.expr) -> Iterator[Said]:
         """One of several constants need not take all values."""

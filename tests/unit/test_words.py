@@ -63,6 +63,10 @@ def test_no_words_for_a_person_are_left_unsaid() -> None:
         ('Finding(what="no table", advice=say("look"))', "words.py:1: 'no table'"),
         ('Finding(what="no " + x)', "words.py:1: 'no ' + x"),
         ('exc.add_note("and more")', "words.py:1: 'and more'"),
+        ('report.notice("PROOF", "t", f"by {x}")', "words.py:1: f'by {x}'"),
+        ('report.warn("look " + x)', "words.py:1: 'look ' + x"),
+        ('GONE = "it is gone"\nEvent(message=GONE)', "words.py:2: GONE"),
+        ('GONE = say("it is gone")\nEvent(message=GONE)', None),
         ('Finding(what=say("no {why}", why="none at all"), advice=x or say("look"))', None),
     ],
 )
