@@ -112,7 +112,7 @@ class Steering:
     def let_go(self) -> None:
         """Raise PausedError if the run is held at all: there is nothing that would be worth keeping open."""
         if self._hold:
-            raise PausedError(self._hold.why)
+            raise PausedError(HELD.format(why=self._hold.why), code=4130)
 
     def freed(self) -> None:
         """Everything has been let go."""
