@@ -323,8 +323,8 @@ PLAN = 'source = "{source}"\ntarget = "{target}"\n{typo}\n[[tables]]\nname = "pa
     [
         ("", "wokers = 3", "line 7: unknown key 'wokers', did you mean 'workers'?"),
         ("workers = 3", "", "unknown key 'workers', did you mean 'workers' in [options]?"),
-        ("", 'verify = "sometimes"', "'verify': input should be 'count' or 'checksum'"),
-        ("", "workers = 0", "'workers': input should be greater than or equal to 1"),
+        ("", 'verify = "sometimes"', "'verify': one of 'count' or 'checksum' is needed"),
+        ("", "workers = 0", "'workers': at least 1 is needed"),
         ("", "workers = [", "this is not TOML"),
     ],
 )
