@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SEED ?= 1
 WORKERS ?= 2
 
-.PHONY: demo test faults matrix bench reference lint clean
+.PHONY: demo test faults matrix bench reference messages lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or later is needed, this is {v[0]}.{v[1]}")'
@@ -43,6 +43,10 @@ bench: $(STAMP)
 reference: $(STAMP)
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m tools.errors
+
+# Catalogues of what the program says: collected, brought up to date, compiled.
+messages: $(STAMP)
+	$(BIN)/python -m tools.messages
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks tools
