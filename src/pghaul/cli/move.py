@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.prompt import InvalidResponse, Prompt
 
 from pghaul.cli import exit_codes, observe, options, preview, render
 from pghaul.cli.observe import GO_ON
 from pghaul.cli.progress import View, open_view
+from pghaul.cli.prompts import Choice
 from pghaul.cli.signals import stop_on_signals
 from pghaul.model.errors import NotFoundError, PghaulError, StoppedError, UsageError
 from pghaul.model.figures import count
@@ -29,7 +29,6 @@ UNKNOWN_ROWS = say("some")
 ANSWERS = saying("{answers}; with '{all}' behind it, for this and all the rest")
 FOR_ALL = " all"  # typed in every language, as the answers are
 ABOUT = saying("about {n}")
-NO_ANSWER = say("That is none of the answers.")
 ASKED_TO_PAUSE = saying("Run {run} was asked to pause. Go on with it: pghaul resume {run}")
 GOES_ON = saying("Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}")
 BY_ITSELF = saying("Run {run} waits in process {pid}: {why}")
@@ -201,13 +200,6 @@ def _must_ask(plan: Plan, *, as_json: bool) -> bool:
     return asks
 
 
-class _Prompt(Prompt):
-    """Typed again where the answer is none; that is said in the reader's language."""
-
-    def on_validate_error(self, value: str, error: InvalidResponse) -> None:  # noqa: ARG002 -- rich calls it so
-        render.line(self.console, NO_ANSWER, "red")
-
-
 def _asking(view: View, console: Console) -> Ask:
     """Table by table, until an answer is given for all the rest."""
     kept: list[OnExisting] = []
@@ -221,7 +213,7 @@ def _asking(view: View, console: Console) -> Ask:
         with view.paused():
             render.line(console, words)
             render.line(console, ANSWERS.format(answers=", ".join(answers), all=FOR_ALL))
-            said = _Prompt.ask(
+            said = Choice.ask(
                 "",
                 choices=[*answers, *(a + FOR_ALL for a in answers)],
                 show_choices=False,

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from pghaul.cli import selecting
+from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError, PlanError, UsageError
 from pghaul.model.plan import Format, Locks, NotifyOn, OnConflict, OnExisting, Plan, Recipe, Verify
 from pghaul.model.text import joined, say, saying
+from pghaul.model.wording import worded
 from pghaul.service.complaints import problem
 
 SIZE_WRONG = say("a size is written 64MB or 1GB (at least 8kB)")
@@ -203,7 +205,8 @@ def complete_run(begun: str) -> list[tuple[str, str]]:
         found = MigrationService().runs(limit=20)
     except PghaulError:
         return []
-    return [(r.id, f"{r.state.value} {r.started.astimezone():%Y-%m-%d %H:%M}") for r in found if r.id.startswith(begun)]
+    ours = [run for run in found if run.id.startswith(begun)]
+    return [(r.id, f"{tell(worded(r.state))} {r.started.astimezone():%Y-%m-%d %H:%M}") for r in ours]
 
 
 OptionalRun: TypeAlias = Annotated[

@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.text import Text
 
 from pghaul.cli import render
-from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError
 from pghaul.model.run import RunState
 from pghaul.model.text import say, saying
@@ -46,4 +45,4 @@ def _unfinished(console: Console) -> None:
         return
     console.print()
     state = {RunState.FAILED: say("failed"), RunState.PAUSED: say("paused")}.get(run.state, say("stopped"))
-    render.line(console, UNFINISHED.format(run=run.id, state=tell(state)), "yellow")
+    render.line(console, UNFINISHED.format(run=run.id, state=state), "yellow")

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
-from rich.prompt import Confirm, Prompt
 
 from pghaul.cli import render
+from pghaul.cli.prompts import Choice, YesNo
 from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError, UsageError
 from pghaul.model.figures import amount, count
@@ -26,6 +26,7 @@ from pghaul.model.plan import Layout, OnExisting, Options, Period, Verify
 from pghaul.model.table import Name
 from pghaul.model.text import Text, say, saying
 from pghaul.model.tree import TreeKind
+from pghaul.model.wording import worded
 from pghaul.service.migration import MigrationService
 
 SHOWN = 60  # tables that are listed, the largest first; patterns reach the others
@@ -50,6 +51,8 @@ NO_TABLES = say("there are no tables in this database")
 NO_SUCH = saying("{words}: neither a number of the list, nor a name or pattern that matches")
 TERMINAL = say("--interactive asks questions, and there is no terminal to ask on")
 TERMINAL_ADVICE = say("write the plan with options: pghaul plan --help")
+RIGHT = ("#", say("rows"), say("size"))
+TITLES = ("#", say("table"), say("kind"), say("rows"), say("size"), say("since"), say("until"))
 ALL = "all"
 
 
@@ -119,7 +122,7 @@ def offered(found: Inspection) -> list[Offer]:
     trees = [
         Offer(
             name=seen.tree.root,
-            kind=seen.tree.kind.value,
+            kind=worded(seen.tree.kind),
             rows=count(seen.amount.rows),
             size=seen.amount.total,
             since=seen.since or "",
@@ -134,7 +137,7 @@ def offered(found: Inspection) -> list[Offer]:
 def _tables(words: dict[str, Any], console: Console, offers: Sequence[Offer]) -> None:
     if words.get("table") or words.get("schema") or words.get("everything"):
         return
-    table = render.grid("#", "table", "kind", "rows", "size", "since", "until", right=("#", "rows", "size"))
+    table = render.grid(*TITLES, right=RIGHT)
     for number, offer in enumerate(offers[:SHOWN], 1):
         render.row(
             table, str(number), str(offer.name), offer.kind, offer.rows, amount(offer.size), offer.since, offer.until
@@ -203,23 +206,23 @@ def _how(words: dict[str, Any], console: Console, found: Inspection) -> None:
 
 def _chosen(console: Console, question: Text, choices: Sequence[str], default: str) -> str:
     names = [str(c) for c in choices]
-    return Prompt.ask(tell(question), choices=names, default=str(default), console=console)
+    return Choice.ask(tell(question), choices=names, default=str(default), console=console)
 
 
 def _asked(console: Console, question: Text, default: str | None = None) -> str:
     if default is None:
-        return Prompt.ask(tell(question), console=console).strip()
-    return Prompt.ask(tell(question), default=default, show_default=bool(default), console=console).strip()
+        return Choice.ask(tell(question), console=console).strip()
+    return Choice.ask(tell(question), default=default, show_default=bool(default), console=console).strip()
 
 
 def file_to_write(console: Console, suggested: str = "plan.toml") -> Path:
     """A file that is not there yet, or one that may be written over."""
     while True:
         path = Path(_asked(console, FILE, suggested))
-        if not path.exists() or Confirm.ask(tell(NOT_AGAIN.format(file=str(path))), default=False, console=console):
+        if not path.exists() or YesNo.ask(tell(NOT_AGAIN.format(file=str(path))), default=False, console=console):
             return path
 
 
 def wants_run(console: Console) -> bool:
     """The last question."""
-    return Confirm.ask(tell(RUN_NOW), default=False, console=console)
+    return YesNo.ask(tell(RUN_NOW), default=False, console=console)
