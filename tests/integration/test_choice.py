@@ -49,6 +49,8 @@ CREATE TABLE public.days (n int4, v int4) PARTITION BY RANGE (n);
 CREATE TABLE public.days_9 PARTITION OF public.days FOR VALUES FROM (20240901) TO (20241001);
 CREATE TABLE public.days_10 PARTITION OF public.days FOR VALUES FROM (20241001) TO (20241101);
 INSERT INTO public.days VALUES (20240930, 1), (20241001, 2);
+CREATE TABLE public.odd (none numeric);
+INSERT INTO public.odd VALUES ('NaN');
 CREATE TABLE public.named (at int8, day date, word text);
 INSERT INTO public.named VALUES (1725116400, '2024-09-01', 'x');
 CREATE TABLE public.listed (day date, v int4) PARTITION BY LIST (day);
@@ -214,6 +216,7 @@ def test_a_key_may_be_named_for_flat_tables_and_for_trees_that_are_told_apart_ot
         (plan("numbers", since="2024-09-01"), PlanError, r"numbers\.n .integer. tells no time", "--unit"),
         (plan(Selection(name="big", key="at"), since="2024-09-01"), NotFoundError, "no column at", "it has id, v"),
         (plan(Selection(name="big", key="v"), since="2024-09-01"), PlanError, "it holds xxx", "--key"),
+        (plan(Selection(name="odd", key="none"), since="2024-09-01"), PlanError, "it holds NaN", "--key"),
         (plan(Selection(name="declared", key="x"), since="2024-09-01"), NotFoundError, "no column x", "at, id"),
         (
             plan("declared", since="2023-09-01", until="2023-10-01"),

@@ -20,7 +20,7 @@ from pghaul.model.plan import Period
 from pghaul.model.table import Name, RelationKind, Table
 from pghaul.model.text import listed, say, saying
 from pghaul.model.tree import Member, Tree, TreeKind
-from pghaul.postgres.bound_values import Family, family, read_value
+from pghaul.postgres.bound_values import Family, Unbounded, family, read_value
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.moments import Scale, Span, find_scale, shown
 from pghaul.postgres.registry_bounds import tree_scale
@@ -176,12 +176,20 @@ def _sampled(session: Session, tables: Iterable[Name], column: str, type_name: s
         named = {"column": Identifier(column), "table": Identifier(table.schema, table.name)}
         text = session.value(SAMPLE.format(**named))
         if text is not None:
-            value = read_value(text, kind)
+            value = _read(table, column, type_name, text)
             scale = find_scale(type_name, [value], period.unit)
             break
     if scale is None:
         raise _no_moment(next(iter(tables)), column, type_name, value)
     return scale
+
+
+def _read(table: Name, column: str, type_name: str, text: str) -> Value:
+    """Infinite numbers, and those that are none, have no place on a calendar."""
+    try:
+        return read_value(text, family(type_name))
+    except (ValueError, Unbounded):
+        raise _no_moment(table, column, type_name, text) from None
 
 
 def _no_moment(table: Name, column: str, type_name: str, value: Value | None) -> PlanError:
