@@ -111,6 +111,13 @@ class Session:
         with self._guarded():
             block.__exit__(None, None, None)
 
+    def cancel(self, timeout: float = 1.0) -> None:
+        """End the statement that another thread waits for. Never raises; a server that cannot be told is let go."""
+        try:
+            self._connection.cancel_safe(timeout=timeout)
+        except psycopg.Error:
+            self._watchdog.cut()
+
     @property
     def encrypted(self) -> bool:
         """Whether our leg of the way is."""

@@ -121,13 +121,17 @@ class Watchdog:
             if self._done(statement):
                 return
             self.fired = True
-            fileno = self._fileno()
-            if fileno < 0:
-                return
-            # detach() leaves the descriptor to libpq; os.dup() would not work on Windows' sockets.
-            borrowed = socket.socket(fileno=fileno)
-            try:
-                with contextlib.suppress(OSError):
-                    borrowed.shutdown(socket.SHUT_RDWR)
-            finally:
-                borrowed.detach()
+            self.cut()
+
+    def cut(self) -> None:
+        """End whatever waits on the socket."""
+        fileno = self._fileno()
+        if fileno < 0:
+            return
+        # detach() leaves the descriptor to libpq; os.dup() would not work on Windows' sockets.
+        borrowed = socket.socket(fileno=fileno)
+        try:
+            with contextlib.suppress(OSError):
+                borrowed.shutdown(socket.SHUT_RDWR)
+        finally:
+            borrowed.detach()

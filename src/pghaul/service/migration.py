@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pghaul.engine.pool import WorkerPool
+    from pghaul.engine.verify import Request
+    from pghaul.model.verification import Verification
     from pghaul.service.cutover import Cutover
     from pghaul.service.profiles import Profiles
     from pghaul.service.report.contents import Report
@@ -339,6 +341,35 @@ class MigrationService:
         if asked:
             self._store.set_wish(run_id, Wish.NONE)
         return Woken(run=run, asked=asked) if asked or run.state is RunState.PAUSED else None
+
+    # --- prove ---
+
+    def verify(
+        self,
+        what: str | Plan,
+        request: Request,
+        *,
+        listener: Listener,
+        source: str | None = None,
+        target: str | None = None,
+        source_password: str | None = None,
+        target_password: str | None = None,
+        stop: Stop = _never,
+    ) -> Verification:
+        """Compare what a run (by its id) has moved, or what a plan selects, on both sides, and keep the outcome.
+
+        `source`, `target` say how a run's databases are reached now.
+        """
+        from pghaul.service.verifying import compare  # noqa: PLC0415 -- drivers
+
+        run: tuple[str, Manifest] | None = None
+        if isinstance(what, str):
+            _, plan, manifest = self._store.load_run(what)
+            run = what, manifest
+        else:
+            plan = what
+        ends = self._endpoints(source or plan.source, target or plan.target, source_password, target_password)
+        return compare(self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
     # --- look ---
 

@@ -124,18 +124,18 @@ def snapshot_findings(session: Session) -> Iterator[Finding]:
 
 def _readable(session: Session, tables: Sequence[Name]) -> list[Name]:
     """The tables that can be locked: foreign ones cannot. AccessError names those that may not be read."""
-    found = _wanted(session, tables)
+    found = rights(session, tables)
     refuse(_reading(session, tables, found))
     return [t for t in tables if found[t][0] != RelationKind.FOREIGN.value]
 
 
 def reading_findings(session: Session, tables: Sequence[Name]) -> Iterator[Finding]:
     """Tables that are gone, that may not be read, or whose rows are hidden from us."""
-    return _reading(session, tables, _wanted(session, tables))
+    return _reading(session, tables, rights(session, tables))
 
 
-def _wanted(session: Session, tables: Sequence[Name]) -> dict[Name, tuple[str, bool, bool]]:
-    """By name: its kind, whether we may read it, and whether row security hides rows of it."""
+def rights(session: Session, tables: Sequence[Name]) -> dict[Name, tuple[str, bool, bool]]:
+    """By name: its kind, whether our role may read it, and whether row security hides rows of it."""
     names = ([t.schema for t in tables], [t.name for t in tables])
     rows = session.rows(WANTED[session.server.capabilities.row_security], names)
     return {Name(schema, name): (kind, may, hides) for schema, name, kind, may, hides in rows}

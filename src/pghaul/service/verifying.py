@@ -1,0 +1,67 @@
+"""Verifications of a run or of any plan: who is compared with whom, and that the outcome is kept."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pghaul.engine.verify import Request, Task, verify
+from pghaul.model.verification import Verification
+
+if TYPE_CHECKING:
+    from pghaul.model.event import Listener
+    from pghaul.model.manifest import Manifest
+    from pghaul.model.plan import Plan
+    from pghaul.model.profile import Endpoint
+    from pghaul.store.repository import Store
+
+__all__ = ["Request", "compare"]
+
+
+def compare(
+    store: Store,
+    verification_id: str,
+    run: tuple[str, Manifest] | None,
+    plan: Plan,
+    ends: tuple[Endpoint, Endpoint],
+    request: Request,
+    listener: Listener,
+    stop: Callable[[], bool],
+) -> Verification:
+    """Compare, and keep what came out. `run`: its id and what it has planned."""
+    started = datetime.now(UTC)
+    source, target = ends
+    task = Task(
+        id=verification_id,
+        plan=plan,
+        source=source,
+        target=target,
+        manifest=run[1] if run else None,
+        request=request,
+    )
+    tables = verify(task, listener, stop)
+    found = Verification(
+        id=verification_id,
+        run=run[0] if run else None,
+        source=source.display,
+        target=target.display,
+        method=request.method,
+        started=started,
+        finished=datetime.now(UTC),
+        tables=tables,
+        who=_who(),
+    )
+    store.save_verification(found)
+    return found
+
+
+def _who() -> str:
+    """user@machine, as far as the system knows."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user without a name
+        user = "?"
+    return f"{user}@{socket.gethostname()}"
