@@ -27,6 +27,7 @@ from pghaul.cli import (
     report,
     start,
     usage,
+    verify,
 )
 from pghaul.model.errors import PghaulError
 from pghaul.model.redaction import know_any, redacted, traceback_of
@@ -85,7 +86,7 @@ app.add_typer(profile.app, rich_help_panel=LOOK)
 for _panel, _commands in {
     LOOK: (look.inspect, plan.plan, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),
-    PROVE: (report.report, prove.runs, prove.show, observe.logs),
+    PROVE: (verify.verify, report.report, prove.runs, prove.show, observe.logs),
     START: (start.demo, start.doctor),
 }.items():
     for _command in _commands:

@@ -315,8 +315,20 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
         "layout": layout,
         "into": into,
     }
+    return composed(plan_file, source, target, table, chosen, selected)
+
+
+def composed(
+    file: Path | None,
+    source: str | None,
+    target: str | None,
+    tables: list[str] | None,
+    chosen: dict[str, Any],
+    selected: Mapping[str, Any],
+) -> Plan:
+    """As `compose_plan`, where wrong words are errors of ours."""
     try:
-        return compose_plan(plan_file, source, target, table, chosen, selected)
+        return compose_plan(file, source, target, tables, chosen, selected)
     except ValidationError as exc:
         raise PlanError(WRONG_PLAN.format(problems=joined("; ", map(_problem, exc.errors()))), code=1160) from None
 

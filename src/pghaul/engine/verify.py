@@ -299,6 +299,8 @@ class _Comparison:
         totals = [tuple(map(sum, zip((0, 0), *side.values(), strict=True))) for side in (here, there)]
         if not verify_narrow.differing(here, there):
             return _verdict(unit, True, totals)
+        if not self._request.limit:
+            return replace(_verdict(unit, False, totals), complete=False)
         found, complete = verify_narrow.narrow(unit, pair, cut, here, there, self._request.limit)
         return replace(
             _verdict(unit, False, totals),

@@ -371,6 +371,10 @@ class MigrationService:
         ends = self._endpoints(source or plan.source, target or plan.target, source_password, target_password)
         return compare(self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
+    def verifications(self, run_id: str | None = None) -> list[Verification]:
+        """Those of a run, or all of them; the latest first."""
+        return self._store.verifications(run_id)
+
     # --- look ---
 
     def look(self, run_id: str, last: int = 0) -> Look:
