@@ -110,6 +110,7 @@ BEHIND: dict[str, dict[str, str]] = {
     "engine/worker.py": {"max_parallel_maintenance_workers": "parallel_index"},
     "engine/scene.py": {"max_parallel_maintenance_workers": "parallel_index"},
     "postgres/_probe_sql.py": {"pg_stat_ssl": "ssl_view", "rolbypassrls": "row_security"},
+    "engine/verify_sides.py": {"parallel_workers_per_gather": "parallel_query"},
     "postgres/catalog_sql.py": {
         "attgenerated": "generated_columns",
         "attidentity": "identity",
