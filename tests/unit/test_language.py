@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -34,6 +35,7 @@ from pghaul.service.language import chosen, speaking
 from pghaul.store.repository import Store
 
 Output: TypeAlias = pytest.CaptureFixture[str]
+ROOT = Path(__file__).resolve().parents[2]
 RUN = "0123456789ab"
 LEAF = Name("public", "leaf")
 ASKED = saying("Run {run} is paused: {why}").format(run=RUN, why=say("stopped as asked"))
@@ -145,6 +147,51 @@ def test_commands_and_options_are_named_alike() -> None:
         return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+|PGHAUL_\w+|`?pghaul [a-z]+ [A-Z{-]", str(text), re.ASCII))
 
     assert [m.id for m in ENTRIES if m.string and named(m.id) != named(m.string)] == []
+
+
+def test_a_word_has_one_translation() -> None:
+    """docs/korean-glossary.md, first table."""
+    table = (ROOT / "docs/korean-glossary.md").read_text(encoding="utf-8").split("\n\n")[2]
+    glossary = dict(re.findall(r"^\| ([a-z ]+) \| (\S.*?) \|$", table, re.MULTILINE))
+    assert len(glossary) > 20
+    wrong = [
+        f"{english} is {ours}: {m.id} => {m.string}"
+        for english, ours in glossary.items()
+        for m in ENTRIES
+        if re.search(rf"(?<![-\w.{{/]){english}s?(?![-\w.}}/=])", without_code(str(m.id)).lower())
+        and ours not in str(m.string)
+    ]
+    assert wrong == []
+
+
+def without_code(text: str) -> str:
+    """What is typed, or is SQL, is the same in every language."""
+    return re.sub(
+        r"`[^`]*`|'[^']*'|pghaul [a-z]+|--[\w-]+ ?[a-z]*|timestamp with(?:out)? time zone|\b[A-Z]{2,}[A-Z ]+\b.*|\{[^{}]*\}|\w+://\S*",
+        " ",
+        text,
+    )
+
+
+def test_both_readmes_show_the_same_commands_and_lead_to_the_same_pages() -> None:
+    ours, theirs = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.ko.md", "README.md"))
+    for said in (_code, _links, _headings):
+        assert said(ours) == said(theirs)
+    assert "(README.ko.md)" in theirs
+
+
+def _code(text: str) -> list[str]:
+    """Lines of code, without their comments, and what stands in backticks between."""
+    blocks = "\n".join(re.findall(r"^```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    return [line.partition(" # ")[0].rstrip() for line in blocks.splitlines()]
+
+
+def _links(text: str) -> list[str]:
+    return sorted(set(re.findall(r"\]\((?!README)([^)]+)\)", text)))
+
+
+def _headings(text: str) -> list[str]:
+    return re.findall(r"^#+", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
 
 
 # --- which language ---------------------------------------------------------------------------------------------------
