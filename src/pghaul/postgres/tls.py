@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from pghaul.model.profile import Endpoint
 from pghaul.model.text import Text, say
-
-LOOPBACK = ("localhost", "::1", "127.")
 
 MEANING: dict[str, Text] = {
     "disable": say("not encrypted: who listens on the way reads everything"),
@@ -36,7 +36,16 @@ def meaning(endpoint: Endpoint) -> Text:
 def is_local(endpoint: Endpoint) -> bool:
     """Whether nothing leaves this machine: every host is a socket or a loopback address."""
     hosts = (endpoint.get("hostaddr") or endpoint.get("host")).split(",")
-    return any(hosts) and all(h.startswith(("/", "@", *LOOPBACK)) for h in hosts)
+    return any(hosts) and all(_is_here(h) for h in hosts)
+
+
+def _is_here(host: str) -> bool:
+    if host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: who knows what it becomes
+        return False
 
 
 def is_safe(endpoint: Endpoint) -> bool:
