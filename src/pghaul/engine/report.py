@@ -20,8 +20,8 @@ from pghaul.engine.footprint import Footprint
 from pghaul.engine.job import JobKind, JobResult
 from pghaul.engine.journal import Journal
 from pghaul.engine.lanes import Lanes
-from pghaul.engine.progress import Progress
 from pghaul.engine.steering import Care, Steering
+from pghaul.engine.tally import Tally
 from pghaul.model.chunk import Chunk, ChunkState
 from pghaul.model.errors import PghaulError, StoppedError
 from pghaul.model.event import Event, EventKind, Listener
@@ -29,7 +29,6 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, RunState, Wish
-from pghaul.model.sample import Sample
 from pghaul.model.table import Name
 from pghaul.model.text import say, saying
 from pghaul.postgres.pressure import Waiting
@@ -69,11 +68,7 @@ class Reporter:
         self._open_journal = journal
         self._listener = listener
         self._stop = stop
-        self._chunks: dict[tuple[Name, str], Chunk] = {}
-        self._counted: dict[tuple[Name, str], tuple[int, int]] = {}
-        self._progress = Progress(chunks=0, bytes_estimated=0)
-        self._known: dict[tuple[Name, str], int] = {}  # COPY's bytes, where an earlier run has moved the table
-        self._past_rate = 0.0
+        self._tally = Tally(plan.options.workers)
         self._differing: set[Name] = set()
         self._kept: set[Name] = set()
         self._last: dict[str, float] = {}
@@ -118,24 +113,18 @@ class Reporter:
 
     def begin(self, manifest: Manifest) -> None:
         """Know the chunks, and count from nothing: what is done is found in the ledger."""
-        self._chunks = {(c.table, c.key): c for c in manifest.chunks}
+        heap = self._tally.know(manifest.chunks)
         self._recorded = True
-        self._recall()
+        self._tally.recall(self._journal.past_rates(self.run.source, self.run.target, heap), heap)
 
     def attempt(self, epoch: int, snapshot: str) -> None:
         """A new epoch has begun."""
         self.run = replace(self.run, epoch=epoch, state=RunState.RUNNING, error=None, finished=None)
-        self._progress = Progress(
-            chunks=len(self._chunks),
-            bytes_estimated=sum(c.bytes for key, c in self._chunks.items() if key not in self._known),
-            bytes_known=sum(self._known.values()),
-            past_rate=self._past_rate,
-        )
-        self._counted = {}
+        self._tally.begin()
         self._differing = set()
         # What is done is known by `found` only: a sample of nothing would make it look moved a second time.
-        sample = self._sample(0) if epoch == 1 else None
-        self._journal.save_progress(self.run, self._progress.snapshot(0), sample)
+        sample = self._tally.sample(0) if epoch == 1 else None
+        self._journal.save_progress(self.run, self._tally.snapshot(0), sample)
         self.emit(EventKind.ATTEMPT, data={"epoch": epoch, "snapshot": snapshot})
 
     def facts(self, source: Server, target: Server) -> None:
@@ -148,10 +137,10 @@ class Reporter:
     def found(self, done: Mapping[Name, Mapping[str, Receipt]]) -> None:
         """What earlier epochs committed: the ledger wins over the journal."""
         states = self._journal.chunk_states(self.run.id)
-        for key in self._chunks:
+        for key in self._tally.keys:
             receipt = done.get(key[0], {}).get(key[1])
             if receipt is not None:
-                self._count(key, receipt)
+                self._tally.count(key, receipt)
                 if not receipt.agrees:  # found different when it was loaded: nobody may forget it
                     self._differing.add(key[0])
                 if states.get(key) is not ChunkState.DONE:
@@ -159,16 +148,16 @@ class Reporter:
             elif states.get(key) in {ChunkState.DONE, ChunkState.FAILED}:
                 self._journal.save_chunk(self.run.id, *key, ChunkState.PENDING)
         if self.run.epoch > 1:
-            self._store_totals()
-            self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
+            self.run = self._tally.totals(self.run)
+            self._journal.save_progress(self.run, self._tally.snapshot(0), self._tally.sample(0))
 
     def end(self, state: RunState, error: str | None = None, *, code: str | None = None) -> None:
         """The run has ended, one way or another. Nothing to say of one that was never planned."""
         if not self._recorded:
             return
-        self._store_totals()
+        self.run = self._tally.totals(self.run)
         self.run = replace(self.run, state=state, error=error, note=None, finished=datetime.now(UTC))
-        self._journal.save_progress(self.run, self._progress.snapshot(0), self._sample(0))
+        self._journal.save_progress(self.run, self._tally.snapshot(0), self._tally.sample(0))
         seconds = (datetime.now(UTC) - self.run.started).total_seconds()
         self.emit(
             EventKind.RUN_FINISHED,
@@ -221,7 +210,7 @@ class Reporter:
         self._tell_copied(task, receipt, result)
 
     def _tell_copied(self, task: Task, receipt: Receipt, result: JobResult) -> None:
-        self._count((task.table, task.job.chunk), receipt)
+        self._tally.count((task.table, task.job.chunk), receipt)
         if not result.agrees:
             self._differing.add(task.table)
         self.emit(
@@ -239,10 +228,10 @@ class Reporter:
             return
         self._kept.add(task.table)
         for chunk in (task.job.chunk, *task.job.covers):
-            if (task.table, chunk) in self._chunks:
+            if (task.table, chunk) in self._tally.keys:
                 part = receipt if chunk == task.job.chunk else replace(receipt, chunk=chunk, rows=0, seconds=0.0)
                 self._journal.save_chunk(self.run.id, task.table, chunk, ChunkState.DONE, receipt=part)
-                self._count((task.table, chunk), part)
+                self._tally.count((task.table, chunk), part)
         facts = _facts(receipt) | {"kept": True}
         self.emit(EventKind.CHUNK_DONE, table=task.table, chunk=task.job.chunk, data=facts, store=False)
 
@@ -295,9 +284,11 @@ class Reporter:
             leaders()
         progress = self._tell_progress(flying)
         if self._due("save", SAVE_EVERY):
-            self._store_totals()
+            self.run = self._tally.totals(self.run)
             in_flight = sum(f.bytes for f in flying)
-            self._journal.save_progress(self.run, progress, self._sample(in_flight) if self._sample_is_due() else None)
+            self._journal.save_progress(
+                self.run, progress, self._tally.sample(in_flight) if self._sample_is_due() else None
+            )
 
     def may_start(self) -> bool:
         """False while no job is to begin."""
@@ -350,55 +341,25 @@ class Reporter:
 
     # --- how far it is --------------------------------------------------------------------------------------------
 
-    def _recall(self) -> None:
-        """What earlier runs took for the same tables: better than the size of the heap."""
-        heap: dict[Name, int] = {}
-        for chunk in self._chunks.values():
-            heap[chunk.table] = heap.get(chunk.table, 0) + chunk.bytes
-        past = self._journal.past_rates(self.run.source, self.run.target, heap)
-        self._known = {
-            key: round(past[key[0]].bytes * chunk.bytes / heap[key[0]])
-            for key, chunk in self._chunks.items()
-            if key[0] in past and heap[key[0]]
-        }
-        seconds = sum(p.seconds for p in past.values())
-        moved = sum(p.bytes for p in past.values())
-        self._past_rate = moved / seconds * self._plan.options.workers if seconds > 0 else 0.0
-
     def _tell_progress(self, flying: Sequence[InFlight]) -> dict[str, Any]:
         if self._due("footprint", FOOTPRINT_EVERY):
             children = (p.pid for p in multiprocessing.active_children() if p.pid)
             self._taken = self._footprint.look((os.getpid(), *children))
         in_flight = sum(f.bytes for f in flying)
-        data = self._progress.snapshot(in_flight)
+        data = self._tally.snapshot(in_flight)
         if self.steering.held:
             data |= {"rate": 0, "eta": None}
-        data["rows_estimated"] = data["rows"] + self._rows_in(in_flight)
+        data["rows_estimated"] = data["rows"] + self._tally.rows_in(in_flight)
         if load := self.steering.load:
             data["load"] = load
         data |= {"workers": self._lanes.tell(flying)} | self._taken
         self.emit(EventKind.PROGRESS, data=data, store=False)
         return data
 
-    def _rows_in(self, in_flight: int) -> int:
-        """COPY says nothing of rows before it ends: as many as finished chunks (or else all) have in as many bytes."""
-        p = self._progress
-        rows, size = (p.rows, p.bytes) if p.bytes > 0 else self._rows_per_byte
-        return round(in_flight * rows / size) if size > 0 else 0
-
-    @cached_property
-    def _rows_per_byte(self) -> tuple[int, int]:
-        counted = [c for c in self._chunks.values() if c.rows is not None]
-        return sum(c.rows or 0 for c in counted), sum(c.bytes for c in counted)
-
     def _sample_is_due(self) -> bool:
         """Every second at first, less often the longer it takes."""
         elapsed = (datetime.now(UTC) - self.run.started).total_seconds()
         return self._due("sample", max(SAVE_EVERY, elapsed / SAMPLES))
-
-    def _sample(self, in_flight: int) -> Sample:
-        p = self._progress
-        return Sample(at=datetime.now(UTC), rows=p.rows, bytes=p.bytes, in_flight=in_flight, chunks_done=p.chunks_done)
 
     # --- the attempt's words --------------------------------------------------------------------------------------
 
@@ -420,9 +381,7 @@ class Reporter:
     def redo(self, table: Name, chunks: Iterable[Chunk]) -> None:
         """Finished chunks that the new snapshot does not confirm."""
         for chunk in chunks:
-            counted = self._counted.pop((table, chunk.key), None)
-            if counted is not None:
-                self._progress.remove(rows=counted[0], size=counted[1], **self._estimate((table, chunk.key)))
+            if self._tally.uncount((table, chunk.key)):
                 self._journal.save_chunk(self.run.id, table, chunk.key, ChunkState.PENDING)
         self.emit(
             EventKind.CHUNK_REDO,
@@ -472,20 +431,6 @@ class Reporter:
         if store and self._recorded:
             self._journal.save_event(event)
         self._listener(event)
-
-    def _count(self, key: tuple[Name, str], receipt: Receipt) -> None:
-        if key in self._counted:
-            return
-        self._counted[key] = (receipt.rows, receipt.bytes)
-        self._progress.add(rows=receipt.rows, size=receipt.bytes, **self._estimate(key))
-
-    def _estimate(self, key: tuple[Name, str]) -> dict[str, Any]:
-        known = self._known.get(key)
-        return {"estimated": self._chunks[key].bytes if known is None else known, "known": known is not None}
-
-    def _store_totals(self) -> None:
-        p = self._progress
-        self.run = replace(self.run, rows=p.rows, bytes=p.bytes, chunks_done=p.chunks_done)
 
     def _due(self, what: str, every: float) -> bool:
         now = time.monotonic()
