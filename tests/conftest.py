@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,10 +115,10 @@ def db_pair(request: pytest.FixtureRequest) -> Iterator[DatabasePair]:
         yield pair
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_logs(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Not among the user's."""
-    os.environ["PGHAUL_LOG_DIR"] = str(tmp_path_factory.mktemp("logs"))
+@pytest.fixture(autouse=True)
+def own_logs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not among the user's, nor among another test's: many runs of tests have the same number."""
+    monkeypatch.setenv("PGHAUL_LOG_DIR", str(tmp_path_factory.getbasetemp() / "logs" / uuid.uuid4().hex))
 
 
 @pytest.fixture(autouse=True)
