@@ -34,9 +34,6 @@ AGAIN = {
     "postgres/session.py:_guarded": "the server's words",
     "postgres/session.py:_refusal": "the driver's words",
     "postgres/sqlstate.py:translate": "the driver's words",
-    "store/session.py:_parse": "becomes a StateError",
-    "store/session.py:_upgrade": "becomes a StateError",
-    "store/session.py:translating": "becomes a StateError",
     "target/restore.py:calling": "what pg_dump or pg_restore said, while the server was away",
 }
 ROW = re.compile(r"^\| PGH-(\d{4})(?: \((\w+)\))? \| (.*?) \|", re.MULTILINE)

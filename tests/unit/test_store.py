@@ -22,7 +22,7 @@ from tests.databases import DatabasePair
 import pghaul.store
 from pghaul.engine.journal import Journal
 from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
-from pghaul.model.errors import AccessError, NotFoundError, NotSupportedError
+from pghaul.model.errors import NotFoundError, StateError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
 from pghaul.model.placement import Origin, Placement
@@ -114,7 +114,7 @@ def test_what_was_recorded_is_loaded_unchanged(recorded: Store) -> None:
 
 def test_a_run_is_recorded_with_its_chunks_or_not_at_all(store: Store) -> None:
     doubled = replace(manifest(), chunks=manifest().chunks[:1] * 2)
-    with pytest.raises(AccessError) as caught:
+    with pytest.raises(StateError) as caught:
         store.create_run(run_of(), PLAN, doubled)
     assert isinstance(caught.value.__cause__, IntegrityError)
     with pytest.raises(NotFoundError):
@@ -303,18 +303,18 @@ def test_a_store_of_a_newer_program_is_refused_by_name(store: Store, store_url: 
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(NotSupportedError, match="newer pghaul"):
+    with pytest.raises(StateError, match="newer pghaul"):
         Store(store_url)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "bogus://x/y", "postgresql+nodriver://x/y"])
 def test_a_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(NotSupportedError, match="PGHAUL_STATE"):
+    with pytest.raises(StateError, match="PGHAUL_STATE"):
         Store(url)
 
 
 def test_a_store_that_cannot_be_opened_says_so_without_its_password() -> None:
-    with pytest.raises(AccessError) as caught:
+    with pytest.raises(StateError) as caught:
         Store("postgresql://me:s3cret@127.0.0.1:1/x?connect_timeout=2")
     assert "state store" in caught.value.message
     assert "s3cret" not in str(caught.value)

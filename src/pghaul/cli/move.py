@@ -12,7 +12,7 @@ from pghaul.cli.observe import GO_ON
 from pghaul.cli.progress import View, open_view
 from pghaul.cli.prompts import Choice
 from pghaul.cli.signals import stop_on_signals
-from pghaul.model.errors import NotFoundError, PghaulError, StoppedError, UsageError
+from pghaul.model.errors import NotFoundError, PghaulError, StateError, StoppedError, UsageError
 from pghaul.model.figures import count
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.run import Run, RunState
@@ -187,7 +187,7 @@ def _is_recorded(service: MigrationService, run_id: str) -> bool:
     """A run that failed while it was planned left nothing to go on with."""
     try:
         service.status(run_id)
-    except NotFoundError:
+    except (NotFoundError, StateError):
         return False
     return True
 

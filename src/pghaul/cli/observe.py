@@ -12,7 +12,7 @@ from rich.console import Console
 from pghaul.cli import exit_codes, options, render
 from pghaul.cli.progress import open_view, sentence
 from pghaul.cli.words import tell
-from pghaul.model.errors import NotFoundError
+from pghaul.model.errors import NotFoundError, StateError
 from pghaul.model.event import Level
 from pghaul.model.run import Run, RunState
 from pghaul.model.text import say, saying
@@ -69,7 +69,11 @@ def follow_to_its_end(service: MigrationService, run: Run, *, every: float, as_j
 def tell_end(service: MigrationService, ended: Run, console: Console, *, as_json: bool) -> None:
     """Receipts, and what to do next."""
     if not as_json:
-        found = service.show(ended.id)
+        try:
+            found = service.show(ended.id)
+        except StateError as exc:  # the run has ended as it has; who cannot read of it is told why
+            render.error(console, exc)
+            return
         render.receipts(render.page(), (r.receipt for r in found.chunks if r.receipt))
     hints = {RunState.DONE: SEE, RunState.DIFFERENT: LOOK_INTO}
     render.line(console, hints.get(ended.state, GO_ON).format(run=ended.id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -16,8 +18,16 @@ NO_RUNS = say("There is no run yet. Start one: pghaul run --help, or pghaul demo
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")]
 
 
-def runs(limit: Limit = 20, as_json: options.AsJson = False) -> int:
+Ledger = Annotated[
+    str | None,
+    typer.Option("--target", metavar="URL", help="Those that this target's ledger knows: the state store may be lost."),
+]
+
+
+def runs(limit: Limit = 20, target: Ledger = None, as_json: options.AsJson = False) -> int:
     """The runs of this state store, the latest first."""
+    if target:
+        return _of_ledger(target, limit, as_json=as_json)
     found = MigrationService().runs(limit)
     if as_json:
         render.print_json([render.run_json(run) for run in found])
@@ -25,6 +35,15 @@ def runs(limit: Limit = 20, as_json: options.AsJson = False) -> int:
         render.runs(render.page(), found)
     else:
         render.line(Console(stderr=True), NO_RUNS)
+    return exit_codes.DONE
+
+
+def _of_ledger(target: str, limit: int, *, as_json: bool) -> int:
+    found = MigrationService().ledger_runs(target, limit)
+    if as_json:
+        sys.stdout.write(render.as_json([asdict(run) for run in found]) + "\n")
+    else:
+        render.ledger_runs(render.page(), found)
     return exit_codes.DONE
 
 

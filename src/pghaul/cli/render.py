@@ -21,7 +21,7 @@ from pghaul.model.errors import PghaulError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import amount, count, duration
 from pghaul.model.receipt import Proof, Receipt, Sum, by_table, sum_of
-from pghaul.model.run import Run, RunState
+from pghaul.model.run import LedgerRun, Run, RunState
 from pghaul.model.sample import Sample, rates
 from pghaul.model.table import Unsupported
 from pghaul.model.text import joined, say, saying
@@ -42,6 +42,15 @@ STYLE = {
 }
 BROKEN = {"table", "tree", "from", "to", "what becomes of it", "error"}  # columns that may take several lines
 PAGE = 1000  # columns where no terminal sets them: a name is never cut for a file or a pipe
+LEDGER_TITLES = (
+    say("run"),
+    say("state"),
+    say("started"),
+    say("tables claimed"),
+    say("chunks done"),
+    say("rows"),
+    say("bytes"),
+)
 RUN_TITLES = (
     say("run"),
     say("state"),
@@ -184,6 +193,16 @@ def runs(console: Console, found: Iterable[Run]) -> None:
             run.source,
             run.target,
         )
+    console.print(table)
+
+
+def ledger_runs(console: Console, found: Iterable[LedgerRun]) -> None:
+    """`pghaul runs --target`."""
+    table = grid(*LEDGER_TITLES, right=LEDGER_TITLES[3:])
+    for run in found:
+        began = f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}"
+        figures = (count(run.tables), count(run.chunks), count(run.rows), amount(run.bytes))
+        row(table, run.id, run.state, began, *figures)
     console.print(table)
 
 

@@ -75,6 +75,10 @@ class Journal(Protocol):
         """What somebody asked of the run since it began or was resumed."""
         ...
 
+    def wait_at_most(self, seconds: float) -> None:
+        """For another process that holds the store; then StateError."""
+        ...
+
     def set_wish(self, run_id: str, wish: Wish) -> None:
         """Ask something of a run, from any process. NotFoundError when there is none."""
         ...

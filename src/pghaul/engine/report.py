@@ -20,6 +20,7 @@ from pghaul.engine.footprint import Footprint
 from pghaul.engine.job import JobKind, JobResult
 from pghaul.engine.journal import Journal
 from pghaul.engine.lanes import Lanes
+from pghaul.engine.mirror import Mirror
 from pghaul.engine.steering import Care, Steering
 from pghaul.engine.tally import Tally
 from pghaul.model.chunk import Chunk, ChunkState
@@ -82,9 +83,9 @@ class Reporter:
         self._recorded = False
 
     @cached_property
-    def _journal(self) -> Journal:
+    def _journal(self) -> Mirror:
         """Opened when there is something to record; by then pg_dump is at work, and we have the time."""
-        return self._open_journal()
+        return Mirror(self._open_journal(), self.warn)
 
     # --- the run --------------------------------------------------------------------------------------------------
 
@@ -114,6 +115,7 @@ class Reporter:
     def begin(self, manifest: Manifest) -> None:
         """Know the chunks, and count from nothing: what is done is found in the ledger."""
         heap = self._tally.know(manifest.chunks)
+        self._journal.remember(self.run, self._plan, manifest)
         self._recorded = True
         self._tally.recall(self._journal.past_rates(self.run.source, self.run.target, heap), heap)
 
@@ -170,6 +172,7 @@ class Reporter:
             }
             | ({"code": code} if code else {}),
         )
+        self._journal.settle()
 
     # --- the dispatcher's hooks -----------------------------------------------------------------------------------
 

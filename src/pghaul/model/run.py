@@ -45,3 +45,18 @@ class Run:
     error: str | None = None
     pid: int = 0
     note: str | None = None  # why it is paused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRun:
+    """A run as a target's ledger knows it: all that is left where the state store is lost."""
+
+    id: str
+    state: str  # as last written on the target; `running` also of a run whose process was killed
+    epoch: int
+    started: datetime
+    finished: datetime | None
+    tables: int  # that it still claims: of a finished run none
+    chunks: int  # done
+    rows: int
+    bytes: int

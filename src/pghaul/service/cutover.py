@@ -5,6 +5,7 @@ A cutover is a run like others. What it does to the source stands in the store b
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any
 
 from pghaul.engine import quiet, scene
 from pghaul.engine.runner import Runner
-from pghaul.model.errors import NotFoundError, PghaulError, StoppedError
+from pghaul.model.errors import NotFoundError, PghaulError, StateError, StoppedError
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import OnExisting, Plan, Verify
@@ -36,6 +37,8 @@ WROTE = saying("written to during the cutover: {tables}. Refresh again: pghaul c
 VERIFIED = saying("verified, {seconds:.1f} s after the source was quiet. Now point the applications to {target}")
 NOT_VERIFIED = saying("not equal: leave the applications where they are. See: pghaul show {run}")
 UNDONE = say("the source takes writes again, as before")
+NOT_KEPT = saying("a step of the cutover could not be recorded ({step}): {why}")
+STRICT = frozenset({"begun", "read_only", "undone"})  # without these nobody could undo what was done to the source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +176,8 @@ class Cutover:
             self._tell("written", WROTE.format(tables=shown, run=ended.id), tables=[str(n) for n in wrote])
         if wrote or ended.state is not RunState.DONE:
             ended = replace(ended, state=RunState.DIFFERENT)
-            self._store.save_run(ended)
+            with contextlib.suppress(StateError):
+                self._store.save_run(ended)
             self._tell("different", NOT_VERIFIED.format(run=ended.id))
             return ended
         seconds = (verified - began).total_seconds()
@@ -183,6 +187,10 @@ class Cutover:
 
     def _record_failure(self, exc: BaseException) -> None:
         """What failed before the runner had recorded the run would look alive for ever."""
+        with contextlib.suppress(StateError):
+            self._record_end(exc)
+
+    def _record_end(self, exc: BaseException) -> None:
         found = self._store.run(self._run.id)
         if found.state is RunState.RUNNING:
             stopped = isinstance(exc, (StoppedError, KeyboardInterrupt))
@@ -192,7 +200,13 @@ class Cutover:
 
     def _tell(self, step: str, message: str, **data: Any) -> None:
         event = Event(kind=EventKind.CUTOVER, run=self._run.id, message=message, data={"step": step} | data)
-        self._store.save_event(event)
+        try:
+            self._store.save_event(event)
+        except StateError as exc:
+            if step in STRICT:
+                raise
+            why = NOT_KEPT.format(step=step, why=exc.message)
+            self._listener(Event(kind=EventKind.WARNING, run=self._run.id, message=why))
         self._listener(event)
 
 

@@ -22,7 +22,7 @@ from pghaul.model.plan import OnExisting, Period, Plan
 from pghaul.model.preview import Preview
 from pghaul.model.probe import Probe
 from pghaul.model.profile import OWN_PASSWORD, Endpoint, profile_name
-from pghaul.model.run import LIVING, Run, RunState, Wish
+from pghaul.model.run import LIVING, LedgerRun, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Unsupported
 from pghaul.model.text import say, saying
@@ -413,6 +413,15 @@ class MigrationService:
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest first."""
         return self._store.runs(limit)
+
+    def ledger_runs(self, url: str, limit: int = 20, *, password: str | None = None) -> list[LedgerRun]:
+        """The runs that a target knows of, the latest first; NotFoundError where it has no ledger."""
+        from pghaul.postgres.session import connect  # noqa: PLC0415
+        from pghaul.target import ledger_runs  # noqa: PLC0415
+
+        endpoint = self._resolve(url, password, self._settings.target_password)
+        with connect(endpoint, application_name="pghaul/runs", role="target") as session:
+            return ledger_runs.runs(session, limit)
 
     def status(self, run_id: str | None = None) -> Run:
         """The given or the latest run; NotFoundError when there is none."""

@@ -156,7 +156,7 @@ class Notifications:
             "host": self._host,
             "version": __version__,
         }
-        facts |= {k: event.data[k] for k in ("rows", "bytes", "seconds", "cause", "until") if k in event.data}
+        facts |= {k: event.data[k] for k in ("rows", "bytes", "seconds", "cause", "until", "code") if k in event.data}
         if words and state in {RunState.FAILED, RunState.STOPPED}:
             facts["error"] = str(words)
             if isinstance(words, Text) and "code" in words.values:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Select, bindparam, func, insert, make_url, select, update
+from sqlalchemy import Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
-from pghaul.model.errors import NotFoundError
+from pghaul.model.errors import NotFoundError, StateError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
@@ -24,10 +24,10 @@ from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Table, Unsupported
 from pghaul.model.text import say
 from pghaul.model.verification import Verification
-from pghaul.store import _placements, metrics, process, verifications
+from pghaul.store import _placements, faults, metrics, process, verifications
 from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
 from pghaul.store.profiles import Profiles
-from pghaul.store.session import open_store, translating
+from pghaul.store.session import Patience, begin_anew, open_store, parse, translating
 
 TABLE: TypeAdapter[Table] = TypeAdapter(Table)
 RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
@@ -54,8 +54,13 @@ class Store:
     """Implements `pghaul.engine.journal.Journal`."""
 
     def __init__(self, url: str) -> None:
-        self._url = make_url(url) if "://" in url else make_url("sqlite://")
-        self._sessions = open_store(url)
+        self._url = parse(url)
+        self._patience = Patience()
+        self._sessions = open_store(url, self._patience)
+
+    def wait_at_most(self, seconds: float) -> None:
+        """For another process that holds the store; then StateError."""
+        self._patience.milliseconds = round(seconds * 1000)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -63,9 +68,18 @@ class Store:
             session.get_bind().engine.dispose()
 
     @contextmanager
-    def _scope(self) -> Iterator[Session]:
-        with translating(self._url), self._sessions.begin() as session:
-            yield session
+    def _scope(self, *, writes: bool = False) -> Iterator[Session]:
+        """`writes`: it reads before it writes, and may not find that somebody else has written meanwhile."""
+        try:
+            with translating(self._url), self._sessions.begin() as session:
+                if writes:
+                    session.connection(execution_options={"immediate": True})
+                yield session
+        except StateError as exc:
+            if exc.number != faults.DAMAGED:
+                raise
+            self.close()
+            raise begin_anew(self._url, exc) from exc
 
     # --- runs ---
 
@@ -76,7 +90,7 @@ class Store:
             for i, table in enumerate(manifest.tables)
         ]
         chunks = [_chunk_values(run.id, i, chunk) for i, chunk in enumerate(manifest.chunks)]
-        with self._scope() as session:
+        with self._scope(writes=True) as session:
             values = _run_values(run) | _plan_values(plan, manifest)
             if session.get(RunRow, run.id) is None:
                 session.execute(insert(RunRow).values(values))
@@ -148,7 +162,7 @@ class Store:
 
     def save_facts(self, run_id: str, attempt: dict[str, Any], servers: dict[str, Any]) -> None:
         """The attempt beside the earlier ones, the servers as they are now."""
-        with self._scope() as session:
+        with self._scope(writes=True) as session:
             known = session.scalar(select(RunRow.facts).where(RunRow.id == run_id)) or {}
             facts = known | servers | {"attempts": [*known.get("attempts", ()), attempt]}
             session.execute(update(RunRow).where(RunRow.id == run_id).values(facts=facts))
