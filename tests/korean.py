@@ -28,11 +28,20 @@ def english() -> frozenset[str]:
     return frozenset(found)
 
 
-def still_english(screen: str) -> list[str]:
-    """Lines of the screen that hold English words, and which."""
+@cache
+def titles() -> frozenset[str]:
+    """Short entries: titles of columns, names of states."""
+    short = (m for m in messages.read("ko") if m.id and m.string != m.id and "{" not in m.id)
+    return frozenset(str(m.id).strip(" :") for m in short if len(str(m.id).split()) <= 2)
+
+
+def still_english(screen: str, *, choices: bool = False) -> list[str]:
+    """Lines of the screen that hold English words, and which. `choices`: words to be typed stand there too."""
     wrong = []
     for line in screen.splitlines():
         flat = re.sub(r"[│╭╮╰╯─]", " ", line)
         wrong += [f"{part!r} in {line.strip()}" for part in english() if part in flat]
+        cells = {cell.strip() for cell in re.split(r"\s{2,}|[:,;·(){}]", flat)}
+        wrong += [f"{cell!r} in {line.strip()}" for cell in cells & titles() if not choices]
         wrong += [f"prose in {line.strip()}" for _ in PROSE.findall(COMMANDS.sub(" ", flat))]
     return wrong

@@ -17,7 +17,7 @@ from pghaul.model.finding import Finding, Severity
 from pghaul.model.plan import Plan
 from pghaul.model.preview import Forecast, Outlook, Preview, Space
 from pghaul.model.text import joined, say, saying
-from pghaul.model.wording import worded
+from pghaul.model.wording import kind_named, side_named, worded
 from pghaul.service.migration import MigrationService
 
 if TYPE_CHECKING:
@@ -151,7 +151,9 @@ def _about(rows: int | None) -> str:
 def _creates(found: Preview) -> str:
     if not found.creates:
         return CREATES_NOTHING
-    return CREATES.format(things=joined(", ", [SEVERAL.format(n=len(v), kind=k) for k, v in found.creates.items()]))
+    return CREATES.format(
+        things=joined(", ", [SEVERAL.format(n=len(v), kind=kind_named(k)) for k, v in found.creates.items()])
+    )
 
 
 def _space(space: Space) -> str:
@@ -176,10 +178,10 @@ def _time(forecast: Forecast | None, workers: int) -> str:
 
 def _details(console: Console, found: Preview) -> None:
     for kind, names in found.creates.items():
-        render.listing(console, kind, names, verbose=True)
+        render.listing(console, kind_named(kind), names, verbose=True)
     for side, settings in found.settings.items():
         lines = [f"{name} = {value!r}" for name, value in settings.items()]
-        render.listing(console, SETTINGS.format(side=side), lines, verbose=True)
+        render.listing(console, SETTINGS.format(side=side_named(side)), lines, verbose=True)
 
 
 def _findings(console: Console, title: str, found: Iterable[Finding], style: str, *, verbose: bool) -> None:

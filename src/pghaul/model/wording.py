@@ -93,6 +93,56 @@ def worded(member: Enum) -> str:
     return _WORDS.get((type(member), member.name), str(member.value))
 
 
+def side_named(side: str) -> str:
+    """`source` or `target` in words."""
+    return {"source": say("source"), "target": say("target")}.get(side, side)
+
+
+def kind_named(kind: str) -> str:
+    """What PostgreSQL calls a kind of objects (pg_identify_object), in words; an SQL keyword stays one."""
+    return _OBJECTS.get(kind, kind)
+
+
+_OBJECTS: Mapping[str, Text] = {
+    "access method": say("access method"),
+    "aggregate": say("aggregate"),
+    "cast": say("cast"),
+    "collation": say("collation"),
+    "composite type": say("composite type"),
+    "conversion": say("conversion"),
+    "default value": say("default value"),
+    "domain": say("domain"),
+    "event trigger": say("event trigger"),
+    "extension": say("extension"),
+    "foreign table": say("foreign table"),
+    "foreign-data wrapper": say("foreign-data wrapper"),
+    "function": say("function"),
+    "index": say("index"),
+    "language": say("language"),
+    "materialized view": say("materialized view"),
+    "operator": say("operator"),
+    "operator class": say("operator class"),
+    "operator family": say("operator family"),
+    "policy": say("policy"),
+    "procedure": say("procedure"),
+    "publication": say("publication"),
+    "role": say("role"),
+    "rule": say("rule"),
+    "schema": say("schema"),
+    "sequence": say("sequence"),
+    "server": say("server"),
+    "statistics object": say("statistics object"),
+    "table": say("table"),
+    "table constraint": say("table constraint"),
+    "text search configuration": say("text search configuration"),
+    "text search dictionary": say("text search dictionary"),
+    "text search parser": say("text search parser"),
+    "text search template": say("text search template"),
+    "transform": say("transform"),
+    "trigger": say("trigger"),
+    "type": say("type"),
+    "view": say("view"),
+}
 _WORDS: Mapping[tuple[type[Enum], str], Text] = {
     (type(member), member.name): words for names in WORDED for member, words in names.items()
 }
