@@ -113,7 +113,7 @@ def _names_item(
 ) -> Item:
     """Fine where there are none."""
     if not bad:
-        return _item(id_, side, Outcome.FINE, about, say("none"))
+        return _item(id_, side, Outcome.FINE, about)
     return _item(id_, side, outcome, about, _listed(bad), advice)
 
 
