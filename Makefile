@@ -48,6 +48,10 @@ reference: $(STAMP)
 messages: $(STAMP)
 	$(BIN)/python -m tools.messages
 
+# Pictures of the terminal and the report of an example, for docs: a tour on two servers of its own.
+screens: $(STAMP)
+	$(BIN)/python -m tools.screens
+
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/ruff format --check src tests benchmarks tools

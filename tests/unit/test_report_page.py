@@ -117,6 +117,13 @@ def test_long_values_are_cut_and_say_so(tmp_path: Path) -> None:
     assert "(1,000 characters)" in source
 
 
+def test_hashes_are_short_on_the_page_and_whole_behind_it(tmp_path: Path) -> None:
+    whole = "0123456789abcdef" * 8
+    source = source_of(record(tmp_path, receipts=[receipt(ORDERS, source_hash=whole, target_hash=whole)]))
+    assert f">{whole[: page.HASH_SHOWN]}…<" in source
+    assert source.count(f'title="{whole}"') == 1
+
+
 def test_a_verification_alone_is_a_page_too(tmp_path: Path) -> None:
     store = record(tmp_path)
     store.save_verification(verification(compared(), run=None))

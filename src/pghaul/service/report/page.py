@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[1] / "templates"
 BIGGEST = 20  # tables that are seen without unfolding anything
 LONGEST = 300  # characters of one value that are shown
+HASH_SHOWN = 24  # of 128 hexadecimal digits
 ALIKE = 3  # as many of one kind, left behind for one reason, are named; of more, the first and the last
 
 
@@ -71,6 +72,7 @@ def _template() -> jinja2.Template:
         "count": count,
         "duration": duration,
         "moment": moment,
+        "shortened": shortened,
         "shown": visible,
         "tally": tally,
     }
@@ -92,6 +94,11 @@ def moment(at: datetime | str) -> str:
 def visible(value: str) -> str:
     """Control characters of a name or value as what they are; a page must not hide them, nor obey them."""
     return "".join(c if c == "\n" or c.isprintable() else f"\\u{ord(c):04x}" for c in value)
+
+
+def shortened(digest: str) -> str:
+    """Enough of a hash to compare two by eye; a table of whole ones could not be read, nor printed."""
+    return digest if len(digest) <= HASH_SHOWN else f"{digest[:HASH_SHOWN]}…"
 
 
 def tally(found: Verification) -> dict[str, int]:

@@ -133,6 +133,7 @@ BIGGEST = saying("What differs first, then the biggest: {n} of {all} tables.")
 ALL_TABLES = saying("All {n} tables")
 FOLDED = say("What is folded is not printed: unfold it first.")
 BOTH = say("both")
+SHORTENED = say("Hashes are shortened here; the data (`pghaul report --format json`) has them whole.")
 MORE = saying("… and {n} more")
 BECAME: dict[str, Text] = {
     "inserted": saying("{n} new"),
