@@ -212,3 +212,14 @@ def test_the_client_s_own_cpu_and_memory_are_measured() -> None:
     assert said["cpu"] > 0
     assert said["memory"] > 5 << 20
     assert footprint.look([999_999_999]) == {}
+
+
+def test_a_name_cannot_command_the_terminal() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    render.line(console, "a\x1b[2Jb\u202e\r\nc\td")
+    table = render.grid("name")
+    render.row(table, "점\x1b]0;title\x07")
+    console.print(table)
+    assert "a\\u001b[2Jb\\u202e\\u000d\nc" in out.getvalue()
+    assert "점\\u001b]0;title\\u0007" in out.getvalue()

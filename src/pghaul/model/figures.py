@@ -1,6 +1,8 @@
-"""Figures as people read them, the same on a terminal and on a page."""
+"""Figures and names as people read them, the same on a terminal and on a page."""
 
 from __future__ import annotations
+
+from unicodedata import category
 
 
 def amount(size: float) -> str:
@@ -22,3 +24,10 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def visible(text: str) -> str:
+    """Control characters of a name or value as what they are: neither a page nor a terminal may hide or obey them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else f"\\u{ord(c):04x}" for c in text)

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.figures import amount, count, duration
+from pghaul.model.figures import amount, count, duration, visible
 from pghaul.model.receipt import Proof
 from pghaul.model.table import Unsupported
 from pghaul.model.text import Template
@@ -89,11 +89,6 @@ def moment(at: datetime | str) -> str:
     parsed = datetime.fromisoformat(at) if isinstance(at, str) else at
     local = parsed.astimezone()
     return f"{local:%Y-%m-%d %H:%M:%S} {local:%z}"
-
-
-def visible(value: str) -> str:
-    """Control characters of a name or value as what they are; a page must not hide them, nor obey them."""
-    return "".join(c if c == "\n" or c.isprintable() else f"\\u{ord(c):04x}" for c in value)
 
 
 def shortened(digest: str) -> str:
