@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gettext
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from tools.reference import commands
 
 from pghaul.cli import helptexts, words
 from pghaul.cli.app import app, run
-from pghaul.cli.progress import PlainView, lanes, sentence
+from pghaul.cli.progress import JsonLines, PlainView, lanes, sentence
 from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
 from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
@@ -373,3 +374,36 @@ def test_completion_tells_commands_in_korean() -> None:
     helptexts.translate(command)
     shown = {name: below.help for name, below in command.commands.items()}  # type: ignore[attr-defined]
     assert all(HANGUL.search(text) for text in shown.values())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-8", "찾을 수 없습니다"), ("cp949", "찾을 수 없습니다"), ("cp437", "Not found"), ("ascii", "Not found")],
+)
+def test_where_hangul_cannot_be_shown_english_is(
+    encoding: str, said: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGHAUL_LANG", "ko")
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+    monkeypatch.setattr("sys.stdout", streams[0])
+    monkeypatch.setattr("sys.stderr", streams[1])
+    words.language.cache_clear()
+    assert run(["show", "nothing"]) == 1
+    assert run(["run", "--help"]) == 0  # its dots and frames are in no old code page
+    told = [_told(stream, encoding) for stream in streams]
+    words.language.cache_clear()
+    assert said in told[1]
+    assert "postgresql://" in told[0]
+
+
+def _told(stream: io.TextIOWrapper, encoding: str) -> str:
+    stream.flush()
+    raw = stream.buffer.getvalue()  # type: ignore[attr-defined]
+    return bytes(raw).decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949", "ascii"])
+def test_json_is_json_in_every_encoding(encoding: str) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    JsonLines(out)(Event(kind=EventKind.NOTICE, run=RUN, message="한글 é 𝄞"))
+    assert json.loads(_told(out, encoding))["message"] == "한글 é 𝄞"

@@ -29,6 +29,7 @@ from pghaul.cli import (
     usage,
     verify,
 )
+from pghaul.cli.words import forgiving
 from pghaul.model.errors import PghaulError
 from pghaul.model.redaction import know_any, redacted, traceback_of
 from pghaul.model.text import say, saying
@@ -98,6 +99,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     for word in words:
         know_any(word, typed=True)
+    forgiving(sys.stdout, sys.stderr)
     if profile_options.shows_password(words):
         render.line(Console(stderr=True, highlight=False), VISIBLE, "yellow")
     ask_with(profile_options.ask)

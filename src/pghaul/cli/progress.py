@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from pghaul.cli.options import EVERY
 from pghaul.cli.render import line
-from pghaul.cli.words import tell
+from pghaul.cli.words import is_unicode, tell
 from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import amount, count, duration
 from pghaul.model.text import Template, Text, say, saying
@@ -119,7 +119,8 @@ class JsonLines:
         if self._out is None:
             return
         try:
-            self._out.write(json.dumps(event.as_json(), default=str, ensure_ascii=False) + "\n")
+            words = json.dumps(event.as_json(), default=str, ensure_ascii=not is_unicode(self._out))
+            self._out.write(words + "\n")
             self._out.flush()
         except (BrokenPipeError, ValueError):
             self._out = None

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pghaul.cli import sparkline
-from pghaul.cli.words import tell
+from pghaul.cli.words import is_unicode, tell
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import Event, EventKind
@@ -119,7 +119,7 @@ def line(console: Console, words: str, style: str = "") -> None:
 
 def as_json(value: Any) -> str:
     """Dataclasses, names, enums and moments as plain JSON."""
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    return json.dumps(value, default=_plain, ensure_ascii=not is_unicode(sys.stdout))
 
 
 def _plain(value: object) -> object:
