@@ -83,7 +83,7 @@ def show(console: Console, found: Verification, *, verbose: bool) -> None:
     ordered = sorted(found.tables, key=lambda t: (t.agrees is not False, t.agrees is True, -t.source_rows))
     needed = sum(not t.agrees for t in ordered)
     shown = ordered if verbose else ordered[: max(needed, TABLES_SHOWN)]
-    figures = (say("rows here"), say("rows there"), say("missing"), say("extra"), say("different"), say("seconds"))
+    figures = (say("source rows"), say("target rows"), say("missing"), say("extra"), say("different"), say("seconds"))
     table = render.grid(say("table"), *figures, say("proof"), right=figures)
     for verdict in shown:
         render.row(table, name(verdict), *_figures(verdict), _judgement(verdict, found.method))
