@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pghaul.engine.steering import zone_of
 from pghaul.engine.window import Window
-from pghaul.model.errors import PghaulError, PlanError
+from pghaul.model.errors import PghaulError, PlanError, TransientError
 from pghaul.model.finding import Finding, Kind, of_error
 from pghaul.model.plan import Options, Plan
 from pghaul.model.profile import Endpoint
@@ -170,12 +170,17 @@ class CareTaker:
         self._sessions.clear()
 
     def _measure(self, gauge: Gauge) -> None:
+        """A connection that is gone is made anew at once: it says nothing about what is measured."""
+        was_there = gauge.side in self._sessions
         try:
             gauge.take(gauge.read(self._session(gauge.side)))
             gauge.broken = False
         except PghaulError as exc:
             with contextlib.suppress(KeyError):
                 self._sessions.pop(gauge.side).close()
+            if was_there and isinstance(exc, TransientError):
+                self._measure(gauge)
+                return
             gauge.over = False  # what cannot be measured must not hold a run for ever
             if not gauge.broken:
                 gauge.broken = True
