@@ -20,6 +20,7 @@ from benchmarks.relay import relay
 from benchmarks.result import Result
 from benchmarks.servers import two_servers
 from benchmarks.small_tables import pg_small_tables
+from benchmarks.verify import verify
 
 CASES: Mapping[str, Case] = {
     case.__name__: case
@@ -33,6 +34,7 @@ CASES: Mapping[str, Case] = {
         memory,
         planning,
         insert,
+        verify,
     )
 }
 

@@ -64,12 +64,18 @@ class Task:
     request: Request
 
 
-def verify(task: Task, listener: Listener, stop: Callable[[], bool]) -> tuple[TableVerdict, ...]:
-    """A verdict for each table. Raises what keeps us from looking at all; StoppedError after a wish."""
+def verify(
+    task: Task, listener: Listener, stop: Callable[[], bool], meanwhile: Callable[[], object] = lambda: None
+) -> tuple[TableVerdict, ...]:
+    """A verdict for each table. Raises what keeps us from looking at all; StoppedError after a wish.
+
+    `meanwhile` is done while the servers work.
+    """
     stopping = Stopping()
     with ThreadPoolExecutor(1, thread_name_prefix="pghaul-verify") as pool:
         work = pool.submit(_verified, task, stopping, listener)
         try:
+            meanwhile()
             while not wait([work], timeout=LOOK_SECONDS).done:
                 if stop():
                     stopping.ask()

@@ -1,16 +1,17 @@
 """The order-independent proof: a sum of row hashes that two servers of any version compute alike.
 
-Integers, booleans, uuids and texts are hashed as they are and their hashes combined by XOR, each column with
-a seed of its own; all other values go through the text of one ROW(), where NULL and '' differ, seeded with
-that combination, so that values which change places between columns or rows are seen. Measured on 2 M rows
-(int8, int8, varchar, bool): 0.10 µs a row so, 0.23 by one ROW's text, 0.53 by md5. Before PostgreSQL 11 there
-are no 64-bit hashes: 60 bits of md5 over the ROW's text then.
+Integers, booleans, uuids and texts are hashed as they are, one after the other, each with the hash of those before as
+its seed; all other values go through the text of one ROW(), where NULL and '' differ, seeded with that chain. So values
+that change places between columns or rows are seen. Measured on 4 M rows (int8, int8, varchar, bool), beyond what it
+takes to read them: 0.09 µs a row so, 0.11 with a seed for each column and XOR, 0.28 by one ROW's text, more by md5.
+Before PostgreSQL 11 there are no 64-bit hashes: 60 bits of md5 over the ROW's text then.
 
 The statement depends on the columns' names and types alone; give both sides the source's columns.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,23 +26,31 @@ if TYPE_CHECKING:
 # Their text is the server's affair (locale, escapes of high bytes), their binary form is not.
 ALWAYS_BINARY = {"money": "pg_catalog.cash_send", '"char"': "pg_catalog.charsend"}
 
-# Types that hash without being written as text first. hashint8extended folds its two halves onto each other
-# (1 and 2^32 hash alike), hence the upper half once more.
-_INT4 = "pg_catalog.hashint4extended({c}::pg_catalog.int4, {seed})"
+# Types that hash without being written as text first: of the value, seeded with the hash before it. NULL hashes as some
+# value with another seed. hashint8extended folds its two halves onto each other (1 and 2^32 hash alike), hence the upper
+# half in the seed, where no upper half is as large as what stands for NULL.
+_NULL = "CASE WHEN {c} IS NULL THEN 1099511627776::int8 ELSE 0::int8 END # {seed}"
+_INT4 = "pg_catalog.hashint4extended(coalesce({c}::pg_catalog.int4, 0), " + _NULL + ")"
 _INT8 = (
-    "(pg_catalog.hashint8extended({c}::pg_catalog.int8, {seed})"
-    " # pg_catalog.hashint4extended(({c}::pg_catalog.int8 >> 32)::pg_catalog.int4, {seed}))"
+    "pg_catalog.hashint8extended(coalesce({c}::pg_catalog.int8, 0),"
+    " coalesce({c}::pg_catalog.int8 >> 32, 1099511627776::int8) # {seed})"
 )
-_TEXT = 'pg_catalog.hashtextextended({c}::pg_catalog.text COLLATE "C", {seed})'
+_TEXT = "pg_catalog.hashtextextended(coalesce({c}::pg_catalog.text, '') COLLATE \"C\", " + _NULL + ")"
+_UUID = (
+    "pg_catalog.uuid_hash_extended(coalesce({c}::pg_catalog.uuid, "
+    "'00000000-0000-0000-0000-000000000000'::pg_catalog.uuid), " + _NULL + ")"
+)
 FAST = {
-    "boolean": _INT4,
     "smallint": _INT4,
     "integer": _INT4,
     "bigint": _INT8,
-    "uuid": "pg_catalog.uuid_hash_extended({c}::pg_catalog.uuid, {seed})",
+    "uuid": _UUID,
     "text": _TEXT,
     "character varying": _TEXT,
 }
+# A boolean is no more than another seed for what follows.
+BOOLEAN = SQL("CASE WHEN {c} THEN {true}::int8 WHEN {c} IS NULL THEN {null}::int8 ELSE {false}::int8 END")
+BEGINNING = SQL("1::int8")
 # More columns than this are hashed through one ROW(): expressions of a thousand terms are slow to plan.
 MOST_FAST_COLUMNS = 100
 
@@ -124,16 +133,18 @@ class _Hashed:
 
     column: Composable
     value: Composable
-    fast: str | None
+    fast: str | None = None
+    boolean: bool = False
 
 
 def _hashed(column: Column, float_binary: bool, changes: Mapping[str, str | None]) -> _Hashed:
     own = Identifier("r", column.name)
     if column.name in changes:
         wider = changes[column.name]  # a built-in type's name, as format_type() writes it
-        return _Hashed(column=own, value=own + SQL(f"::{wider}") if wider else own, fast=None)
+        return _Hashed(column=own, value=own + SQL(f"::{wider}") if wider else own)
     fast = FAST.get(column.type.partition("(")[0])
-    return _Hashed(column=own, value=_value(column, own, float_binary), fast=fast)
+    value = _value(column, own, float_binary)
+    return _Hashed(column=own, value=value, fast=fast, boolean=column.type == "boolean")
 
 
 def _value(column: Column, own: Composable, float_binary: bool) -> Composable:
@@ -145,18 +156,25 @@ def _value(column: Column, own: Composable, float_binary: bool) -> Composable:
 
 def _extended_hash(columns: Sequence[_Hashed]) -> Composable:
     use_fast = len(columns) <= MOST_FAST_COLUMNS
-    fast = [(i, c.column, c.fast) for i, c in enumerate(columns, 1) if use_fast and c.fast]
-    slow = [c for c in columns if not (use_fast and c.fast)]
-    seed: Composable = SQL(" # ").join([_fast_hash(*f) for f in fast]) if fast else SQL("0")
-    if fast and not slow:
-        return MIX.format(seed=seed)
-    return EXTENDED.format(row=_row(slow), seed=seed)
+    fast = [c for c in columns if use_fast and c.fast]
+    slow = [c for c in columns if not (use_fast and (c.fast or c.boolean))]
+    booleans = [_boolean(i, c.column) for i, c in enumerate(columns, 1) if use_fast and c.boolean]
+    chain: Composable = SQL("({})").format(SQL(" # ").join([BEGINNING, *booleans]))
+    for column in fast:
+        chain = SQL(column.fast or "").format(c=column.column, seed=chain)
+    if slow:
+        return EXTENDED.format(row=_row(slow), seed=chain)
+    return chain if fast else MIX.format(seed=chain)
 
 
-def _fast_hash(number: int, column: Composable, form: str) -> Composable:
-    """The hash of one value with its column's own seed; of NULL, a constant of the column's own."""
-    value = SQL(form).format(c=column, seed=SQL(str(number)))
-    return SQL("coalesce({}, {})").format(value, SQL(str(-number)))
+def _boolean(number: int, column: Composable) -> Composable:
+    """For each value of the column a seed of its own, by chance: combinations of columns do not cancel out."""
+    true, false, null = (Literal(str(_chance(f"{number} {value}"))) for value in ("true", "false", "null"))
+    return BOOLEAN.format(c=column, true=true, false=false, null=null)
+
+
+def _chance(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
 
 def _md5_hash(columns: Sequence[_Hashed], recode: str | None) -> Composable:

@@ -369,7 +369,7 @@ class MigrationService:
         else:
             plan = what
         ends = self._endpoints(source or plan.source, target or plan.target, source_password, target_password)
-        return compare(self._store, new_run_id(), run, plan, ends, request, listener, stop)
+        return compare(lambda: self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
     def verifications(self, run_id: str | None = None) -> list[Verification]:
         """Those of a run, or all of them; the latest first."""

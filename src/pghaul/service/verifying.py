@@ -22,7 +22,7 @@ __all__ = ["Request", "compare"]
 
 
 def compare(
-    store: Store,
+    store: Callable[[], Store],
     verification_id: str,
     run: tuple[str, Manifest] | None,
     plan: Plan,
@@ -31,7 +31,7 @@ def compare(
     listener: Listener,
     stop: Callable[[], bool],
 ) -> Verification:
-    """Compare, and keep what came out. `run`: its id and what it has planned."""
+    """Compare, and keep what came out in the store, which takes a while to open. `run`: its id and what it has planned."""
     started = datetime.now(UTC)
     source, target = ends
     task = Task(
@@ -42,7 +42,7 @@ def compare(
         manifest=run[1] if run else None,
         request=request,
     )
-    tables = verify(task, listener, stop)
+    tables = verify(task, listener, stop, meanwhile=store)
     found = Verification(
         id=verification_id,
         run=run[0] if run else None,
@@ -54,7 +54,7 @@ def compare(
         tables=tables,
         who=_who(),
     )
-    store.save_verification(found)
+    store().save_verification(found)
     return found
 
 
