@@ -125,7 +125,7 @@ def _rows(console: Console, verdict: TableVerdict) -> None:
     render.heading(console, name(verdict))
     for row in verdict.rows:
         kind = Text(f"  {tell(KINDS[row.kind])} ", style="bold")
-        console.print(kind.append(_told(row), style="not bold"), soft_wrap=True)
+        console.print(kind.append(tell(_told(row)), style="not bold"), soft_wrap=True)
     if not verdict.complete:
         render.line(console, render.INDENTED.format(words=MORE))
 

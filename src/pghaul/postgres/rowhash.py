@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 # Their text is the server's affair (locale, escapes of high bytes), their binary form is not.
 ALWAYS_BINARY = {"money": "pg_catalog.cash_send", '"char"': "pg_catalog.charsend"}
 
-# Types that hash without being written as text first: of the value, seeded with the hash before it. NULL hashes as some
-# value with another seed. hashint8extended folds its two halves onto each other (1 and 2^32 hash alike), hence the upper
-# half in the seed, where no upper half is as large as what stands for NULL.
+# Types that hash without being written as text first: of the value, seeded with the hash before it. NULL is some value
+# with another seed. hashint8extended folds its two halves onto each other (1 and 2^32 hash alike), hence the upper half
+# in the seed, where no upper half is as large as what stands for NULL.
 _NULL = "CASE WHEN {c} IS NULL THEN 1099511627776::int8 ELSE 0::int8 END # {seed}"
 _INT4 = "pg_catalog.hashint4extended(coalesce({c}::pg_catalog.int4, 0), " + _NULL + ")"
 _INT8 = (

@@ -31,7 +31,7 @@ def compare(
     listener: Listener,
     stop: Callable[[], bool],
 ) -> Verification:
-    """Compare, and keep what came out in the store, which takes a while to open. `run`: its id and what it has planned."""
+    """Compare, and keep what came out. `store` takes a while to open; `run`: its id and what it has planned."""
     started = datetime.now(UTC)
     source, target = ends
     task = Task(
