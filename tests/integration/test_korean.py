@@ -67,7 +67,7 @@ def test_looking_is_korean(db_pair: DatabasePair, capsys: Output) -> None:
 
 def test_planning_is_korean(db_pair: DatabasePair, tmp_path: Path, capsys: Output) -> None:
     told = shown(["plan", *urls(db_pair), "--table", "*"], 1, capsys)
-    assert "걸리는 것 (1)" in told
+    assert "실행을 막는 문제 (1)" in told
     assert "행 있음: public.known: 대상에 행이 있습니다" in told
     file = str(tmp_path / "plan.toml")
     shown(["plan", *urls(db_pair), "--all", "--on-existing", "truncate", "--verbose", "-o", file], 0, capsys)

@@ -308,7 +308,7 @@ def test_errors_are_korean_with_title_code_and_advice(
     assert still_english(err) == []
     assert re.search(r"\[PGH-\d{4}\]\n", err)
     assert all(HANGUL.search(line) for line in err.splitlines())
-    assert "해 볼 것: " in err
+    assert "조치: " in err
 
 
 @LATER
