@@ -101,6 +101,7 @@ class Receiver:
 
     answers: list[Answer]
     port: int = 0
+    scheme: str = "http"
     posts: list[Post] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     came: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -108,14 +109,16 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/services/T0KEN"
+        return f"{self.scheme}://127.0.0.1:{self.port}/services/T0KEN"
 
 
 @contextmanager
-def webhook(*answers: Answer) -> Iterator[Receiver]:
+def webhook(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """A receiver that answers 200, or as it is told."""
     receiver = Receiver(answers=list(answers) or [status(200)])
     server = _HookServer(("127.0.0.1", 0), _Hook)
+    if tls is not None:
+        server.socket, receiver.scheme = tls.wrap_socket(server.socket, server_side=True), "https"
     server.receiver, receiver.port = receiver, server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.conftest import running_server
 from tests.databases import DatabasePair
 from tests.moving import Moved, move, resume, rows
 
@@ -21,6 +22,7 @@ from pghaul.model.plan import OnExisting
 from pghaul.model.run import RunState
 from pghaul.service.migration import MigrationService
 from pghaul.store import session as sessions
+from pghaul.store.repository import Store
 
 TABLES = 6
 TEMPLATE = pytest.mark.template(
@@ -89,6 +91,37 @@ def test_a_store_that_is_held_to_the_end_is_said_and_the_ledger_has_it(
     assert "the end of this run could not be recorded" in warnings(moved)
     (known,) = MigrationService().ledger_runs(db_pair.target)
     assert (known.id, known.state, known.rows, known.chunks) == (moved.run.id, "done", TABLES * 8000, TABLES)
+
+
+@pytest.fixture
+def closing_stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process that ends gives its connections back; a test does it by hand."""
+    opened: list[Store] = []
+    begin = Store.__init__
+
+    def remembered(self: Store, url: str) -> None:
+        begin(self, url)
+        opened.append(self)
+
+    monkeypatch.setattr(Store, "__init__", remembered)
+    yield
+    for store in opened:
+        store.close()
+
+
+@TEMPLATE
+def test_a_store_on_a_server_that_is_restarted_misses_nothing(
+    db_pair: DatabasePair, monkeypatch: pytest.MonkeyPatch, closing_stores: None
+) -> None:
+    with running_server(16) as keeper:
+        monkeypatch.setenv("PGHAUL_STATE", keeper.url())
+        tell = [at_first(EventKind.RUN_STARTED, keeper.crash), at_first(EventKind.RUN_FINISHED, keeper.start)]
+        moved = move(db_pair, listener=lambda e: [t(e) for t in tell] and None)
+        assert (moved.run.state, arrived(db_pair)) == (RunState.DONE, TABLES * 8000)
+        assert "the run goes on without it" in warnings(moved)
+        kept = MigrationService().show(moved.run.id)
+        assert kept.run.state is RunState.DONE
+        assert [c.state.value for c in kept.chunks] == ["done"] * TABLES
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE")

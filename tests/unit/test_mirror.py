@@ -159,6 +159,21 @@ def test_a_store_that_is_damaged_is_replaced_and_the_run_recorded_anew(
     assert store.run(RUN).rows == 4
 
 
+def test_a_store_whose_file_is_deleted_is_begun_anew_and_the_run_recorded_in_it(
+    journal: Mirror, store: Store, file: Path, clock: Clock, said: list[str]
+) -> None:
+    work(journal, 1)
+    for part in file.parent.iterdir():
+        part.unlink()
+    work(journal, 2)
+    clock.now += 10
+    work(journal, 3)
+    assert (events(store), store.load_run(RUN)[1:]) == (["event 2", "event 3"], (PLAN, manifest()))
+    other = Store(url(file))
+    assert other.run(RUN).rows == 3
+    other.close()
+
+
 def test_the_end_is_recorded_with_more_patience(
     journal: Mirror, store: Store, hold: Callable[[], None], said: list[str]
 ) -> None:

@@ -429,6 +429,15 @@ def test_greylisting_is_waited_for_and_a_refusal_is_not(monkeypatch: pytest.Monk
         assert "refuses the recipient (550)" in tell(plan_of("mailto:ops@example.com"), ended())[-1].message
 
 
+def test_a_webhook_over_tls_has_to_be_trusted(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext) -> None:
+    with webhook(tls=tls) as receiver:
+        assert tell(plan_of(receiver.url), ended())[-1].kind is EventKind.NOTICE
+        monkeypatch.delenv("SSL_CERT_FILE")
+        refused = tell(plan_of(receiver.url), ended())[-1].message
+    assert len(receiver.posts) == 1
+    assert "its certificate is not trusted: self-signed certificate" in refused
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import URL, Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from pghaul.model.chunk import Chunk, ChunkKind, ChunkState
@@ -57,6 +57,7 @@ class Store:
         self._url = parse(url)
         self._patience = Patience()
         self._sessions = open_store(url, self._patience)
+        self._file = _file_of(self._url)
 
     def wait_at_most(self, seconds: float) -> None:
         """For another process that holds the store; then StateError."""
@@ -70,6 +71,7 @@ class Store:
     @contextmanager
     def _scope(self, *, writes: bool = False) -> Iterator[Session]:
         """`writes`: it reads before it writes, and may not find that somebody else has written meanwhile."""
+        self._follow_file()
         try:
             with translating(self._url), self._sessions.begin() as session:
                 if writes:
@@ -79,7 +81,16 @@ class Store:
             if exc.number != faults.DAMAGED:
                 raise
             self.close()
-            raise begin_anew(self._url, exc) from exc
+            said = begin_anew(self._url, exc)
+            self._file = _file_of(self._url)
+            raise said from exc
+
+    def _follow_file(self) -> None:
+        """A file that was deleted or replaced takes what is written to it to nowhere: open the one that is there."""
+        if self._file is not None and _file_of(self._url) != self._file:
+            self.close()
+            self._sessions = open_store(self._url.render_as_string(hide_password=False), self._patience)
+            self._file = _file_of(self._url)
 
     # --- runs ---
 
@@ -325,6 +336,17 @@ class Store:
         with self._scope() as session:
             done = session.execute(update(RunRow).where(RunRow.id == run_id).values(wish=wish.value))
             _changed(done, run_id)
+
+
+def _file_of(url: URL) -> tuple[int, int] | None:
+    """Which file it is; None of a store that is none, or that is not there."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    try:
+        found = os.stat(url.database)  # noqa: PTH116 -- called at every transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _required(row: RunRow | None, run_id: str) -> RunRow:

@@ -31,6 +31,13 @@ HEAD = "0004"  # the newest revision: equal to the store's, Alembic is not even 
 VERSION_TABLE = "pghaul_state_version"
 # Several faces share the file; a writer holds it for milliseconds, the record of ten thousand leaves for a second.
 BUSY_TIMEOUT_MS = 10_000
+REACH = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "10000",
+}
 WAITS = "pghaul.busy_timeout"  # in a connection's info: what it was told last
 MIGRATION_LOCK = 0x7067_6861_756C  # "pghaul": PostgreSQL's advisory lock while the schema is made
 
@@ -138,13 +145,18 @@ def parse(url: str) -> URL:
 
 def _engine(url: URL, patience: Patience) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return create_engine(_reachable(url), hide_parameters=True, pool_pre_ping=True)
     if url.database and url.database != ":memory:":
         _private_file(Path(url.database))
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", partial(_begin_sqlite, patience))
     return engine
+
+
+def _reachable(url: URL) -> URL:
+    """A run waits for its store: a server that has gone away must be found out soon. What the URL says, wins."""
+    return url.set(query=REACH | dict(url.query)) if url.get_backend_name() == "postgresql" else url
 
 
 def _private_file(path: Path) -> None:
