@@ -47,15 +47,20 @@ ENTRIES: list[Message] = [m for m in KOREAN if m.id]
 PARTICLE = re.compile(r"\{[^{}]+\}[`'\")]*(은|는|이|가|을|를|과|와|으로|로|라고|이며|이고)(?=[\s,.:;?!]|$)")
 
 
-@pytest.fixture
-def korean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The command line speaks Korean, and English again afterwards."""
-    monkeypatch.setenv("PGHAUL_LANG", "ko")
+@pytest.fixture(autouse=True)
+def english_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process speaks one language; this one has others to test."""
     for name in helptexts.FIXED:
         monkeypatch.setattr(typer.rich_utils, name, getattr(typer.rich_utils, name))
     words.language.cache_clear()
     yield
     words.language.cache_clear()
+
+
+@pytest.fixture
+def korean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line speaks Korean."""
+    monkeypatch.setenv("PGHAUL_LANG", "ko")
 
 
 @pytest.fixture
@@ -387,11 +392,9 @@ def test_where_hangul_cannot_be_shown_english_is(
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     monkeypatch.setattr("sys.stdout", streams[0])
     monkeypatch.setattr("sys.stderr", streams[1])
-    words.language.cache_clear()
     assert run(["show", "nothing"]) == 1
     assert run(["run", "--help"]) == 0  # its dots and frames are in no old code page
     told = [_told(stream, encoding) for stream in streams]
-    words.language.cache_clear()
     assert said in told[1]
     assert "postgresql://" in told[0]
 
