@@ -20,6 +20,7 @@ from tests.conftest import running_server
 
 from pghaul.model.profile import Endpoint
 from pghaul.postgres.dsn import asyncpg_params, child_environment, psycopg_params, resolve
+from pghaul.postgres.probe import probe
 from pghaul.service.embedded import Cluster, free_port
 
 PASSWORD = "p@ss:w/ör d?#%"
@@ -254,3 +255,11 @@ def test_a_socket_folder_is_a_host(environ: dict[str, str], way: Way) -> None:
         cluster._call("pg_ctl", "-w", "-D", str(folder), "-l", str(folder / "log"), "-o", command, "start")
         url = f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}&port={cluster.port}"
         assert way(resolve(url, environ=environ))[:2] == ("postgres", "postgres")
+
+
+@pytest.mark.parametrize(("query", "encrypted"), [("sslmode=disable", False), ("sslmode=require", True)])
+def test_a_look_says_what_tls_is_in_use(tls: Tls, environ: dict[str, str], query: str, encrypted: bool) -> None:
+    found = probe(resolve(tls.url(query), environ=environ))
+    assert found.facts is not None, found.findings
+    assert found.facts.encrypted is encrypted
+    assert (found.facts.tls or "").startswith("TLSv1.") is encrypted

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from pghaul.postgres.relay_connection import pooler_error
 from pghaul.service import keys, passwords
 from pghaul.service.embedded import Cluster
 from pghaul.service.migration import MigrationService
-from pghaul.service.profiles import KEPT
+from pghaul.service.profiles import KEPT, Profiles
 from pghaul.store.repository import Store
 
 PASSWORD = "p@ss:w/ör d?#%"
@@ -377,3 +378,57 @@ def test_a_secret_that_cannot_be_had_is_an_error_with_its_code(place: Place, sta
     assert "PGH-6307" in capsys.readouterr().err
     with pytest.raises(SecretError):
         MigrationService().probe("old-plant")
+
+
+@pytest.mark.parametrize("version", ["pg12", "pg15", "pg18"])
+def test_every_version_is_asked_what_it_knows(version: str, request: pytest.FixtureRequest) -> None:
+    cluster: Cluster = request.getfixturevalue(version)
+    found = probe(resolve(cluster.url()))
+    assert found.facts is not None, found.findings
+    grants = found.facts.grants
+    assert (grants.copy_to, grants.copy_from, grants.superuser, grants.monitor) == (True, True, True, True)
+    assert (grants.read_all_data is None) == (version == "pg12")
+
+
+# --- where else profiles live ---
+
+
+def test_a_password_said_for_one_side_serves_a_profile_that_has_none(place: Place, state: str) -> None:
+    add(place, Way())
+    environ = {**os.environ, "PGHAUL_SOURCE_PASSWORD": PASSWORD}
+    assert MigrationService(environ=environ).inspect("old-plant").database == "old"
+    add_other = Profile(name="own", params=place.params("old"), way=KEPT)
+    MigrationService().profiles.add(add_other, PASSWORD)
+    environ["PGHAUL_SOURCE_PASSWORD"] = "of another database"
+    assert MigrationService(environ=environ).inspect("own").database == "old"
+
+
+def test_a_state_store_in_postgresql_keeps_profiles_for_several_processes_at_once(server: Cluster) -> None:
+    """Whoever comes first makes the key, and nobody makes another."""
+    execute(server.url(), "CREATE DATABASE state")
+    url = server.url("state")
+    try:
+        threads = [threading.Thread(target=_add_one, args=(url, f"p{i}")) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(next(keys.key_folder().glob("key-*")).read_text().split()) == 1
+        with profiles_of(url) as profiles:
+            assert [p.name for p in profiles.all()] == ["p0", "p1", "p2", "p3"]
+            assert profiles.rotate() == 4
+        with profiles_of(url) as profiles:
+            assert profiles.endpoint("p3").password == PASSWORD
+    finally:
+        execute(server.url(), "DROP DATABASE state WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def profiles_of(url: str) -> Iterator[Profiles]:
+    with contextlib.closing(Store(url)) as store:
+        yield Profiles(lambda: store, os.environ)
+
+
+def _add_one(url: str, name: str) -> None:
+    with profiles_of(url) as profiles:
+        profiles.add(Profile(name=name, params=(("host", "h"),), way=KEPT), PASSWORD)

@@ -17,9 +17,10 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
+from pghaul.model.checklist import Outcome
 from pghaul.model.errors import SecretError, UsageError
 from pghaul.model.profile import PasswordFrom, Profile, Way
-from pghaul.service import keys, passwords, sealing
+from pghaul.service import doctor, keys, passwords, sealing
 from pghaul.service.keys import Key, KeyFile, SystemKeyring
 from pghaul.service.migration import MigrationService
 from pghaul.service.profiles import KEPT, Profiles
@@ -454,3 +455,14 @@ def test_hangul_is_the_same_name_however_it_was_typed(state: str) -> None:
     service(state).add(replace(PLANT, name=apart), PASSWORD)
     assert password_of(service(state), "구공장") == PASSWORD
     assert password_of(service(state), apart) == PASSWORD
+
+
+def test_the_doctor_knows_where_the_key_lies_and_what_is_lost(state: str, folder: Path) -> None:
+    environ = {"PGHAUL_STATE": state, "HOME": "/nowhere"}
+    service(state).add(PLANT, PASSWORD)
+    found = {item.id: item for item in doctor.keys(environ)}
+    assert str(next(folder.iterdir())) in found["passwords-kept"].found
+    assert "passwords-lost" not in found
+    next(folder.iterdir()).unlink()
+    lost = {item.id: item for item in doctor.keys(environ)}["passwords-lost"]
+    assert (lost.outcome, lost.found) == (Outcome.BAD, "old-plant")

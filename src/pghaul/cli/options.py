@@ -58,9 +58,11 @@ EVERY = 5.0  # seconds between two lines of progress where nothing can be redraw
 PlanFile: TypeAlias = Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="A plan file.")]
 From: TypeAlias = Annotated[
     str | None,
-    typer.Option("--from", metavar="URL", help="The source, postgresql://…", rich_help_panel=MOVE),
+    typer.Option("--from", metavar="URL", help="The source: postgresql://…, or a profile.", rich_help_panel=MOVE),
 ]
-To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="URL", help="The target.", rich_help_panel=MOVE)]
+To: TypeAlias = Annotated[
+    str | None, typer.Option("--to", metavar="URL", help="The target, likewise.", rich_help_panel=MOVE)
+]
 Tables: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text as Styled
@@ -14,8 +14,10 @@ from pghaul.model.finding import Finding, Severity
 from pghaul.model.probe import Facts, Grants, Probe
 from pghaul.model.profile import Endpoint, PasswordFrom, Profile, Way
 from pghaul.model.text import Text, joined, say
-from pghaul.service.profile_file import Fate, Imported
-from pghaul.service.profiles import url_of
+from pghaul.service.endpoint_url import storable_url
+
+if TYPE_CHECKING:
+    from pghaul.service.profile_file import Imported
 
 NONE_YET = say("There is no profile yet: pghaul profile add NAME URL")
 NOTHING_WRONG = say("Nothing is wrong.")
@@ -25,10 +27,10 @@ WAYS = {
     PasswordFrom.PROMPT: say("asked for each time"),
 }
 FATES = {
-    Fate.ADDED: say("added"),
-    Fate.REPLACED: say("replaced"),
-    Fate.LEFT: say("left as it is"),
-    Fate.REFUSED: say("refused"),
+    "added": say("added"),
+    "replaced": say("replaced"),
+    "left": say("left as it is"),
+    "refused": say("refused"),
 }
 SIGNS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: ""}
 SCHEMAS = 5  # that are named
@@ -38,7 +40,7 @@ def as_data(profile: Profile) -> dict[str, Any]:
     """A profile as JSON has it."""
     return {
         "name": profile.name,
-        "url": url_of(profile),
+        "url": _url(profile),
         "params": dict(profile.params),
         "password_from": profile.way.spelled,
         "sslmode": dict(profile.params).get("sslmode"),
@@ -74,7 +76,7 @@ def listing(console: Console, found: Sequence[Profile]) -> None:
 
 def show(console: Console, profile: Profile) -> None:
     """`pghaul profile show`."""
-    facts: list[tuple[Text, str | Styled]] = [(say("name"), profile.name), (say("database"), url_of(profile))]
+    facts: list[tuple[Text, str | Styled]] = [(say("name"), profile.name), (say("database"), _url(profile))]
     facts += [(say("password"), _way(profile.way)), (say("TLS"), _mode(profile)), (say("note"), profile.note)]
     if profile.changed:
         facts.append((say("changed"), f"{profile.changed.astimezone():%Y-%m-%d %H:%M:%S}"))
@@ -100,7 +102,7 @@ def imported(console: Console, done: Iterable[Imported]) -> None:
     table = render.grid("", "", "")
     table.show_header = False
     for one in done:
-        render.row(table, one.name, FATES[one.fate], one.why or "")
+        render.row(table, one.name, FATES[one.fate.value], one.why or "")
     console.print(table)
 
 
@@ -172,8 +174,12 @@ def _findings(console: Console, found: Sequence[Finding]) -> None:
             render.line(console, joined("", ["  ", render.TRY.format(advice=finding.advice)]), "cyan")
 
 
+def _url(profile: Profile) -> str:
+    return storable_url(Endpoint(params=profile.params))
+
+
 def _place(profile: Profile) -> str:
-    return Endpoint(params=profile.params).display if dict(profile.params).get("host") else url_of(profile)
+    return Endpoint(params=profile.params).display if dict(profile.params).get("host") else _url(profile)
 
 
 def _kind(way: Way) -> str:

@@ -253,7 +253,7 @@ class Options(Model):
 
 class Plan(Model):
     source: str
-    """URL or `key=value` words of the database to read, without password."""
+    """Profile, URL or `key=value` words of the database to read, without password."""
     target: str
     """The same of the database to write."""
     tables: list[Selection] = []

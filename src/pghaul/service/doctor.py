@@ -131,6 +131,32 @@ def state(environ: Mapping[str, str]) -> Iterator[Item]:
     yield _item("state", Outcome.FINE, about, found)
 
 
+def keys(environ: Mapping[str, str]) -> Iterator[Item]:
+    """Where the key of kept passwords lies, and whether it opens all of them."""
+    from pghaul.service.profiles import Profiles  # noqa: PLC0415
+    from pghaul.store.repository import Store  # noqa: PLC0415
+
+    store = Store(load(environ).state_url)
+    try:
+        profiles = Profiles(lambda: store, environ)
+        kept, ring = profiles.kept(), profiles.keys.ring_holds()
+        variable, file, lost = environ.get("PGHAUL_KEY"), profiles.keys.file(), profiles.unreadable()
+    finally:
+        store.close()
+    places = [say("PGHAUL_KEY")] if variable else []
+    places += [say("the keyring")] if ring else []
+    places += [say("the file {path}", path=str(file))] if file else []
+    found = say("kept: {n}; key in: {places}", n=kept, places=joined(", ", places) if places else say("none"))
+    yield _item("passwords-kept", Outcome.FINE, say("kept passwords"), found)
+    about, usable = say("the keyring of this system"), ring is not None
+    yield _item(
+        "keyring", Outcome.FINE, about, say("it can be used") if usable else say("none: a file takes its place")
+    )
+    if lost:
+        advice = say("bring back the key, or give each anew: pghaul profile edit NAME --password")
+        yield _item("passwords-lost", Outcome.BAD, say("passwords that cannot be read"), ", ".join(lost), advice)
+
+
 def _place(url: str) -> str:
     """Without a password."""
     scheme, _, rest = url.partition("://")
@@ -216,6 +242,7 @@ QUESTIONS: tuple[Question, ...] = (
     programs,
     extras,
     state,
+    keys,
     folders,
     limits,
     machine,

@@ -215,14 +215,14 @@ class Keys:
             if needed != kept:
                 place.write(needed)
 
-    def places(self) -> dict[str, str]:
-        """For `doctor`: what each place says, without any key."""
-        ring = self._ring.read()
-        return {
-            KEY: "set" if self._environ.get(KEY) else "",
-            "keyring": "" if ring is None else f"{len(ring)}",
-            "file": str(self._file.path) if self._file.path.exists() else "",
-        }
+    def ring_holds(self) -> int | None:
+        """How many keys of this store the keyring holds; None where there is none that can be used."""
+        kept = self._ring.read()
+        return None if kept is None else len(kept)
+
+    def file(self) -> Path | None:
+        """The file with keys, where there is one. SecretError where it cannot be used."""
+        return self._file.path if self._file.read() else None
 
     def _kept(self) -> list[Key]:
         found = [*(self._ring.read() or []), *self._file.read()]

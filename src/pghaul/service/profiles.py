@@ -127,7 +127,22 @@ class Profiles:
             self.keys.retain(used | {key.id})
         return len(opened)
 
+    def unreadable(self) -> list[str]:
+        """Profiles whose kept password cannot be had: the key is lost, or somebody changed what is kept."""
+        return [kept.profile.name for kept in self._table.all() if kept.secret and not self._opens(kept)]
+
+    def kept(self) -> int:
+        """How many passwords are kept."""
+        return sum(kept.secret is not None for kept in self._table.all())
+
     # --- within ---
+
+    def _opens(self, kept: Kept) -> bool:
+        try:
+            self._unsealed(kept)
+        except SecretError:
+            return False
+        return True
 
     def password_of(self, name: str) -> str | None:
         """The kept password, for an export that is encrypted."""
