@@ -5,11 +5,10 @@ import chromium from '@sparticuz/chromium';
 import { fileURLToPath } from 'node:url';
 
 const images = new URL('../docs/images/', import.meta.url);
-const browser = await browsers.launch({ executablePath: await chromium.executablePath(), args: chromium.args });
-for (const colorScheme of ['light', 'dark']) {
+for (const colorScheme of ['light', 'dark']) { // a browser of its own for each: this one has a single process
+  const browser = await browsers.launch({ executablePath: await chromium.executablePath(), args: chromium.args });
   const page = await browser.newPage({ viewport: { width: 1000, height: 1000 }, colorScheme });
   await page.goto(new URL('report.html', images).href);
   await page.screenshot({ path: fileURLToPath(new URL(`report-${colorScheme}.png`, images)) });
-  await page.close();
+  await browser.close();
 }
-await browser.close();

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -33,8 +34,14 @@ IMAGES = ROOT / "docs/images"
 RUN = "5eb0d1c9a274"
 PASSWORD = "for the tour only"  # noqa: S105 -- its servers live for a minute and trust everybody
 HOSTS = {"old": ("127.0.0.11", "old.example:5432"), "new": ("127.0.0.12", "new.example:5432")}
-USER, MACHINE, KERNEL, HOME = "reader", "desk.example", "6.12.0", "/home/reader"
-NEUTRAL = f"import platform\nplatform.node, platform.release = lambda: {MACHINE!r}, lambda: {KERNEL!r}\n"
+USER, MACHINE, HOME = "reader", "desk.example", "/home/reader"
+KERNEL, SYSTEM, PROGRAMS = "6.12.0", "Linux-6.12.0-x86_64-with-glibc2.36", "/usr/lib/postgresql/18/bin"
+NEUTRAL = f"""import platform, socket
+def _said(words):
+    return lambda *_, **__: words
+platform.node = socket.gethostname = _said({MACHINE!r})
+platform.release, platform.platform = _said({KERNEL!r}), _said({SYSTEM!r})
+"""
 KILL_AT = 9  # leaves that are committed
 TABLES = "public.*"
 SOURCE_SQL = """
@@ -89,11 +96,12 @@ class Tour:
         """Over the address that stands for this host."""
         return f"postgresql://{user}@{HOSTS[name][0]}:{self.servers[name].port}/plant"
 
-    def run(self, words: str, **options: object) -> tuple[str, str]:
+    def run(self, words: str, *, language: str = "", **options: Any) -> tuple[str, str]:
         """A pghaul command, as it is typed, and what it wrote; both made neutral."""
+        env = self.environment | ({"PGHAUL_LANG": language} if language else {})
         command = [sys.executable, "-m", "pghaul", *_split(self._real(words))]
-        shown: Screen = play(command, env=self.environment, folder=self.folder / "home", **options)  # type: ignore[arg-type]
-        return f"pghaul {words}", self.neutral(shown.text)
+        shown = play(command, env=env, folder=self.folder / "home", **options)
+        return f"{f'PGHAUL_LANG={language} ' if language else ''}pghaul {words}", self.neutral(shown.text)
 
     def take(self, name: str, *parts: tuple[str, str]) -> None:
         """One picture."""
@@ -108,6 +116,7 @@ class Tour:
         """Without this machine in it."""
         for name, (address, words) in HOSTS.items():
             text = text.replace(f"{address}:{self.servers[name].port}", words)
+        text = text.replace(str(self.servers["new"].programs), PROGRAMS)
         return text.replace(str(self.folder / "home"), HOME).replace(str(self.folder), "/tmp/tour")  # noqa: S108
 
     def _real(self, words: str) -> str:
@@ -121,8 +130,8 @@ def main(images: Path) -> None:
     images.mkdir(parents=True, exist_ok=True)
     with _stage(images) as tour:
         _build(tour)
-        source, target = _look(tour)
-        _move(tour, source, target)
+        _look(tour)
+        _move(tour)
         _prove(tour)
         _page(tour)
 
@@ -130,7 +139,7 @@ def main(images: Path) -> None:
 # --- the tour ---------------------------------------------------------------------------------------------------------
 
 
-def _look(tour: Tour) -> tuple[str, str]:
+def _look(tour: Tour) -> None:
     tour.take("welcome", tour.run(""))
     ends = {n: f"postgresql://{u}@{HOSTS[n][1]}/plant" for n, u in (("old", "reader"), ("new", "loader"))}
     if tour.can("profile add"):
@@ -142,12 +151,10 @@ def _look(tour: Tour) -> tuple[str, str]:
     tour.take("inspect", tour.run(f"inspect {ends['old']} --timezone Asia/Seoul"))
     words = f"plan --from {ends['old']} --to {ends['new']} --table '{TABLES}' --verify checksum -o plan.toml"
     tour.take("plan", tour.run(words))
-    return ends["old"], ends["new"]
 
 
-def _move(tour: Tour, source: str, target: str) -> None:
+def _move(tour: Tour) -> None:
     """`kill -9` from outside, when some leaves are there."""
-    del source, target  # the plan has them
 
     def kill(_screen: Screen, process: subprocess.Popen[bytes]) -> None:
         if _committed(tour) >= KILL_AT and process.poll() is None:
@@ -167,6 +174,7 @@ def _prove(tour: Tour) -> None:
     if tour.can("logs"):
         tour.take("logs", tour.run(f"logs {RUN}"))
     tour.take("report", tour.run(f"report {RUN}"))
+    tour.take("korean", tour.run(f"report {RUN}", language="ko"))
 
 
 def _page(tour: Tour) -> None:

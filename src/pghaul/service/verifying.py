@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pghaul.engine.facts import who
 from pghaul.engine.verify import Request, Task, verify
 from pghaul.model.verification import Verification
 
@@ -52,16 +51,7 @@ def compare(
         started=started,
         finished=datetime.now(UTC),
         tables=tables,
-        who=_who(),
+        who=who(),
     )
     store().save_verification(found)
     return found
-
-
-def _who() -> str:
-    """user@machine, as far as the system knows."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user without a name
-        user = "?"
-    return f"{user}@{socket.gethostname()}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[1] / "templates"
 BIGGEST = 20  # tables that are seen without unfolding anything
 LONGEST = 300  # characters of one value that are shown
-HASH_SHOWN = 24  # of 128 hexadecimal digits
+HASH_SHOWN = 16  # of 128 hexadecimal digits
 ALIKE = 3  # as many of one kind, left behind for one reason, are named; of more, the first and the last
 
 
