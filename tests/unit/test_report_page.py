@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
@@ -132,6 +133,18 @@ def test_a_verification_alone_is_a_page_too(tmp_path: Path) -> None:
     assert words.EQUAL in found.text
     assert SOURCE in found.text
     assert words.OUTCOME[Outcome.DONE] not in found.text.split()
+
+
+def test_of_many_verifications_the_last_are_told_with_their_tables(tmp_path: Path) -> None:
+    store = record(tmp_path)
+    for number in range(50):
+        one = verification(compared(agrees=number > 5), identifier=f"{number:012x}")
+        store.save_verification(replace(one, started=after(3600 + number)))
+    source = source_of(store)
+    assert Page(source).errors == []
+    assert "Earlier verifications: 47" in source
+    assert source.count(words.SOURCE_ROWS) == page.RECENT
+    assert source.count("<code>000000000") == 47
 
 
 def test_every_word_comes_from_the_reader_s_catalogue(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pghaul.model.verification import RowDifference, TableVerdict, Verification
 from pghaul.service.migration import MigrationService
 from pghaul.service.report import words
 from pghaul.service.report.contents import Outcome, Report, Story
-from pghaul.service.report.page import moment
+from pghaul.service.report.page import RECENT, moment
 
 
 class Form(StrEnum):
@@ -117,7 +117,10 @@ def show(console: Console, found: Report, data: Mapping[str, Any], *, verbose: b
     _ends(console, data)
     if found.story:
         _story(console, found.story, verbose=verbose)
-    for verification in found.verifications:
+    recent = found.verifications if verbose else found.verifications[-RECENT:]
+    if rest := len(found.verifications) - len(recent):
+        render.heading(console, words.EARLIER.format(n=rest))
+    for verification in recent:
         _verification(console, verification, verbose=verbose)
     render.heading(console, words.HOW_TO_READ)
     for term, text in words.READ if verbose else ():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parents[1] / "templates"
 BIGGEST = 20  # tables that are seen without unfolding anything
+RECENT = 3  # verifications that are told with their tables: `verify --watch` makes one a minute
 LONGEST = 300  # characters of one value that are shown
 HASH_SHOWN = 16  # of 128 hexadecimal digits
 ALIKE = 3  # as many of one kind, left behind for one reason, are named; of more, the first and the last
@@ -39,6 +40,8 @@ def html(report: Report, data: Mapping[str, Any], language: Language) -> str:
     return _template().render(
         report=report,
         story=story,
+        earlier=report.verifications[:-RECENT],
+        recent=report.verifications[-RECENT:],
         servers=_servers(data),
         chart=chart.draw(story) if story else None,
         families=families(story.tables) if story else (),

@@ -147,6 +147,8 @@ NOT_PROVEN = say("not done")
 
 # --- verifications ---
 
+VERIFICATION = say("Verification")
+EARLIER = saying("Earlier verifications: {n}")
 VERIFIED_BY = saying("Verification {id}, by {who}")
 VERIFIED_BY_NOBODY = saying("Verification {id}")
 METHOD: dict[Method, Text] = {
