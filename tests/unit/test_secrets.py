@@ -373,6 +373,31 @@ def test_a_rotation_with_a_lost_key_changes_nothing(state: str) -> None:
     assert blobs(state) == before
 
 
+def test_several_first_passwords_at_once_have_one_key(state: str, folder: Path) -> None:
+    def add(name: str) -> None:
+        service(state).add(replace(PLANT, name=name), PASSWORD)
+
+    threads = [threading.Thread(target=add, args=(f"p{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(blobs(state)) == 4
+    assert len({blob.split(":")[1] for blob in blobs(state).values()}) == 1
+    assert len(next(folder.iterdir()).read_text().split()) == 1
+
+
+def test_a_key_in_a_keyring_that_is_away_is_not_called_lost_for_good(state: str, ring: Memory) -> None:
+    """As over ssh, or by cron: the keyring belongs to the desktop's session."""
+    service(state).add(PLANT, PASSWORD)
+    ring.priority = 0  # type: ignore[assignment]
+    with pytest.raises(SecretError, match="is not found") as caught:
+        password_of(service(state))
+    assert "there is no keyring to ask just now" in caught.value.advice
+    ring.priority = 5  # type: ignore[assignment]
+    assert password_of(service(state)) == PASSWORD
+
+
 def test_the_identity_of_a_store_stays(state: str) -> None:
     first = Store(state).profiles.identity()
     assert len(first) == 32

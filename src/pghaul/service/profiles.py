@@ -229,12 +229,19 @@ class Profiles:
 
     def _lost(self, key_id: str) -> SecretError:
         hit = [k.profile.name for k in self._table.all() if k.secret and f":{key_id}:" in k.secret]
+        advice = say(
+            "bring it back (PGHAUL_KEY, keyring or file), or give each anew: pghaul profile edit NAME --password"
+        )
+        if self.keys.ring_holds() is None:  # locked, or this is no session of a desktop: over ssh, by cron
+            advice = say(
+                "there is no keyring to ask just now: if it lies in one, unlock it or set PGHAUL_KEY; "
+                "else give each anew: pghaul profile edit NAME --password"
+            )
         return SecretError(
             say("key {key} is not found, and with it the passwords of: {names}", key=key_id, names=", ".join(hit)),
-            advice=say("bring the key back ({variable}, keyring or file), or give each anew: "
-                       "pghaul profile edit NAME --password", variable=KEY),
+            advice=advice,
             code=6314,
-        )  # fmt: skip
+        )
 
     def _refuse_same(self, sealed: Sequence[Kept], key_id: str) -> None:
         if any(f":{key_id}:" in (kept.secret or "") for kept in sealed):

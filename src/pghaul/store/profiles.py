@@ -19,9 +19,10 @@ from pghaul.model.plan import Plan
 from pghaul.model.profile import Profile, Way
 from pghaul.model.run import RunState
 from pghaul.store.models import IdentityRow, ProfileRow, RunRow
-from pghaul.store.session import translating
+from pghaul.store.session import BUSY_TIMEOUT_MS, translating
 
 ENDED = (RunState.DONE.value, RunState.DIFFERENT.value)
+FORGET_MS = 500  # how long readers are waited for, so that the log can be emptied
 LOCK = "LOCK TABLE pghaul_profile IN SHARE ROW EXCLUSIVE MODE"
 
 
@@ -86,7 +87,9 @@ class Profiles:
             with suppress(SQLAlchemyError), self._sessions() as session:
                 engine = session.get_bind().engine
                 with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {FORGET_MS}")
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
 
 class Change:
