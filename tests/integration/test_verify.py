@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.databases import DatabasePair, database_pair
+from tests.databases import DatabasePair, database_pair, drop
 from tests.looking import assert_no_session_is_left, execute
 from tests.moving import assert_done, move, plan_of
 from tests.plant_history import Plant
@@ -432,6 +432,61 @@ def test_values_are_shown_as_they_are(db_pair: DatabasePair, state: str) -> None
         ("t", '\\"\n', "()"),
         ("c", "     ", "z    "),
     )
+
+
+UNCOMPARABLE = "CREATE TYPE pair AS (a int, b float8); CREATE TABLE odd (id int PRIMARY KEY, p pair)"
+
+
+@pytest.mark.template(source=UNCOMPARABLE, target=UNCOMPARABLE)
+def test_what_old_servers_write_otherwise_is_counted_and_proves_nothing(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for url in (db_pair.source, db_pair.target):
+        execute(url, "INSERT INTO odd VALUES (1, '(1,0.1)')")
+    assert only(compare(db_pair)).agrees is True
+    monkeypatch.setenv("PGHAUL_ASSUME_VERSION", "source=11")
+    found = only(compare(db_pair))
+    assert (found.agrees, found.source_rows, found.target_rows) == (None, 1, 1)
+    assert found.why.startswith("p: floats inside of other types")
+    execute(db_pair.target, "DELETE FROM odd")
+    assert only(compare(db_pair)).agrees is False
+
+
+GENERATED = "CREATE TABLE g (id int PRIMARY KEY, v text, {})"
+
+
+@pytest.mark.template(
+    source=GENERATED.format("n int GENERATED ALWAYS AS (length(v)) STORED"), target=GENERATED.format("n int, other int")
+)
+def test_generated_columns_and_those_of_the_target_alone_are_not_compared(db_pair: DatabasePair, state: str) -> None:
+    execute(db_pair.source, "INSERT INTO g VALUES (1, 'abc')")
+    execute(db_pair.target, "INSERT INTO g VALUES (1, 'abc', 99, 5)")
+    assert only(compare(db_pair)).agrees is True
+
+
+@pytest.mark.parametrize(("encoding", "real"), [("EUC_KR", None), ("SQL_ASCII", "UHC"), ("SQL_ASCII", None)])
+@pytest.mark.template(
+    target="CREATE TABLE t (i int PRIMARY KEY, v text); INSERT INTO t VALUES (1, '한글 가나'), (2, NULL), (3, '다라')"
+)
+def test_texts_in_another_encoding_are_compared_and_shown(
+    db_pair: DatabasePair, state: str, encoding: str, real: str | None
+) -> None:
+    server, name = db_pair.source_server, f"verify_{encoding.lower()}_{(real or 'none').lower()}"
+    execute(server.url(), f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    try:
+        raw = "convert_from('\\xc7d1b1db20b0a1b3aa', 'SQL_ASCII')" if real else "'한글 가나'"
+        other = "convert_from('\\xb4d9', 'SQL_ASCII')" if real else "'다'"
+        execute(
+            server.url(name) + "?client_encoding=UTF8",
+            "CREATE TABLE t (i int PRIMARY KEY, v text)",
+            f"INSERT INTO t VALUES (2, NULL), (1, {raw}), (3, {other})",
+        )
+        plan = plan_of(server.url(name), db_pair.target, ("t",), source_encoding=real)
+        found = only(MigrationService().verify(plan, CHECKSUM, listener=lambda _e: None))
+    finally:
+        drop(server, name)
+    assert named(found) == {("different", ("3",))}
+    assert row_of(found, "3").columns == (("v", "다", "다라"),)
 
 
 MANY = "CREATE TABLE many (a int NOT NULL, b int NOT NULL, v text, PRIMARY KEY (a, b))"

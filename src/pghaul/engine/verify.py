@@ -20,7 +20,7 @@ from pghaul.engine import layout, mapping, verify_narrow, verify_sql
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.verify_cut import Cut
 from pghaul.engine.verify_sides import Pair, Side, Stopping, connected, snapshot
-from pghaul.engine.verify_units import GONE, NOT_READABLE, ROWS_HIDDEN, Setting, Unit, chosen, units
+from pghaul.engine.verify_units import GONE, NOT_READABLE, ROWS_HIDDEN, Setting, Unit, chosen, trees, units
 from pghaul.model.errors import NotFoundError, PghaulError, StoppedError, TransientError
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.manifest import Manifest
@@ -138,6 +138,7 @@ def _look(task: Task, here: Session, there: Session) -> tuple[Side, Side, Settin
         children=children,
         agreement=agree(here.server, there.server, plan.options.source_encoding),
         refused=(refused, withheld),
+        trees=trees(tables),
         raw=(here.server.encoding == "SQL_ASCII", there.server.encoding == "SQL_ASCII"),
     )
     return source, target, setting, gone

@@ -63,6 +63,19 @@ class Setting:
     agreement: Agreement
     refused: tuple[Mapping[Name, Text], Mapping[Name, Text]]
     raw: tuple[bool, bool]
+    trees: Mapping[Name, Sequence[Name]]  # the source's tables by the topmost one above them
+
+    def source_top(self, name: Name) -> Name:
+        """The topmost table above a table of the source."""
+        return list(lineage(self.tables, name))[-1]
+
+
+def trees(tables: Mapping[Name, Table]) -> dict[Name, list[Name]]:
+    """By the topmost one: itself, and all below it."""
+    found: dict[Name, list[Name]] = defaultdict(list)
+    for name in tables:
+        found[list(lineage(tables, name))[-1]].append(name)
+    return found
 
 
 def units(found: Setting, source: Session, target: Session) -> Iterator[Unit]:
@@ -107,14 +120,13 @@ def _is_closed(found: Setting, members: Sequence[Placement]) -> bool:
     if any(o.where for o in origins):
         return False
     taken = {o.table for o in origins}
-    tops = {list(lineage(found.tables, n))[-1] for n in taken}
-    below = {n for n in found.tables if list(lineage(found.tables, n))[-1] in tops}
+    below = {n for top in {found.source_top(n) for n in taken} for n in found.trees[top]}
     return all(n in taken for n in below if found.tables[n].kind is RelationKind.TABLE)
 
 
 def _tree(found: Setting, top: Name, members: Sequence[Placement]) -> Unit:
     origins = [o for m in members for o in m.origins]
-    source = list(lineage(found.tables, members[0].source))[-1]
+    source = found.source_top(members[0].source)
     lender = found.tables[source]
     if lender.kind is not RelationKind.PARTITIONED and not all(_is_child(found, o, source) for o in origins):
         lender = found.tables[members[0].source]
