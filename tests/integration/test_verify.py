@@ -60,6 +60,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr("pghaul.engine.verify.SMALL", 0)
         monkeypatch.setattr("pghaul.engine.verify_cut.ROWS_PER_BUCKET", 10)
         monkeypatch.setattr(verify_narrow, "FETCHED", 7)
+        monkeypatch.setattr(verify_narrow, "LISTED", 15)
+        monkeypatch.setattr(verify_narrow, "LISTED_BY_SCAN", 40)
     return str(request.param)
 
 
@@ -127,6 +129,16 @@ def test_the_limit_ends_it_and_says_so(db_pair: DatabasePair, state: str, way: s
 
 
 SORTED = "CREATE COLLATION sorted (provider = icu, locale = 'de'); "
+CROWDED = "CREATE TABLE crowded (id bigint PRIMARY KEY, v int); "
+CROWD = "INSERT INTO crowded SELECT g, g FROM generate_series(1, 300) g; INSERT INTO crowded VALUES (4e18, 1)"
+
+
+@pytest.mark.template(source=CROWDED + CROWD + "; ANALYZE crowded", target=CROWDED + CROWD)
+def test_keys_that_crowd_in_one_range_are_cut_once_more(db_pair: DatabasePair, state: str, way: str) -> None:
+    execute(db_pair.target, "DELETE FROM crowded WHERE id = 50", "UPDATE crowded SET v = 0 WHERE id IN (51, 250)")
+    assert named(only(compare(db_pair))) == {("missing", ("50",)), ("different", ("51",)), ("different", ("250",))}
+
+
 OTHER_KEYS = """
 CREATE TABLE composite (a int, b bigint, v text, PRIMARY KEY (a, b));
 INSERT INTO composite SELECT g % 3, g, 'v' FROM generate_series(1, 300) g;
@@ -386,9 +398,10 @@ def test_a_stop_ends_both_servers_statements_at_once(db_pair: DatabasePair, stat
         source=db_pair.source, target=db_pair.target, tables=[Selection(name="by_int", where="public.slow() = 1")]
     )
     began: list[Event] = []
-    with pytest.raises(StoppedError):
+    with pytest.raises(StoppedError) as stopped:
         MigrationService().verify(plan, CHECKSUM, listener=began.append, stop=lambda: bool(began))
     assert_no_session_is_left(db_pair.source, db_pair.target)
+    assert "resume" not in stopped.value.advice
 
 
 LONG = "CREATE TABLE long (id int PRIMARY KEY, v text, b bytea)"

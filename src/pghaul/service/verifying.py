@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from pghaul.engine.facts import who
 from pghaul.engine.verify import Request, Task, verify
+from pghaul.model.errors import StoppedError, TransientError
+from pghaul.model.text import say
 from pghaul.model.verification import Verification
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pghaul.store.repository import Store
 
 __all__ = ["Request", "compare"]
+
+AGAIN = say("verify again: it has changed nothing anywhere")
 
 
 def compare(
@@ -41,7 +45,12 @@ def compare(
         manifest=run[1] if run else None,
         request=request,
     )
-    tables = verify(task, listener, stop, meanwhile=store)
+    try:
+        tables = verify(task, listener, stop, meanwhile=store)
+    except (TransientError, StoppedError) as exc:
+        if exc.advice == exc.counsel:  # of runs: there is none to resume
+            exc.advice = AGAIN
+        raise
     found = Verification(
         id=verification_id,
         run=run[0] if run else None,
