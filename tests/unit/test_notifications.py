@@ -311,6 +311,19 @@ def test_an_error_keeps_its_code_and_its_english_for_programs(monkeypatch: pytes
     assert "PGHAUL RESUME" in found["message"]
 
 
+def test_people_read_it_in_korean_and_programs_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHAUL_LANG", "ko")
+    exc = AccessError("who are you?", code=5101)
+    with webhook() as receiver:
+        tell(plan_of(receiver.url), ended("failed", exc.said))
+    found = receiver.posts[0].json
+    korean = re.compile(r"[\uac00-\ud7a3]")
+    assert korean.search(found["title"])
+    assert RUN.id in found["title"]
+    assert korean.search(found["message"])
+    assert not korean.search("".join(str(v) for k, v in found.items() if k not in {"title", "message", "text"}))
+
+
 class _Shouting:
     """A language that everybody can check."""
 

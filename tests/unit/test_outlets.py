@@ -209,6 +209,7 @@ EXPECTED = {
     "pghaul_retries_total{08006}": 1,
     "pghaul_retries_total{none}": 1,
     "pghaul_pauses_total{load}": 1,
+    "pghaul_pauses_total{asked}": 0,
     "pghaul_paused_seconds_total": 12.5,
     "pghaul_warnings_total": 1,
     "pghaul_run_attempt": 2,

@@ -18,6 +18,7 @@ from pghaul.model.run import Run, RunState
 
 MOST_SQLSTATES = 50  # distinct ones; more share OTHER, so that no server can blow up the number of series
 NONE, OTHER = "none", "other"
+CAUSES = ("asked", "hours", "load")  # of a pause
 
 
 @dataclass(kw_only=True)
@@ -29,8 +30,9 @@ class Figures:
     attempt: int = 0
     rows: int = 0
     bytes: int = 0
-    retries: Counter[str] = field(default_factory=Counter)
-    pauses: Counter[str] = field(default_factory=Counter)
+    # Both begin with a series that is 0: what appears with its first increase is an increase that no one sees.
+    retries: Counter[str] = field(default_factory=lambda: Counter({NONE: 0}))
+    pauses: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(CAUSES, 0)))
     paused_seconds: float = 0.0
     warnings: int = 0
     chunks: dict[ChunkState, int] = field(default_factory=dict)
