@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -339,7 +341,23 @@ def test_open_shows_the_page_or_says_where_it_is(
     assert ("No browser" in capsys.readouterr().err) is not opens
 
 
+def test_a_terminal_that_knows_ascii_only_gets_what_it_can_show(recorded: Path) -> None:
+    said = [sys.executable, "-m", "pghaul", "report", RUN]
+    for form in ("text", "html"):
+        env = os.environ | {"PYTHONIOENCODING": "ascii"}
+        done = subprocess.run([*said, "--format", form], env=env, capture_output=True, check=True)
+        assert done.stdout.isascii() == (form == "text")
+        assert done.stderr == b""
+    assert recorded.exists()
+
+
 def test_json_on_stdout_is_one_document(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["report", RUN, "--format", "json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["format"], data["id"], data["verdict"]["outcome"]) == (1, RUN, "different")
+
+
+def test_no_other_command_waits_for_what_only_a_report_needs() -> None:
+    listed = "import sys, pghaul.cli.app; print(*(m for m in sys.modules if m.startswith('pghaul.service.report')))"
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

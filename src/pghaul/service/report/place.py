@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 from pghaul.model.errors import AccessError, NoSpaceError, NotFoundError, PghaulError, TerminalError, UsageError
@@ -32,6 +33,14 @@ def write(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise _refused(path, exc) from exc
+
+
+def aside(name: str) -> Path:
+    """A place for a page that is only looked at: in a folder that nobody else may enter."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="pghaul-report-")) / name
+    except OSError as exc:
+        raise _refused(Path(tempfile.gettempdir()) / name, exc) from exc
 
 
 def _refused(path: Path, exc: OSError) -> PghaulError:
