@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.databases import DatabasePair
-from tests.moving import move, resume
+from tests.moving import move, plan_of, resume, run_sql
 from tests.receivers import hang, webhook
 
 from pghaul.model.errors import AccessError, OutletError, StoppedError
@@ -143,3 +143,23 @@ def test_a_run_whose_webhook_cannot_be_does_not_begin(db_pair: DatabasePair, sta
     assert heard == []
     assert "T0KEN" not in str(caught.value)
     assert MigrationService().runs() == []
+
+
+@TABLES
+def test_a_cutover_is_told_when_all_of_it_is_known(db_pair: DatabasePair, state: str) -> None:
+    move(db_pair)
+
+    def write(event: Event) -> None:
+        """Somebody writes after the source was found quiet."""
+        if event.kind is EventKind.CUTOVER and event.data["step"] == "quiet":
+            run_sql(db_pair.source, "INSERT INTO one VALUES (-1)")
+
+    plan = plan_of(db_pair.source, db_pair.target, ("*",))
+    with webhook() as receiver:
+        for listener in (write, lambda _event: None):
+            outlets = {"notify": [receiver.url]}
+            MigrationService().cutover(plan, listener=listener, quiet_for=0.3, outlets=outlets)
+    assert [(p.json["event"], p.json["state"]) for p in receiver.posts] == [
+        ("finished", "different"),
+        ("finished", "done"),
+    ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import running_server
 from tests.databases import DatabasePair
-from tests.moving import Moved, move, resume, rows
+from tests.moving import Moved, move, plan_of, resume, rows
 
 from pghaul.cli.app import run as pghaul
 from pghaul.engine import mirror
@@ -182,7 +182,7 @@ def test_a_run_that_cannot_be_recorded_changes_nothing(
         with pytest.raises(StateError) as caught:
             move(db_pair)
     assert caught.value.code == "PGH-6403"
-    assert rows(db_pair.target, "SELECT count(*) FROM pg_class WHERE relname LIKE 't_'") == [(0,)]
+    assert arrived_tables(db_pair) == 0
 
 
 @TEMPLATE
@@ -212,3 +212,23 @@ def test_after_the_loss_of_the_store_the_target_tells_what_was_and_a_refresh_goe
 def test_a_database_without_a_ledger_says_so(db_pair: DatabasePair, state: str) -> None:
     with pytest.raises(NotFoundError, match="no ledger"):
         MigrationService().ledger_runs(db_pair.source)
+
+
+@TEMPLATE
+def test_a_cutover_that_cannot_record_it_does_not_make_the_source_read_only(
+    db_pair: DatabasePair, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MigrationService().runs()
+    monkeypatch.setattr(sessions.Patience, "__init__", lambda self: setattr(self, "milliseconds", 50))
+    plan = plan_of(db_pair.source, db_pair.target, ("*",))
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
+        act = at_first(EventKind.CUTOVER, lambda: other.execute("BEGIN IMMEDIATE") and None)
+        with pytest.raises(StateError):
+            MigrationService().cutover(plan, listener=act, read_only=True, quiet_for=0.3)
+    assert rows(db_pair.source, "SHOW default_transaction_read_only") == [("off",)]
+    assert arrived_tables(db_pair) == 0
+
+
+def arrived_tables(pair: DatabasePair) -> int:
+    (count,) = rows(pair.target, "SELECT count(*) FROM pg_class WHERE relname LIKE 't_'")[0]
+    return int(count)

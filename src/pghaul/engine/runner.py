@@ -73,8 +73,8 @@ class Runner:
             ),
         )
         if manifest is not None:
-            self._report.begin(manifest)
             journal().set_wish(run.id, Wish.NONE)
+            self._report.begin(manifest)
 
     def execute(self) -> Run:
         """Return the run as it ended (DONE or DIFFERENT); raise PghaulError after saving it as STOPPED or FAILED."""
