@@ -348,6 +348,17 @@ def test_a_file_that_cannot_be_written_is_named(home: Path, capsys: Told) -> Non
 
 def test_two_passphrases_have_to_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = iter(["one", "two"])
-    monkeypatch.setattr(profile_options, "ask", lambda _words: next(typed))
+    monkeypatch.setattr(profile_options, "ask", lambda *_words, **_rest: next(typed))
     with pytest.raises(SecretError, match="are not the same"):
-        profile_options.ask_twice(profile_options.say("Passphrase of the file"))
+        profile_options.ask_passphrase(twice=True)
+
+
+def test_a_passphrase_that_nobody_can_type_may_be_said_elsewhere(
+    home: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert add("old", URL) == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert run(["profile", "export", "--with-secrets"]) == 1
+    err = capsys.readouterr().err
+    assert "Passphrase of the file" in err
+    assert "PGHAUL_PASSPHRASE" in err

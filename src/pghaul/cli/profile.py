@@ -176,7 +176,7 @@ def export(
     profiles = MigrationService().profiles
     passphrase = None
     if with_secrets:
-        passphrase = os.environ.get(PASSPHRASE) or words.ask_twice(say("Passphrase of the file"))
+        passphrase = os.environ.get(PASSPHRASE) or words.ask_passphrase(twice=True)
     text = profile_file.written(profiles, names or [], passphrase)
     if output is None:
         sys.stdout.write(text)
@@ -203,7 +203,7 @@ def import_(
         return bool(typer.confirm("?", err=True))
 
     def passphrase() -> str:
-        return os.environ.get(PASSPHRASE) or words.ask(say("Passphrase of the file"))
+        return os.environ.get(PASSPHRASE) or words.ask_passphrase()
 
     consent = profile_file.Consent(replace=replace_known, allows=allows, passphrase=passphrase)
     done = profile_file.read_in(MigrationService().profiles, file, consent)

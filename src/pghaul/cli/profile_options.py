@@ -134,21 +134,27 @@ def _no_way() -> UsageError:
     )
 
 
-def ask(words: Text) -> str:
+def _instead(passphrase: bool) -> Text:
+    if passphrase:
+        return say("say it in PGHAUL_PASSPHRASE")
+    return say("use --password-stdin, or another --password-from: env:NAME, command:CMD, pgpass")
+
+
+def ask(words: Text, *, passphrase: bool = False) -> str:
     """What somebody types, without showing it."""
     if not sys.stdin.isatty():
         raise SecretError(
-            say("a password is to be typed, and there is no terminal to ask on"),
-            advice=say("use --password-stdin, or another --password-from: env:NAME, command:CMD, pgpass"),
+            say("what nobody may read is to be typed, and there is no terminal: {what}", what=words),
+            advice=_instead(passphrase),
             code=6360,
         )
     return str(typer.prompt(tell(words), hide_input=True, err=True))
 
 
-def ask_twice(words: Text) -> str:
-    """A new passphrase: a slip of the finger would lose what it guards."""
-    said = ask(words)
-    if ask(say("Once more")) != said:
+def ask_passphrase(*, twice: bool = False) -> str:
+    """Of a file. A new one twice: a slip of the finger would lose what it guards."""
+    said = ask(say("Passphrase of the file"), passphrase=True)
+    if twice and ask(say("Once more"), passphrase=True) != said:
         raise SecretError(say("the two passphrases are not the same"), advice=say("try again"), code=6361)
     return said
 
