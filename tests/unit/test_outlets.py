@@ -308,7 +308,7 @@ def test_nothing_is_left_of_a_port_when_the_run_has_ended() -> None:
     with telling(lambda _e: None, RUN, plan_of(metrics_port=number)) as told:
         story(told)  # type: ignore[arg-type]
         assert values(scrape(number))["pghaul_rows_total"] == 10
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     with pytest.raises(urllib.error.URLError):
         scrape(number)
     MetricsPort(RUN, metrics.LOOPBACK, number).close()  # it is free again
@@ -322,7 +322,7 @@ def test_the_file_is_there_from_the_beginning_and_final_at_the_end(tmp_path: Pat
         told(event(EventKind.RUN_FINISHED, state="failed", rows=1, bytes=1))
     assert values(file.read_text())["pghaul_run_state{failed}"] == 1
     assert list(tmp_path.iterdir()) == [file]
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
