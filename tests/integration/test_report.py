@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.databases import DatabasePair
-from tests.moving import assert_done, move, resume
+from tests.moving import assert_done, move, resume, run_sql
 from tests.pages import Page
 
 from pghaul import __version__
@@ -79,6 +79,35 @@ def test_a_difference_is_in_the_verdict_and_beside_its_table(
     assert verdict["outcome"] == "different"
     assert any("public.one" in reason for reason in verdict["reasons"])
     assert "≠ DIFFERENT" in page.text
+
+
+@pytest.mark.template(source=HOSTILE + ROWS)
+def test_what_a_later_verification_finds_is_in_the_run_s_report_and_in_its_own(
+    db_pair: DatabasePair, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = move(db_pair, "public.*")
+    assert_done(moved)
+    table = "\"<script>alert('1')</script>\""
+    run_sql(db_pair.target, f"UPDATE {table} SET t = '<b>forged</b>' WHERE id = 7; DELETE FROM {table} WHERE id = 8")
+    assert command(["verify", moved.run.id]) == 3
+    capsys.readouterr()
+    data, page = told(moved.run.id, tmp_path, capsys)
+    assert isinstance(data["verdict"], dict)
+    assert data["verdict"]["outcome"] == "different"
+    assert isinstance(data["verifications"], list)
+    (found,) = data["verifications"]
+    assert (found["agrees"], found["who"], found["run"]) == (False, who(), moved.run.id)
+    rows = {row["kind"]: (row["key"], row["columns"]) for row in found["tables"][0]["rows"]}
+    assert rows["different"] == (
+        [{"column": "id", "value": "7"}],
+        [{"column": "t", "source": "xxxxxxx", "target": "<b>forged</b>"}],
+    )
+    assert rows["missing"][0] == [{"column": "id", "value": "8"}]
+    assert "<b>forged</b>" in page.text
+    assert (page.errors, page.asks_for()) == ([], [])
+    alone, its_page = told(found["id"], tmp_path, capsys)
+    assert (alone["kind"], alone["verifications"]) == ("verification", [found])
+    assert "<b>forged</b>" in its_page.text
 
 
 @pytest.mark.template(source=FINE + TREE)
