@@ -352,8 +352,10 @@ def test_a_terminal_that_knows_ascii_only_gets_what_it_can_show(recorded: Path) 
 
 
 def test_json_on_stdout_is_one_document(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(["report", RUN, "--format", "json"]) == 0
+    assert command(["report", RUN, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
+    assert command(["report", RUN, "--json", "--format", "html"]) == 2
+    assert "PGH-1081" in capsys.readouterr().err
     assert (data["format"], data["id"], data["verdict"]["outcome"]) == (1, RUN, "different")
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from pghaul.cli import exit_codes, options, render
 from pghaul.cli.words import language
-from pghaul.model.text import saying
+from pghaul.model.errors import UsageError
+from pghaul.model.text import say, saying
 from pghaul.service.migration import MigrationService
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ def report(
     form: AsForm = None,
     output: Output = None,
     browse: Open = False,
+    as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
     """What a run did and how it is proven, for a manager or an auditor: as text, JSON, or one HTML page."""
-    form = form or (ENDINGS.get(output.suffix.lower()) if output else None) or (Form.HTML if browse else Form.TEXT)
+    form = _form(form, output, as_json=as_json, browse=browse)
     found = MigrationService().report(run_id)
     made = _made(found, form, verbose=verbose, aside=output is not None)
     if output is None and not browse:
@@ -63,6 +65,18 @@ def report(
     shown = not browse or webbrowser.open(path.resolve().as_uri())
     render.line(Console(stderr=True), (WRITTEN if shown else NO_BROWSER).format(path=str(path)))
     return exit_codes.DONE
+
+
+def _form(form: Form | None, output: Path | None, *, as_json: bool, browse: bool) -> Form:
+    """What was said outright, else what the file's name says."""
+    if as_json and form not in {None, Form.JSON}:
+        raise UsageError(
+            say("--json and --format {form} contradict each other", form=str(form)),
+            advice=say("leave one of them out"),
+            code=1081,
+        )
+    named = ENDINGS.get(output.suffix.lower()) if output else None
+    return form or (Form.JSON if as_json else named or (Form.HTML if browse else Form.TEXT))
 
 
 def _tell(made: str, form: Form) -> None:
