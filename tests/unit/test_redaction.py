@@ -143,6 +143,19 @@ def test_what_a_person_typed_is_known_however_malformed(typed: str) -> None:
     assert redacted("no such file: S3cret-w0rt") == f"no such file: {HIDDEN}"
 
 
+def test_a_part_of_a_password_that_was_not_encoded_is_known_too() -> None:
+    know_any("postgresql://u:Zq7kv/Wx9pp@Lm4tt:55@h:5432/plant", typed=True)
+    assert redacted("no host Lm4tt:55, no port 'Wx9pp'") == "no host ***:55, no port '***'"
+    assert redacted("plant on h:5432") == "plant on h:5432"
+
+
+def test_a_url_that_is_well_formed_teaches_its_password_alone() -> None:
+    know_any("postgresql://u:S3cret-w0rt@db.example:5432/plant?application_name=me@home", typed=True)
+    words = "postgresql://u@db.example:5432/plant?application_name=me@home"
+    assert redacted(words) == words
+    assert redacted("S3cret-w0rt") == HIDDEN
+
+
 def test_an_argument_without_a_password_teaches_nothing() -> None:
     for word in ("postgresql://postgres@localhost:5432/db", "http://h:8080/x", "--table", "public.a"):
         know_any(word, typed=True)

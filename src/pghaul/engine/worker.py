@@ -56,8 +56,6 @@ class Worker:
 
     def __init__(self, config: WorkerConfig, control: Control) -> None:
         self.config = config
-        config.source.keep_secret()
-        config.target.keep_secret()
         self.control = control
         self.loop = asyncio.new_event_loop()
         self._source: asyncpg.Connection | None = None
@@ -190,7 +188,10 @@ def start(configs: Configs, control: Control) -> None:
     # Ctrl-C reaches the whole process group; the runner alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
-    _worker = Worker(configs.get(), control)
+    config = configs.get()
+    config.source.keep_secret()  # before anything can go wrong
+    config.target.keep_secret()
+    _worker = Worker(config, control)
 
 
 def work(job: Job) -> JobResult:

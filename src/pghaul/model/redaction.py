@@ -46,6 +46,8 @@ _IN_JSON = re.compile(rf"(?i)(([\"']){_WORD}\2\s*:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:
 _NAMED = re.compile(_WORD, re.IGNORECASE)
 _HEADER = re.compile(r"(?i)(\bauthorization\s*:\s*\w+\s+)(\S+)")
 
+_RESERVED = r"[:/?#@&=\s]"  # none of them stands in a password that was encoded
+
 _lock = threading.Lock()
 _words: frozenset[str] = frozenset()
 _anywhere: frozenset[str] = frozenset()
@@ -68,7 +70,8 @@ def know_any(text: str, *, typed: bool = False) -> None:
     """
     for candidate, rest in _candidates(text, typed=typed):
         public = [p for p in re.split(r"\W+", rest) if p]
-        for form in {candidate, unquote(candidate)}:
+        # Of one that was not percent-encoded, a parser may quote the part that it takes for a host or a port.
+        for form in {candidate, unquote(candidate), *re.split(_RESERVED, candidate)}:
             know(form, public=public)
 
 
@@ -195,7 +198,7 @@ def _candidates(text: str, *, typed: bool) -> Iterator[tuple[str, str]]:
         if not colon or re.search(r"[\s/@?]", user):
             continue
         ends = [m.start() for m in re.finditer("@", behind)]
-        for end in ends:  # which of them ends it, only a well-formed URL says
+        for end in ends[:1] if _is_plain(behind) else ends:
             yield behind[:end], f"{before} {user} {behind[end:]}"
         if typed and not ends:
             lost = re.split(r"[/?#\s,]", behind, maxsplit=1)[0]
@@ -206,6 +209,12 @@ def _candidates(text: str, *, typed: bool) -> Iterator[tuple[str, str]]:
         if value[:1] in {"'", '"'}:
             value = re.sub(r"\\(.)", r"\1", value[1:-1])
         yield value, text[: found.start(2)] + text[found.end(2) :]
+
+
+def _is_plain(behind: str) -> bool:
+    """Whether the first @ ends the password, as in every URL that is well-formed; an @ in its query is none of it."""
+    secret, at, rest = behind.partition("@")
+    return bool(at) and re.search(_RESERVED, secret) is None and "@" not in rest.partition("?")[0]
 
 
 def _hide(words: str, known: re.Pattern[str] | None) -> str:

@@ -38,6 +38,7 @@ KEEPALIVES = {
 }
 TCP_USER_TIMEOUT_MS = "80000"
 
+SERVICE_ADVICE = say("look at its spelling in ~/.pg_service.conf, or in the file that PGSERVICEFILE names")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108  where servers put sockets
@@ -252,11 +253,12 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _refuse(params: Mapping[str, str]) -> None:
     unknown = sorted(set(params) - set(_keywords()))
-    if unknown:  # only a service file can get here
+    if unknown:  # only a service file can get here; what stands before an equals sign may be a password all the same
+        near = difflib.get_close_matches(unknown[0], _keywords(), n=1, cutoff=0.7)
         raise UsageError(
-            say("unknown option {option} in the service file", option=unknown[0]),
-            advice=say("look at its spelling in ~/.pg_service.conf, or in the file that PGSERVICEFILE names"),
-            code=1006,
+            say("there is an unknown option in the service file"),
+            advice=say("did you mean {option}?", option=near[0]) if near else SERVICE_ADVICE,
+            code=1083,
         )
     for keyword in _SECRET_KEYWORDS:
         if keyword in params:

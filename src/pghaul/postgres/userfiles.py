@@ -29,12 +29,16 @@ def service_values(service: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def password_for(passfile: str, host: str, port: str, database: str, user: str) -> str | None:
-    """The first matching line's password; a file that others can read is ignored, as libpq does."""
+    """The first matching line's password; a file that others can read, or we cannot, is ignored, as libpq does."""
     path = Path(passfile)
-    if not path.is_file() or (os.name != "nt" and path.stat().st_mode & 0o077):
+    try:
+        if not path.is_file() or (os.name != "nt" and path.stat().st_mode & 0o077):
+            return None
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
         return None
     wanted = ("localhost" if host.startswith(("/", "@")) else host, port, database, user)
-    for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+    for line in text.splitlines():
         fields = [re.sub(r"\\(.)", r"\1", f) for f in re.findall(r"(?:\A|:)((?:\\.|[^:\\])*)", line)]
         raw = re.findall(r"(?:\A|:)((?:\\.|[^:\\])*)", line)
         if line.startswith("#") or len(fields) < 5:

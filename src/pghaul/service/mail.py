@@ -16,6 +16,7 @@ from email.utils import formatdate, make_msgid, parseaddr
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pghaul.model.errors import OutletError
+from pghaul.model.redaction import know, know_any
 from pghaul.model.text import Text, say
 from pghaul.service.delivery import Note, Undelivered
 
@@ -41,6 +42,8 @@ class Server:
 def server_of(environ: Mapping[str, str]) -> Server:
     """OutletError says what is missing, and never what was said: a password may be in it."""
     said = environ.get(SERVER)
+    know_any(said or "", typed=True)  # it may have one all the same
+    know(environ.get(PASSWORD))
     if not said:
         raise OutletError(say("PGHAUL_SMTP does not say which server takes mail"), where=SERVER, advice=HOW, code=6530)
     try:

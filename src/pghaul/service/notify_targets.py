@@ -6,12 +6,14 @@ left names the host. `env:NAME` is stored as it is, and works on a resume too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from pghaul.model.errors import OutletError
 from pghaul.model.plan import Options
+from pghaul.model.redaction import know
 from pghaul.model.text import say
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 ENV, MAIL, DESKTOP = "env:", "mailto:", "desktop"
 WEB = ("https://", "http://")
 SECRET = "PGHAUL_WEBHOOK_SECRET"  # noqa: S105 -- the variable's name
+LEAST = 12  # characters of a token
 WITHHELD = "…"  # in place of a path that is not stored
 
 
@@ -85,7 +88,17 @@ def _channel(target: str, environ: Mapping[str, str], secret: str | None) -> Cha
         )
     from pghaul.service.webhook import Webhook  # noqa: PLC0415
 
-    return Webhook(_checked(target), secret or None)
+    know(secret)
+    url = _checked(target)
+    for part in _tokens(urlsplit(url)):
+        know(part)
+    return Webhook(url, secret or None)
+
+
+def _tokens(url: SplitResult) -> Iterator[str]:
+    """What may be a token of its address: a part that is no word."""
+    rest = url.path + (f"?{url.query}" if url.query else "")
+    yield from (part for part in [rest, *re.split(r"[/?&=]", rest)] if len(part) >= LEAST and not part.isalpha())
 
 
 def _checked(url: str) -> str:

@@ -134,12 +134,12 @@ def parse(url: str) -> URL:
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError, ImportError) as exc:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError):  # a port that is none, which may be a password
         raise StateError(
             say("PGHAUL_STATE is not a URL of SQLite or PostgreSQL"),
             advice=say("write sqlite:////absolute/path/state.db or postgresql://user@host/database"),
             code=6401,
-        ) from exc
+        ) from None
     return parsed
 
 

@@ -9,7 +9,7 @@ name, so that resume may call them again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from psycopg import sql
@@ -73,13 +73,14 @@ def dumping(
     args += [f"--snapshot={snapshot}"] if snapshot else []
     transfer.file.touch(mode=0o600)
     args += [f"--file={transfer.file}", f"--dbname={database(transfer.source_at)}"]
-    with (
-        calling(transfer.source_at, f"{transfer.application_name}/dump", transfer.file.parent) as environ,
-        Running(args, environ, transfer.source_at.password) as program,
-    ):
+    with ExitStack() as held:
+        name = f"{transfer.application_name}/dump"
+        environ = held.enter_context(calling(transfer.source_at, name, transfer.file.parent))
+        program = held.enter_context(Running(args, environ, transfer.source_at.password))
 
         def wait() -> None:
             program.wait(alive, transfer.stall_timeout)
+            held.close()  # its password file goes with it: who is killed later leaves none behind
 
         yield wait
 
