@@ -47,6 +47,7 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
     every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Refresh what changed while nobody writes, prove it, and say how long that took."""
     service = MigrationService()
@@ -76,7 +77,7 @@ def cutover(  # noqa: PLR0917 -- Typer maps parameters to options
             stop=stop,
         )
 
-    return watch_to_its_end(begin, service, name, every=every, as_json=as_json, verbose=verbose)
+    return watch_to_its_end(begin, service, name, every=every, as_json=as_json, verbose=verbose, quiet=quiet)
 
 
 def _plan(service: MigrationService, what: str, source: str | None, target: str | None) -> Plan:

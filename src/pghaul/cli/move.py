@@ -32,6 +32,8 @@ ABOUT = saying("about {n}")
 ASKED_TO_PAUSE = saying("Run {run} was asked to pause. Go on with it: pghaul resume {run}")
 GOES_ON = saying("Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}")
 BY_ITSELF = saying("Run {run} waits in process {pid}: {why}")
+LOUD_AND_QUIET = say("--verbose and --quiet contradict each other")
+CHOOSE_ONE = say("leave one of them out")
 ASKED_TO_STOP = saying("Run {run} was asked to stop. Follow it: pghaul status {run}")
 
 
@@ -44,6 +46,7 @@ def run(
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Copy tables into another PostgreSQL."""
     if save_plan:
@@ -52,7 +55,7 @@ def run(
         write_plan(plan, save_plan)
     if dry_run:
         return preview.show(plan, as_json=as_json, verbose=verbose)
-    return carry_out(plan, run_id=run_id, every=every, as_json=as_json, verbose=verbose)
+    return carry_out(plan, run_id=run_id, every=every, as_json=as_json, verbose=verbose, quiet=quiet)
 
 
 def carry_out(
@@ -62,6 +65,7 @@ def carry_out(
     every: float = options.EVERY,
     as_json: bool = False,
     verbose: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Run a plan and watch it to its end."""
     asks = _must_ask(plan, as_json=as_json)
@@ -71,7 +75,7 @@ def carry_out(
         ask = _asking(view, console) if asks else None
         return service.run(plan, run_id=name, fresh=run_id is None, listener=view, ask=ask, stop=stop)
 
-    return watch_to_its_end(start, service, name, every=every, as_json=as_json, verbose=verbose)
+    return watch_to_its_end(start, service, name, every=every, as_json=as_json, verbose=verbose, quiet=quiet)
 
 
 def resume(  # noqa: PLR0917 -- Typer maps parameters to options
@@ -87,6 +91,7 @@ def resume(  # noqa: PLR0917 -- Typer maps parameters to options
     every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Go on with a run that was paused, stopped, failed or killed."""
     service = MigrationService()
@@ -113,7 +118,7 @@ def resume(  # noqa: PLR0917 -- Typer maps parameters to options
             stop=stop,
         )
 
-    return watch_to_its_end(go_on, service, name, every=every, as_json=as_json, verbose=verbose)
+    return watch_to_its_end(go_on, service, name, every=every, as_json=as_json, verbose=verbose, quiet=quiet)
 
 
 def _follow_woken(service: MigrationService, woken: Woken, *, every: float, as_json: bool, verbose: bool) -> int:
@@ -162,10 +167,13 @@ def watch_to_its_end(
     every: float,
     as_json: bool,
     verbose: bool,
+    quiet: bool = False,
 ) -> int:
     """Watch a run to its end; what failed says how to go on."""
     console = Console(stderr=True, highlight=False)
-    view = open_view(console, sys.stdout, as_json=as_json, verbose=verbose, every=every)
+    if quiet and verbose:
+        raise UsageError(LOUD_AND_QUIET, advice=CHOOSE_ONE, code=1084)
+    view = open_view(console, sys.stdout, as_json=as_json, verbose=verbose, quiet=quiet, every=every)
     try:
         with stop_on_signals(lambda: render.line(console, STOPPING, "yellow")) as stopping, view:
             ended = action(view, console, stopping)
@@ -173,7 +181,8 @@ def watch_to_its_end(
         raise _with_hint(StoppedError(INTERRUPTED, code=4060), service, run_id) from exc
     except PghaulError as exc:
         raise _with_hint(exc, service, run_id)  # noqa: B904 -- the same exception
-    observe.tell_end(service, ended, console, as_json=as_json)
+    if not (quiet and ended.state is RunState.DONE):
+        observe.tell_end(service, ended, console, as_json=as_json)
     return exit_codes.of_state(ended.state)
 
 

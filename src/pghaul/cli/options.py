@@ -194,6 +194,7 @@ PlanOut: TypeAlias = Annotated[
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Tell every step.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Tell only what is wrong.")]
 TrustLedger: TypeAlias = Annotated[
     bool, typer.Option("--trust-ledger", help="Do not hash finished chunks again; receipts will say so.")
 ]

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from pghaul.cli.options import EVERY
 from pghaul.cli.render import line
 from pghaul.cli.words import is_unicode, tell
-from pghaul.model.event import Event, EventKind
+from pghaul.model.event import Event, EventKind, Level, level_of
 from pghaul.model.figures import amount, count, duration
 from pghaul.model.text import Template, Text, say, saying
 
@@ -95,10 +95,14 @@ class View(Protocol):
     def paused(self) -> Iterator[None]: ...
 
 
-def open_view(console: Console, out: IO[str], *, as_json: bool, verbose: bool, every: float = EVERY) -> View:
-    """The view that fits: JSON asked for, a terminal, or neither (then a line every so many seconds)."""
+def open_view(
+    console: Console, out: IO[str], *, as_json: bool, verbose: bool, quiet: bool = False, every: float = EVERY
+) -> View:
+    """The view that fits: JSON asked for, silence, a terminal, or none (then a line every so many seconds)."""
     if as_json:
         return JsonLines(out)
+    if quiet:
+        return QuietView(console, verbose=False)
     kind = LiveView if console.is_terminal else PlainView
     return kind(console, verbose=verbose, every=every)
 
@@ -215,6 +219,16 @@ class PlainView:
             self._seen.popleft()
         elapsed = now - self._seen[0][0]
         return max(0, round((rows - self._seen[0][1]) / elapsed)) if elapsed > 0 else 0
+
+
+class QuietView(PlainView):
+    """For cron: what is said is worth a mail."""
+
+    def _progress(self, data: dict[str, Any]) -> None:
+        pass
+
+    def _tells(self, event: Event) -> bool:
+        return level_of(event).rank >= Level.WARNING.rank
 
 
 class LiveView(PlainView):
