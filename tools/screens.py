@@ -151,6 +151,8 @@ def _look(tour: Tour) -> None:
     tour.take("inspect", tour.run(f"inspect {ends['old']} --timezone Asia/Seoul"))
     words = f"plan --from {ends['old']} --to {ends['new']} --table '{TABLES}' --verify checksum -o plan.toml"
     tour.take("plan", tour.run(words))
+    if tour.can("check"):
+        tour.take("check", tour.run("check plan.toml --phase before"))
 
 
 def _move(tour: Tour) -> None:
