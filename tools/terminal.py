@@ -126,9 +126,10 @@ def play(
 
 def _read(terminal: int, process: subprocess.Popen[bytes]) -> bytes | None:
     """Empty after a tenth of a second of silence; None at the end."""
+    ended = process.poll() is not None  # asked first: what it wrote before its end is there by now
     ready, _, _ = select.select([terminal], [], [], 0.1)
     if not ready:
-        return b"" if process.poll() is None else None
+        return None if ended else b""
     try:
         return os.read(terminal, 65536) or None
     except OSError:  # Linux tells so that the other end is closed

@@ -76,7 +76,8 @@ def test_a_character_that_is_cut_in_two_waits_for_its_other_half(terminal: objec
 
 
 def test_a_program_that_asks_unseen_is_answered(terminal: object, tmp_path: Path) -> None:
+    env = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES"}}
     ask = "import getpass, shutil; print(len(getpass.getpass('Word: ')), shutil.get_terminal_size().columns)"
-    screen = terminal.play([sys.executable, "-c", ask], env=dict(os.environ), folder=tmp_path, answer="secret")  # type: ignore[attr-defined]
+    screen = terminal.play([sys.executable, "-c", ask], env=env, folder=tmp_path, answer="secret")  # type: ignore[attr-defined]
     assert screen.text.splitlines()[-1] == f"6 {terminal.COLUMNS}"  # type: ignore[attr-defined]
     assert "secret" not in screen.text
