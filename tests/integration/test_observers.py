@@ -15,6 +15,7 @@ from tests.faults.program import wait_until
 
 from pghaul.engine import care
 from pghaul.engine.care import CareTaker
+from pghaul.model.errors import PghaulError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Options, Plan
@@ -22,7 +23,7 @@ from pghaul.model.profile import Endpoint
 from pghaul.model.run import Run, RunState
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.settings import Role
-from pghaul.service.migration import MigrationService
+from pghaul.service.migration import Look, MigrationService
 from pghaul.service.watching import follow
 from pghaul.store.repository import Store
 
@@ -47,16 +48,18 @@ def test_a_gauge_whose_session_was_ended_measures_on(db_pair: DatabasePair, monk
     ):
         worker = threading.Thread(target=_work_until_cancelled, args=(busy,))
         worker.start()
-        assert wait_until(lambda: taker.why() is not None, 10)
-        for _ in range(3):
-            before = admin.execute(GAUGES).fetchall()
-            assert len(before) == 1
-            admin.execute(END, before[0])
-            assert taker.why() == "sessions at work on the source: 1, more than 0"
-            assert admin.execute(GAUGES).fetchall() not in ([], before)
-        busy.cancel_safe()
-        worker.join()
-    taker.close()
+        try:
+            assert wait_until(lambda: taker.why() is not None, 10)
+            for _ in range(3):
+                before = admin.execute(GAUGES).fetchall()
+                assert len(before) == 1
+                admin.execute(END, before[0])
+                assert taker.why() == "sessions at work on the source: 1, more than 0"
+                assert admin.execute(GAUGES).fetchall() not in ([], before)
+        finally:
+            busy.cancel_safe()
+            worker.join()
+            taker.close()
     assert said == []
 
 
@@ -77,13 +80,16 @@ def test_a_watcher_outlives_sessions_and_a_restart_of_the_state_s_server() -> No
             Manifest(tables=(), placements=(), chunks=(), identities=("a", "b"), not_carried=()),
         )
         heard: list[str] = []
-        watcher = threading.Thread(target=_follow, args=(server.url(), heard))
+        service = Counting(server.url())
+        watcher = threading.Thread(target=_follow, args=(service, heard), daemon=True)
         watcher.start()
         _tell(store, heard, "first")
         with psycopg.connect(server.url(), autocommit=True) as admin:
             admin.execute(END_OTHERS)
         _tell(store, heard, "after its sessions were ended")
-        server.restart()
+        server.stop()
+        assert wait_until(lambda: service.failed >= 2, 20)
+        server.start()
         _tell(store, heard, "after a restart")
         store.save_run(replace(started, state=RunState.DONE))
         watcher.join(20)
@@ -97,8 +103,20 @@ def _tell(store: Store, heard: list[str], words: str) -> None:
     assert wait_until(lambda: words in heard, 20), heard
 
 
-def _follow(url: str, heard: list[str]) -> None:
-    service = MigrationService(url)
+class Counting(MigrationService):
+    """Counts the looks that failed."""
+
+    failed = 0
+
+    def look(self, run_id: str, last: int = 0) -> Look:
+        try:
+            return super().look(run_id, last)
+        except PghaulError:
+            self.failed += 1
+            raise
+
+
+def _follow(service: MigrationService, heard: list[str]) -> None:
     for event in follow(service, RUN, 0):
         heard.append(event.message)  # noqa: PERF401 -- one by one, as they come
     service._store.close()
