@@ -37,3 +37,8 @@ def test_the_model_loads_no_driver() -> None:
 @pytest.mark.parametrize("absent", ["sqlalchemy", "alembic", "asyncpg", "pyarrow", "tomlkit"])
 def test_the_command_line_s_options_need_neither_store_nor_engine(absent: str) -> None:
     assert absent not in loaded_by("pghaul.cli.options, pghaul.cli.render")
+
+
+@pytest.mark.parametrize("absent", ["cryptography", "keyring", "tomlkit", "sqlalchemy"])
+def test_what_guards_passwords_is_loaded_by_those_who_keep_one_only(absent: str) -> None:
+    assert absent not in loaded_by("pghaul.cli.app, pghaul.service.profiles")
