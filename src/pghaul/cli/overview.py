@@ -101,7 +101,7 @@ def _trees(console: Console, found: Inspection, *, whole: bool) -> None:
     console.print(table)
     for seen in found.trees:
         if words := joined("; ", _told(seen)):
-            console.print(Text.assemble((f"{seen.tree.root}: ", "bold"), tell(words)), soft_wrap=True)
+            console.print(Text.assemble((tell(f"{seen.tree.root}: "), "bold"), tell(words)), soft_wrap=True)
     for seen in found.trees if whole else ():
         _members(console, seen)
 

@@ -19,7 +19,7 @@ from pghaul.cli.words import is_unicode, tell
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import Event, EventKind
-from pghaul.model.figures import amount, count, duration, visible
+from pghaul.model.figures import amount, count, duration
 from pghaul.model.receipt import Proof, Receipt, Sum, by_table, sum_of
 from pghaul.model.run import LedgerRun, Run, RunState
 from pghaul.model.sample import Sample, rates
@@ -84,9 +84,9 @@ TRY = saying("try: {advice}")
 
 def error(console: Console, exc: PghaulError) -> None:
     """Title, message, code, where, advice; nothing else."""
-    text = Text.assemble((f"{tell(exc.title)}: ", "bold red"), visible(tell(exc.message)), (f" [{exc.code}]", "dim"))
+    text = Text.assemble((f"{tell(exc.title)}: ", "bold red"), tell(exc.message), (f" [{exc.code}]", "dim"))
     if exc.where:
-        text.append("\n  " + visible(tell(AT.format(where=exc.where))))
+        text.append("\n  " + tell(AT.format(where=exc.where)))
     if exc.advice:
         text.append("\n  " + tell(TRY.format(advice=exc.advice)), style="cyan")
     console.print(text, soft_wrap=True)
@@ -114,7 +114,7 @@ def left_behind(items: Sequence[Unsupported], *, verbose: bool) -> list[str]:
 
 def line(console: Console, words: str, style: str = "") -> None:
     """One line, in the reader's language."""
-    console.print(Text(visible(tell(words)), style=style), soft_wrap=True)
+    console.print(Text(tell(words), style=style), soft_wrap=True)
 
 
 def as_json(value: Any) -> str:
@@ -175,7 +175,7 @@ def grid(*columns: str, right: Sequence[str] = ()) -> Table:
 
 def row(table: Table, *cells: str | Text) -> None:
     """Cells in the reader's language."""
-    table.add_row(*(c if isinstance(c, Text) else Text(visible(tell(c))) for c in cells))
+    table.add_row(*(c if isinstance(c, Text) else Text(tell(c)) for c in cells))
 
 
 def runs(console: Console, found: Iterable[Run]) -> None:

@@ -9,6 +9,7 @@ import sys
 from typing import IO
 
 from pghaul.model.errors import UsageError
+from pghaul.model.figures import visible
 from pghaul.model.redaction import redacted, redacted_data
 from pghaul.model.text import Text
 from pghaul.service.language import KOREAN, Language, chosen, speaking
@@ -31,7 +32,10 @@ def language() -> Language:
 
 
 def tell(words: str) -> str:
-    """In the reader's language; what is no Text is data and stays as it is. All that is shown goes through it."""
+    """In the reader's language; what is no Text is data and stays as it is. All that is shown goes through it.
+
+    A name from a database may hold what a terminal would obey: it is shown as what it is.
+    """
     return language().say(redacted(words) if isinstance(words, Text) else redacted_data(words))
 
 
