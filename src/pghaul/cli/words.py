@@ -36,7 +36,7 @@ def tell(words: str) -> str:
 
     A name from a database may hold what a terminal would obey: it is shown as what it is.
     """
-    return language().say(redacted(words) if isinstance(words, Text) else redacted_data(words))
+    return visible(language().say(redacted(words) if isinstance(words, Text) else redacted_data(words)))
 
 
 def is_unicode(stream: object) -> bool:
