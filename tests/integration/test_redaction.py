@@ -552,3 +552,60 @@ def test_a_webhook_s_secret(server: Cluster, place: Place) -> None:
     assert "127.0.0.1" in said
     place.pghaul(*words(server, "--notify", f"https://u:{ENCODED}@h/x"), expect=1)
     look_everywhere(place)
+
+
+# --- profiles, verification and reports ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def keyed(place: Place) -> Place:
+    """With a key of its own, and no keyring."""
+    place.environ |= {
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+        "XDG_CONFIG_HOME": "",
+        "XDG_DATA_HOME": "",
+    }
+    return place
+
+
+def test_profiles_and_what_goes_wrong_with_them(server: Cluster, place: Place, keyed: Place, inside: Inside) -> None:
+    bare = f"postgresql://keeper@127.0.0.1:{server.port}/origin"
+    inside("profile", "add", "kept", url(server, "origin"), expect=0)
+    inside("profile", "add", "wrong", url(server, "origin", password=ENCODED + "x"), expect=0)
+    inside("profile", "add", "malformed", MALFORMED["not encoded"], expect=2)
+    inside("profile", "add", "named", bare, "--password-from", "env:MY_WORD", expect=0)
+    inside(
+        "profile",
+        "add",
+        "asked",
+        bare,
+        "--password-from",
+        f"command:cat {given(place, 'word', SECRET)} /nothing",
+        expect=0,
+    )
+    for argv in (("list",), ("list", "--json"), ("show", "kept"), ("show", "kept", "--json"), ("export",)):
+        inside("profile", *argv)
+    assert "PostgreSQL" in inside("profile", "test", "kept", expect=0)
+    inside("profile", "test", "wrong", expect=1)
+    inside("profile", "test", "named", MY_WORD=SECRET + "x", expect=1)
+    inside("profile", "test", "asked", expect=1)
+    inside("inspect", "kept", expect=0)
+    inside("inspect", "kept", PGHAUL_KEY=SECRET)
+    inside("doctor")
+    inside("doctor", "--json", PGPASSWORD=SECRET, PGHAUL_SOURCE_PASSWORD=SECRET)
+
+
+def test_verification_and_reports(server: Cluster, place: Place) -> None:
+    with psycopg.connect(server.url("aim"), autocommit=True) as owner:
+        owner.execute("DROP TABLE IF EXISTS payment")
+    place.pghaul(*words(server), expect=0)
+    run_id = place.runs()[0]
+    with psycopg.connect(server.url("aim"), autocommit=True) as owner:
+        owner.execute("UPDATE payment SET note = 'other' WHERE id = 7")
+    ends = ("--from", url(server, "origin"), "--to", url(server, "aim"), "--table", "payment")
+    assert "7" in place.pghaul("verify", *ends, "-v", expect=3)
+    wrong = ("--from", url(server, "origin", password=ENCODED + "x"), "--to", url(server, "aim"), "--table", "payment")
+    place.pghaul("verify", *wrong, expect=1)
+    for form in ("text", "json", "html"):
+        place.pghaul("report", run_id, "--format", form, "-o", f"report.{form}", expect=0)
+    assert (place.folder / "work" / "report.html").stat().st_size > 1000

@@ -134,6 +134,7 @@ def test_a_url_that_is_refused_has_told_its_password_before() -> None:
         "--from=postgresql://u:S3cret-w0rt@h/d",
         "postgres://u:S3cret-w0rt",  # the host was forgotten
         "mysql://u:S3cret-w0rt@h/d",
+        "u:S3cret-w0rt@h/d",
         "host=h user=u password=S3cret-w0rt",
         "host=h password='S3cret-w0rt' dbname=d",
     ],

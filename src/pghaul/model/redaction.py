@@ -204,6 +204,8 @@ def _candidates(text: str, *, typed: bool) -> Iterator[tuple[str, str]]:
             lost = re.split(r"[/?#\s,]", behind, maxsplit=1)[0]
             if not lost.isdigit():  # a port
                 yield lost, f"{before} {user}"
+    if typed and "://" not in text and (bare := re.match(r"[^\s:/@=]+:(.+)@", text)):  # the scheme was forgotten
+        yield bare[1], text[: bare.start(1)] + text[bare.end(1) :]
     for found in _BY_NAME.finditer(text):
         value = found[2]
         if value[:1] in {"'", '"'}:
