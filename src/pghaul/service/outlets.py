@@ -79,7 +79,7 @@ class _Telling:
                 self._say_lost(outlet, exc)
 
     def _say_lost(self, outlet: Outlet, exc: Exception) -> None:
-        words = say("{outlet} failed, and is told no more: {error}", outlet=outlet.name, error=str(exc) or repr(exc))
+        words = say("{outlet} failed, and is told no more: {error}", outlet=outlet.name, error=_why(exc))
         with contextlib.suppress(Exception):
             outlet.close()
         self._say(outlet, EventKind.WARNING, words)
@@ -123,6 +123,13 @@ class _Telling:
         for outlet in outlets:
             with contextlib.suppress(Exception):
                 outlet.close()
+
+
+def _why(exc: Exception) -> str:
+    """Of the system's errors what happened to which file, without their numbers."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.strerror}: {exc.filename}" if exc.filename else exc.strerror
+    return str(exc) or repr(exc)
 
 
 def open_outlets(run: Run, plan: Plan) -> list[Outlet]:
