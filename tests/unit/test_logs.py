@@ -120,6 +120,15 @@ def test_old_logs_are_deleted_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names[3:], "cccccccccccc.jsonl"])
 
 
+def test_of_very_many_logs_the_oldest_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_files, "MOST_FILES", 3)
+    for n in range(5):
+        (tmp_path / f"{n:012x}.jsonl").write_text("x\n")
+        os.utime(tmp_path / f"{n:012x}.jsonl", (time.time() - 100 + n,) * 2)
+    prune(tmp_path, 9)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{n:012x}.jsonl" for n in (2, 3, 4)]
+
+
 MANY = """
 import sys
 from pathlib import Path

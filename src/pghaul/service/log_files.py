@@ -19,6 +19,7 @@ from pathlib import Path
 ENDING = ".jsonl"
 SHARED = "pghaul"  # the name of the file of commands without a run
 OURS = re.compile(r"(?:[0-9a-f]{12}|pghaul)(?:\.\d{1,3})?\.jsonl")  # nothing else in the folder is ever deleted
+MOST_FILES = 2000  # of a run every five minutes those of a week; each costs the next run a look
 LOCK_PATIENCE = 1.0  # seconds; a line is written in far less, and a process that sleeps with the lock is not waited for
 NAP = 0.01
 _FLAGS = (
@@ -148,11 +149,18 @@ else:
 
 
 def prune(folder: Path, days: int) -> None:
-    """Delete logs that nobody has written to for so many days; what cannot be deleted stays."""
+    """Delete logs that nobody has written to for so many days, and the oldest of very many; what cannot be, stays."""
     before = time.time() - days * 86_400
     with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if OURS.fullmatch(path.name):
+        found = sorted(((_written(p), p) for p in folder.iterdir() if OURS.fullmatch(p.name)), reverse=True)
+        for rank, (moment, path) in enumerate(found):
+            if rank >= MOST_FILES or moment < before:
                 with contextlib.suppress(OSError):
-                    if path.stat().st_mtime < before:
-                        path.unlink()
+                    path.unlink()
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has deleted it
+        return time.time()

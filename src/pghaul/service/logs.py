@@ -141,8 +141,10 @@ class RunLog:
             mark_told(exc, self._file.path if self._file else None)
 
     def close(self) -> None:
+        """And what is too old goes: at the end, where nobody waits for it."""
         if self._file is not None:
             self._file.close()
+            prune(self._settings.folder, self._settings.keeping.days)
 
     def _writes(self, level: Level) -> bool:
         return self._settings.level is not None and level.rank >= self._settings.level.rank
@@ -154,7 +156,6 @@ class RunLog:
 
     def _begin(self, at: str | None) -> None:
         self._file = self._file or LineFile(self._settings.folder, self._run, self._settings.keeping)
-        prune(self._settings.folder, self._settings.keeping.days)
         self._logger = _logger(self._file, run=self._run)
         if self._writes(Level.INFO):
             self._logger.info(PROCESS, **({"at": at} if at else {}), **_facts_of_process())
