@@ -385,7 +385,7 @@ def test_a_password_of_the_environment_reaches_no_program(server: Cluster, place
         owner.execute("DROP TABLE IF EXISTS payment")
     bare = {end: f"postgresql://keeper@127.0.0.1:{server.port}/{end}" for end in ("origin", "aim")}
     argv = words(server, source=bare["origin"], target=bare["aim"])
-    process = place.start(*argv, PGPASSWORD=SECRET)
+    process = place.start(*argv, PGPASSWORD=SECRET, PGHAUL_SOURCE_PASSWORD=SECRET, PGHAUL_SMTP_PASSWORD=SECRET)
     with Sampler(process) as seen:
         assert process.wait(60) == 0, place.said()
     programs = list(seen.programs())
@@ -407,7 +407,7 @@ def test_plans_that_are_written(server: Cluster, place: Place, inside: Inside) -
 def test_a_run_that_is_killed_leaves_no_password_behind_and_its_resume_nothing_at_all(
     server: Cluster, place: Place
 ) -> None:
-    process = place.start(*words(server, "--max-rate", "100kB/s"))
+    process = place.start(*words(server, "--max-rate", "400kB/s"))
     try:
         assert wait_until(lambda: is_copying(server, "aim"), 20), place.said()
     finally:

@@ -121,7 +121,12 @@ def _inspect(folder: Path) -> Programs | None:
         return None
     try:
         said = subprocess.run(  # noqa: S603
-            [str(dump), "--version"], capture_output=True, text=True, check=True, timeout=30
+            [str(dump), "--version"],
+            env=without_secrets(os.environ),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -138,6 +143,11 @@ def parse_version(said: str) -> int | None:
     return first * 10000 + (second if first >= 10 else second * 100 + third)
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a program of PostgreSQL's needs of an environment: a pass file, but no password, and no word of ours."""
+    return {k: v for k, v in environ.items() if not k.upper().startswith("PGHAUL_") and k.upper() != "PGPASSWORD"}
+
+
 class Running:
     """A program of PostgreSQL's at work; leaving the context ends it, whatever it is doing."""
 
@@ -148,7 +158,11 @@ class Running:
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._child = subprocess.Popen(  # noqa: S603
-                [str(a) for a in args], stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, env=dict(environ)
+                [str(a) for a in args],
+                stdin=subprocess.DEVNULL,
+                stdout=self._out,
+                stderr=self._err,
+                env=without_secrets(environ),
             )
         except BaseException:
             self._close()
