@@ -151,3 +151,25 @@ def test_old_servers_are_asked_in_their_own_words(db_pair: DatabasePair, monkeyp
     for phase in Phase:
         items = check(db_pair, phase).items
         assert [i.about for i in items if i.about.startswith("a look at")] == []
+
+
+HISTORY = """
+    CREATE TABLE history (path int8 NOT NULL, at int8 NOT NULL, PRIMARY KEY (path, at)) PARTITION BY RANGE (at);
+    CREATE INDEX history_at ON history (at);
+    DO $$ BEGIN FOR day IN 1..30 LOOP EXECUTE format(
+        'CREATE TABLE history_%s PARTITION OF history FOR VALUES FROM (%s) TO (%s)',
+        day, day, day + 1); END LOOP; END $$;
+    INSERT INTO history SELECT g, 1 + g % 30 FROM generate_series(1, 300) g;
+    ANALYZE
+"""
+
+
+@pytest.mark.template(source=HISTORY)
+def test_a_history_without_any_sequence_has_none_that_is_behind(db_pair: DatabasePair) -> None:
+    """Indexes hang on columns as sequences do; asked for the privileges of a sequence, they are an error."""
+    assert_done(move(db_pair, "public.history"))
+    with psycopg.connect(db_pair.target, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+    found = MigrationService().check(plan_of(db_pair.source, db_pair.target, ["public.history"]), Phase.AFTER)
+    assert answer(found, "sequences").outcome is Outcome.FINE
+    assert "target-belongings" not in {i.id for i in found.items}

@@ -17,7 +17,7 @@ from tests.looking import execute, state_of, value
 from tests.moving import assert_done, move, plan_of
 
 from pghaul.cli.app import run
-from pghaul.model.errors import BoundsError, NoSpaceError, NotFoundError, NotSupportedError, PghaulError
+from pghaul.model.errors import BoundsError, NoSpaceError, NotFoundError, NotSupportedError, PghaulError, PlanError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.plan import Layout, Period, Plan, Selection, Unit
@@ -413,3 +413,23 @@ def test_a_table_that_another_run_is_loading(db_pair: DatabasePair, state: str) 
         found = errors(looked(db_pair, "known", on_existing="truncate"))
         assert [(f.kind, f.object) for f in found] == [(Kind.TAKEN, "public.known")]
     assert errors(looked(db_pair, "known", on_existing="truncate")) == []
+
+
+@pytest.mark.template(source="CREATE TABLE here (a int); INSERT INTO here VALUES (1), (2); CREATE SCHEMA aside")
+@pytest.mark.parametrize("existing", ["append", "truncate", "refresh"])
+def test_a_table_is_not_loaded_from_itself(db_pair: DatabasePair, existing: str) -> None:
+    """Appending would double the source; emptying would wait for our own lock."""
+    same = db_pair.source.replace("127.0.0.1", "localhost")
+    plan = plan_of(db_pair.source, same, ["public.here"], on_existing=existing)
+    assert [f.code for f in errors(MigrationService().plan(plan))] == [1154]
+    with pytest.raises(PlanError, match="one and the same database"):
+        move(db_pair, "public.here", target=same, on_existing=existing)
+    assert value(db_pair.source, "SELECT count(*) FROM here") == 2
+
+
+@pytest.mark.template(source="CREATE TABLE here (a int); INSERT INTO here VALUES (1), (2); CREATE SCHEMA aside")
+def test_another_place_in_the_same_database_is_a_target(db_pair: DatabasePair) -> None:
+    plan = plan_of(db_pair.source, db_pair.source, ["public.here"])
+    aside = plan.model_copy(update={"tables": [Selection(name="public.here", into="aside.*")]})
+    MigrationService().run(aside, listener=lambda _event: None)
+    assert value(db_pair.source, "SELECT count(*) FROM aside.here") == 2

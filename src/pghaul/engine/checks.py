@@ -11,6 +11,7 @@ from pghaul.engine import (
     characters,
     collations,
     older_target,
+    onto_itself,
     parameters,
     permits,
     preflight,
@@ -69,7 +70,8 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     """
     plan, source, target, mapped = stage.plan, stage.source, stage.target, stage.mapped
     there = describe(target, list(mapped.shapes))
-    found = [*characters.findings(source, target, mapped.placements, dict(stage.tables), plan.options.source_encoding)]
+    found = [*onto_itself.findings(source, target, mapped.placements)]
+    found += [*characters.findings(source, target, mapped.placements, dict(stage.tables), plan.options.source_encoding)]
     chosen = recipes.chosen_for(plan, stage.tables, mapped)
     choices = recipes.choices(plan, stage.tables, mapped, chosen)
     fate, against = preflight.examine(plan, mapped.shapes, there, target, ask, choices.__getitem__, chosen)

@@ -84,7 +84,8 @@ SELECT n.nspname::text, c.relname::text || '.' || t.tgname::text {chosen}
   JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled = 'D'
  ORDER BY 1, 2
 """
-# Sequences that a column owns, with the column they feed.
+# Sequences that a column owns, with the column they feed. Asked of an index, has_sequence_privilege() fails, and the
+# server may ask it before it looks at relkind: CASE holds the order.
 FEEDING = """
 SELECT n.nspname::text, c.relname::text, a.attname::text, sn.nspname::text, s.relname::text {chosen}
   JOIN pg_catalog.pg_depend AS d ON d.refobjid = c.oid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
@@ -93,7 +94,7 @@ SELECT n.nspname::text, c.relname::text, a.attname::text, sn.nspname::text, s.re
   JOIN pg_catalog.pg_namespace AS sn ON sn.oid = s.relnamespace
   JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
  WHERE a.atttypid IN (20, 21, 23, 1700) AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-   AND pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
+   AND CASE WHEN s.relkind = 'S' THEN pg_catalog.has_sequence_privilege(s.oid, 'SELECT') END
  ORDER BY 1, 2, 3
 """
 # With an index on the column, its ends are read, not its table.
