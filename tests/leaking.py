@@ -22,6 +22,79 @@ PIECES = ("Zq7kv", "비밀번호", "Wx9pp", "Lm4tt", "Rt5;", "Vy6\\")
 ENCODED = quote(SECRET, safe="")
 
 
+# URLs and conninfo strings with a mistake: what a person types by night.
+MALFORMED = {
+    "not encoded": f"postgresql://keeper:{SECRET}@127.0.0.1:5432/db",
+    "no host": f"postgresql://keeper:{ENCODED}",
+    "no host, not encoded": f"postgresql://keeper:{SECRET}",
+    "another scheme": f"mysql://keeper:{ENCODED}@h/db",
+    "a space in the scheme": f"postgre sql://keeper:{ENCODED}@h/db",
+    "no scheme": f"keeper:{SECRET}@h/db",
+    "a wrong port": f"postgresql://keeper:{ENCODED}@h:port/db",
+    "a wrong option": f"postgresql://keeper:{ENCODED}@h/db?sslmod=disable",
+    "a wrong value": f"postgresql://keeper:{ENCODED}@h/db?sslmode=never",
+    "a wrong percent": f"postgresql://keeper:%ZZ{ENCODED}@h/db",
+    "in the query": f"postgresql://keeper@h/db?password={ENCODED}&nothing=1",
+    "in the query, not encoded": f"postgresql://keeper@h/db?password={SECRET}",
+    "a secret of the key": f"postgresql://keeper@h/db?sslpassword={ENCODED}",
+    "words": f"host=h user=keeper nothing=1 password={SECRET}",
+    "words without an equals sign": f"host=h user=keeper password={SECRET} db",
+    "an open quote": f"host=h password='{SECRET}",
+    "as the port": f"host=h port={SECRET}",
+    "two ends": f"postgresql://keeper:{ENCODED}@h,i,j:1,2/db",
+}
+
+# Mistakes of ours, each of which shows a password: code that is loaded into every process of a run.
+BUGS = {
+    "in a worker": """
+import pghaul.engine.worker as module
+async def broken(job, hands):
+    raise RuntimeError(f"a bug with {module._worker.config.source.password} and {module._worker.config!r}")
+module.perform = module.perform_batch = broken
+""",
+    "at a worker's start": """
+import pghaul.engine.worker as module
+def broken(self, config, control):
+    raise RuntimeError(f"a bug with {config.source.password}")
+module.Worker.__init__ = broken
+""",
+    "in the runner": """
+import pghaul.engine.runner as module
+def broken(self):
+    raise LookupError({"password": self._order.source.password, "url": f"postgresql://x:{self._order.source.password}@h"})
+module.Runner._attempts = broken
+""",
+    "in a thread": """
+import threading
+import pghaul.engine.runner as module
+attempts = module.Runner._attempts
+def broken(self):
+    def fail():
+        raise LookupError(self._order.source.password)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    return attempts(self)
+module.Runner._attempts = broken
+""",
+    "in a library that warns": """
+import logging
+import pghaul.engine.runner as module
+attempts = module.Runner._attempts
+def broken(self):
+    logging.getLogger("some.library").error("cannot use %s", self._order.source.password)
+    return attempts(self)
+module.Runner._attempts = broken
+""",
+    "in the store": """
+import pghaul.store.repository as module
+def broken(self, *args):
+    raise ValueError(f"cannot store {args}" + open("/proc/self/cmdline").read())
+module.Store.create_run = broken
+""",
+}
+
+
 def leaks(text: str | bytes) -> list[str]:
     """What of the password is in there, in any form."""
     if isinstance(text, bytes):

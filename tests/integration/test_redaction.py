@@ -20,7 +20,7 @@ from psycopg import sql
 from tests.components import server_folder
 from tests.conftest import running_server
 from tests.faults.program import wait_until
-from tests.leaking import ENCODED, SECRET, Place, Sampler, assert_tight, given, leaks
+from tests.leaking import BUGS, ENCODED, MALFORMED, SECRET, Place, Sampler, assert_tight, given, leaks
 
 from pghaul.cli.app import run
 from pghaul.model import redaction
@@ -143,28 +143,6 @@ def test_an_unknown_host_and_an_unknown_database(server: Cluster, inside: Inside
 def test_tls_that_the_server_does_not_speak(server: Cluster, inside: Inside) -> None:
     said = inside(*words(server, source=url(server, "origin", query="?sslmode=require")), expect=1)
     assert "SSL" in said
-
-
-MALFORMED = {
-    "not encoded": f"postgresql://keeper:{SECRET}@127.0.0.1:5432/db",
-    "no host": f"postgresql://keeper:{ENCODED}",
-    "no host, not encoded": f"postgresql://keeper:{SECRET}",
-    "another scheme": f"mysql://keeper:{ENCODED}@h/db",
-    "a space in the scheme": f"postgre sql://keeper:{ENCODED}@h/db",
-    "no scheme": f"keeper:{SECRET}@h/db",
-    "a wrong port": f"postgresql://keeper:{ENCODED}@h:port/db",
-    "a wrong option": f"postgresql://keeper:{ENCODED}@h/db?sslmod=disable",
-    "a wrong value": f"postgresql://keeper:{ENCODED}@h/db?sslmode=never",
-    "a wrong percent": f"postgresql://keeper:%ZZ{ENCODED}@h/db",
-    "in the query": f"postgresql://keeper@h/db?password={ENCODED}&nothing=1",
-    "in the query, not encoded": f"postgresql://keeper@h/db?password={SECRET}",
-    "a secret of the key": f"postgresql://keeper@h/db?sslpassword={ENCODED}",
-    "words": f"host=h user=keeper nothing=1 password={SECRET}",
-    "words without an equals sign": f"host=h user=keeper password={SECRET} db",
-    "an open quote": f"host=h password='{SECRET}",
-    "as the port": f"host=h port={SECRET}",
-    "two ends": f"postgresql://keeper:{ENCODED}@h,i,j:1,2/db",
-}
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
@@ -423,55 +401,6 @@ def test_a_run_that_is_killed_leaves_no_password_behind_and_its_resume_nothing_a
 
 
 # --- mistakes of ours ----------------------------------------------------------------------------------------
-
-BUGS = {
-    "in a worker": """
-import pghaul.engine.worker as module
-async def broken(job, hands):
-    raise RuntimeError(f"a bug with {module._worker.config.source.password} and {module._worker.config!r}")
-module.perform = module.perform_batch = broken
-""",
-    "at a worker's start": """
-import pghaul.engine.worker as module
-def broken(self, config, control):
-    raise RuntimeError(f"a bug with {config.source.password}")
-module.Worker.__init__ = broken
-""",
-    "in the runner": """
-import pghaul.engine.runner as module
-def broken(self):
-    raise LookupError({"password": self._order.source.password, "url": f"postgresql://x:{self._order.source.password}@h"})
-module.Runner._attempts = broken
-""",
-    "in a thread": """
-import threading
-import pghaul.engine.runner as module
-attempts = module.Runner._attempts
-def broken(self):
-    def fail():
-        raise LookupError(self._order.source.password)
-    thread = threading.Thread(target=fail)
-    thread.start()
-    thread.join()
-    return attempts(self)
-module.Runner._attempts = broken
-""",
-    "in a library that warns": """
-import logging
-import pghaul.engine.runner as module
-attempts = module.Runner._attempts
-def broken(self):
-    logging.getLogger("some.library").error("cannot use %s", self._order.source.password)
-    return attempts(self)
-module.Runner._attempts = broken
-""",
-    "in the store": """
-import pghaul.store.repository as module
-def broken(self, *args):
-    raise ValueError(f"cannot store {args}" + open("/proc/self/cmdline").read())
-module.Store.create_run = broken
-""",
-}
 
 
 @pytest.mark.parametrize(("where", "debug"), [*((b, "1") for b in BUGS), ("in a worker", "")])
