@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = {"sqlalchemy", "alembic", "psycopg", "typer", "rich", "pyarrow", "tomlkit", "tenacity", "sqlglot"}
+HEAVY = {"structlog", "sqlalchemy", "alembic", "psycopg", "typer", "rich", "pyarrow", "tomlkit", "tenacity", "sqlglot"}
 LIST_MODULES = "import json, sys, {module}; print(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
 
 
