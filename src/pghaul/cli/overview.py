@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pghaul.cli.render import grid, line, row
+from pghaul.cli.grid import grid
+from pghaul.cli.render import line, row
 from pghaul.cli.words import tell
 from pghaul.model.bounds import Bounds, Edge
 from pghaul.model.figures import amount as size

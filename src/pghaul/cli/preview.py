@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pghaul.cli import exit_codes, render
+from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
 from pghaul.model import figures
 from pghaul.model.finding import Finding, Severity
@@ -113,7 +114,7 @@ def preview(console: Console, found: Preview, *, verbose: bool) -> None:
 
 def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
     ordered = sorted(outlooks, key=lambda o: (-o.bytes, o.table))
-    table = render.grid(say("table"), say("what becomes of it"), *FIGURES, right=FIGURES)
+    table = grid(say("table"), say("what becomes of it"), *FIGURES, right=FIGURES)
     for outlook in ordered[:limit]:
         there = outlook.disposition not in {"created", "empty"}
         render.row(

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text as Styled
 
 from pghaul.cli import render
+from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
 from pghaul.model.finding import Finding, Severity
 from pghaul.model.probe import Facts, Grants, Probe
@@ -67,7 +68,7 @@ def listing(console: Console, found: Sequence[Profile]) -> None:
     if not found:
         render.line(console, NONE_YET)
         return
-    table = render.grid(say("name"), say("database"), say("password"), say("TLS"), say("note"))
+    table = grid(say("name"), say("database"), say("password"), say("TLS"), say("note"))
     for profile in found:
         mode = dict(profile.params).get("sslmode", "")
         render.row(table, profile.name, _place(profile), _kind(profile.way), mode, profile.note)
@@ -99,7 +100,7 @@ def probed(console: Console, found: Probe) -> None:
 
 def imported(console: Console, done: Iterable[Imported]) -> None:
     """`pghaul profile import`."""
-    table = render.grid("", "", "")
+    table = grid("", "", "")
     table.show_header = False
     for one in done:
         render.row(table, one.name, FATES[one.fate.value], one.why or "")
@@ -107,7 +108,7 @@ def imported(console: Console, done: Iterable[Imported]) -> None:
 
 
 def _table(console: Console, facts: Iterable[tuple[Text, str | Styled]]) -> None:
-    table = render.grid("", "")
+    table = grid("", "")
     table.show_header = False
     for name, value in facts:
         if value:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pghaul.cli import sparkline
+from pghaul.cli.grid import grid
 from pghaul.cli.words import is_unicode, tell
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
@@ -40,7 +41,6 @@ STYLE = {
     RunState.FAILED: "red",
     RunState.DIFFERENT: "red",
 }
-BROKEN = {"table", "tree", "from", "to", "what becomes of it", "error"}  # columns that may take several lines
 PAGE = 1000  # columns where no terminal sets them: a name is never cut for a file or a pipe
 LEDGER_TITLES = (
     say("run"),
@@ -162,15 +162,6 @@ def report_json(report: RunReport) -> dict[str, Any]:
 
 def _receipt_json(receipt: Receipt) -> dict[str, Any]:
     return asdict(receipt) | {"table": str(receipt.table), "agrees": receipt.agrees, "inserted": receipt.inserted}
-
-
-def grid(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines, its titles in the reader's language."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        side: Literal["left", "right"] = "right" if name in right else "left"
-        table.add_column(Text(tell(name)), justify=side, overflow="fold", no_wrap=name not in BROKEN)
-    return table
 
 
 def row(table: Table, *cells: str | Text) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pghaul.cli import render
+from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
 from pghaul.model.figures import amount, count, duration
 from pghaul.model.text import joined, saying
@@ -87,7 +88,7 @@ def _can(console: Console, text: str) -> bool:
 
 def _glance(console: Console, story: Story) -> None:
     run = story.run
-    table = render.grid("", "")
+    table = grid("", "")
     table.show_header = False
     figures = {
         words.STARTED: moment(run.started),
@@ -111,7 +112,7 @@ def _glance(console: Console, story: Story) -> None:
 def _ends(console: Console, data: Mapping[str, Any]) -> None:
     source, target = data["source"], data["target"]
     render.heading(console, words.ENDS)
-    table = render.grid("", words.SOURCE, words.TARGET)
+    table = grid("", words.SOURCE, words.TARGET)
     for key, label in words.END.items():
         if key in source or key in target:
             render.row(table, Text(tell(label), style="bold"), *(_known(side.get(key)) for side in (source, target)))

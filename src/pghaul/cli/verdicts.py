@@ -10,6 +10,7 @@ from rich.status import Status
 from rich.text import Text
 
 from pghaul.cli import render
+from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
 from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import count, duration
@@ -84,7 +85,7 @@ def show(console: Console, found: Verification, *, verbose: bool) -> None:
     needed = sum(not t.agrees for t in ordered)
     shown = ordered if verbose else ordered[: max(needed, TABLES_SHOWN)]
     figures = (say("source rows"), say("target rows"), say("missing"), say("extra"), say("different"), say("seconds"))
-    table = render.grid(say("table"), *figures, say("proof"), right=figures)
+    table = grid(say("table"), *figures, say("proof"), right=figures)
     for verdict in shown:
         render.row(table, name(verdict), *_figures(verdict), _judgement(verdict, found.method))
     if len(ordered) > len(shown):

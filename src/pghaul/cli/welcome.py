@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pghaul.cli import render
+from pghaul.cli.grid import grid
 from pghaul.model.errors import PghaulError
 from pghaul.model.run import RunState
 from pghaul.model.text import say, saying
@@ -29,7 +30,7 @@ def show(console: Console) -> None:
     """The steps in the order in which a person takes them."""
     render.line(console, TITLE, "bold")
     console.print()
-    table = render.grid("", "")
+    table = grid("", "")
     table.show_header = False
     for command, words in STEPS:
         render.row(table, Text("  " + command, style="cyan"), words)

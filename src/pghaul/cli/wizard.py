@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from pghaul.cli import render
+from pghaul.cli.grid import grid
 from pghaul.cli.prompts import Choice, YesNo
 from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError, UsageError
@@ -137,7 +138,7 @@ def offered(found: Inspection) -> list[Offer]:
 def _tables(words: dict[str, Any], console: Console, offers: Sequence[Offer]) -> None:
     if words.get("table") or words.get("schema") or words.get("everything"):
         return
-    table = render.grid(*TITLES, right=RIGHT)
+    table = grid(*TITLES, right=RIGHT)
     for number, offer in enumerate(offers[:SHOWN], 1):
         render.row(
             table, str(number), str(offer.name), offer.kind, offer.rows, amount(offer.size), offer.since, offer.until
