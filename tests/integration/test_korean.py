@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pytest
 from tests.databases import DatabasePair
-from tests.korean import LATER, still_english
+from tests.korean import still_english
 
 from pghaul.cli import words
 from pghaul.cli.app import run
@@ -33,7 +33,7 @@ TARGET = "CREATE TABLE known (id int, body text); INSERT INTO known VALUES (7, '
 
 Output: TypeAlias = pytest.CaptureFixture[str]
 
-pytestmark = [LATER, pytest.mark.usefixtures("state"), pytest.mark.template(source=SOURCE, target=TARGET)]
+pytestmark = [pytest.mark.usefixtures("state"), pytest.mark.template(source=SOURCE, target=TARGET)]
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import typer.rich_utils
 from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 from rich.cells import cell_len
-from tests.korean import LATER, still_english
+from tests.korean import still_english
 from tools import messages
 from tools.reference import commands
 
@@ -99,20 +99,17 @@ def test_words_are_collected_from_code_and_help() -> None:
     assert {"there is no run {run}", "Copy tables into another PostgreSQL.", "Show this message and exit."} <= wanted
 
 
-@LATER
 def test_every_entry_has_its_korean() -> None:
     translated = {str(m.id) for m in ENTRIES if m.string}
     assert sorted(set(messages.wanted()) - translated) == []
 
 
-@LATER
 def test_no_entry_is_a_guess_or_left_over() -> None:
     assert [m.id for m in ENTRIES if m.fuzzy] == []
     assert sorted({str(m.id) for m in ENTRIES} - set(messages.wanted())) == []
     assert KOREAN.obsolete == {}
 
 
-@LATER
 def test_the_template_is_that_of_the_code() -> None:
     with messages.TEMPLATE.open("rb") as file:
         template = read_po(file)
@@ -251,7 +248,6 @@ def test_what_has_no_translation_is_said_in_english() -> None:
 PATHS = [name for name, _ in commands()]
 
 
-@LATER
 @pytest.mark.usefixtures("korean")
 @pytest.mark.parametrize("path", ["", *PATHS])
 def test_help_is_korean_throughout(path: str, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
@@ -279,7 +275,6 @@ def test_english_help_is_typer_s_own(capsys: Output) -> None:
     assert "Usage: pghaul run [OPTIONS] [PLAN.toml]" in capsys.readouterr().out
 
 
-@LATER
 @pytest.mark.usefixtures("korean")
 @pytest.mark.parametrize(
     "argv",
@@ -318,7 +313,6 @@ def test_errors_are_korean_with_title_code_and_advice(
     assert "조치: " in err
 
 
-@LATER
 @pytest.mark.usefixtures("korean")
 def test_runs_status_and_show_are_korean(
     record: Callable[[RunState], None],
@@ -352,7 +346,6 @@ def test_json_stays_english(record: Callable[[RunState], None], capsys: Output) 
     assert not HANGUL.search(capsys.readouterr().out)
 
 
-@LATER
 @pytest.mark.usefixtures("korean")
 @pytest.mark.parametrize("kind", [k for k in EventKind if k is not EventKind.PROGRESS])
 def test_every_event_without_words_has_a_korean_sentence(kind: EventKind) -> None:
@@ -375,7 +368,6 @@ def test_progress_off_a_terminal_is_korean(capsys: Output) -> None:
 
 
 @pytest.mark.usefixtures("korean")
-@LATER
 def test_completion_tells_commands_in_korean() -> None:
     command = typer.main.get_command(app)
     helptexts.translate(command)
