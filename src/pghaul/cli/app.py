@@ -31,6 +31,7 @@ from pghaul.cli import (
 )
 from pghaul.cli.words import forgiving
 from pghaul.model.errors import PghaulError
+from pghaul.model.figures import visible
 from pghaul.model.redaction import know_any, redacted, traceback_of
 from pghaul.model.text import say, saying
 from pghaul.service.language import chosen
@@ -117,7 +118,7 @@ def _failed(exc: BaseException, argv: Sequence[str]) -> int:
     console = Console(stderr=True, highlight=False)
     logged = record_failure(exc, argv[0] if argv and argv[0].isalpha() else "")
     if debugging():
-        sys.stderr.write(traceback_of(exc))
+        sys.stderr.write(visible(traceback_of(exc)))
     if isinstance(exc, _WRONG_USAGE):
         if found := usage.as_ours(exc):
             render.error(console, found)

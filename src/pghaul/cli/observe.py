@@ -14,6 +14,7 @@ from pghaul.cli.progress import open_view, sentence
 from pghaul.cli.words import tell
 from pghaul.model.errors import NotFoundError, StateError
 from pghaul.model.event import Level
+from pghaul.model.figures import visible
 from pghaul.model.run import Run, RunState
 from pghaul.model.text import say, saying
 from pghaul.service.log_files import parts_of
@@ -95,7 +96,7 @@ def logs(
     try:
         for entry in told(service, run_id, folder, to_the_end=to_the_end):
             if entry.level.rank >= level.rank:
-                text = render.as_json(entry.as_json()) if as_json else _lines(entry, level)
+                text = render.as_json(entry.as_json()) if as_json else visible(_lines(entry, level))
                 if text:
                     sys.stdout.write(text + "\n")
                     sys.stdout.flush()

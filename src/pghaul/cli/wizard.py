@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text as Plain  # a str would be read as markup
 
 from pghaul.cli import render
 from pghaul.cli.grid import grid
@@ -207,23 +208,25 @@ def _how(words: dict[str, Any], console: Console, found: Inspection) -> None:
 
 def _chosen(console: Console, question: Text, choices: Sequence[str], default: str) -> str:
     names = [str(c) for c in choices]
-    return Choice.ask(tell(question), choices=names, default=str(default), console=console)
+    return Choice.ask(Plain(tell(question)), choices=names, default=str(default), console=console)
 
 
 def _asked(console: Console, question: Text, default: str | None = None) -> str:
     if default is None:
-        return Choice.ask(tell(question), console=console).strip()
-    return Choice.ask(tell(question), default=default, show_default=bool(default), console=console).strip()
+        return Choice.ask(Plain(tell(question)), console=console).strip()
+    return Choice.ask(Plain(tell(question)), default=default, show_default=bool(default), console=console).strip()
 
 
 def file_to_write(console: Console, suggested: str = "plan.toml") -> Path:
     """A file that is not there yet, or one that may be written over."""
     while True:
         path = Path(_asked(console, FILE, suggested))
-        if not path.exists() or YesNo.ask(tell(NOT_AGAIN.format(file=str(path))), default=False, console=console):
+        if not path.exists() or YesNo.ask(
+            Plain(tell(NOT_AGAIN.format(file=str(path)))), default=False, console=console
+        ):
             return path
 
 
 def wants_run(console: Console) -> bool:
     """The last question."""
-    return YesNo.ask(tell(RUN_NOW), default=False, console=console)
+    return YesNo.ask(Plain(tell(RUN_NOW)), default=False, console=console)
