@@ -15,6 +15,9 @@ def main() -> None:
     """Run the command line."""
     # pydantic would look through the metadata of every installed package for plugins; we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from pghaul.cli.streams import make_sound  # noqa: PLC0415
+
+    make_sound()
     from pghaul.cli.app import run  # noqa: PLC0415
     from pghaul.model.redaction import guard  # noqa: PLC0415
 

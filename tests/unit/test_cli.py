@@ -436,6 +436,21 @@ def test_the_first_signal_asks_and_the_second_interrupts(number: signal.Signals)
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal that goes away says nothing here")
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_terminal_that_goes_away_asks_for_a_stop_however_often_it_says_so(ignored: bool) -> None:
+    said: list[int] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with stop_on_signals(lambda: said.append(1)) as stopping:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+            assert stopping() is not ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert said == ([] if ignored else [1])
+
+
 def test_ask_puts_the_estimate_to_the_person_and_takes_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     console = Console(file=out, width=200)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pghaul.cli import render, sparkline
+from pghaul.cli import check, render, sparkline
 from pghaul.cli.app import run
 from pghaul.cli.options import parse_rate
 from pghaul.cli.progress import LANES_SHOWN, LiveView, PlainView, lanes
@@ -21,12 +21,15 @@ from pghaul.engine.dispatch import InFlight, Task
 from pghaul.engine.footprint import Footprint, taken
 from pghaul.engine.job import Job, JobKind
 from pghaul.engine.lanes import Lanes
+from pghaul.model.checklist import Item, Outcome
+from pghaul.model.errors import NotFoundError
 from pghaul.model.event import Event, EventKind, Level, level_of
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan, Selection
 from pghaul.model.run import Run, RunState
 from pghaul.model.sample import Sample, rates
 from pghaul.model.table import Name
+from pghaul.model.text import say
 from pghaul.service import watching
 from pghaul.store.repository import Store
 
@@ -223,3 +226,15 @@ def test_a_name_cannot_command_the_terminal() -> None:
     console.print(table)
     assert "a\\u001b[2Jb\\u202e\\u000d\nc" in out.getvalue()
     assert "점\\u001b]0;title\\u0007" in out.getvalue()
+
+
+def test_nor_can_what_a_check_has_found_or_an_advice() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    item = Item(
+        id="x", about=say("a table"), side="source", outcome=Outcome.LOOK, found="\x1b[31mred", advice=say("look")
+    )
+    check.items(console, [item])
+    render.error(console, NotFoundError(say("no"), advice=say("did you mean {n}?", n="\x1b[31mred"), code=5201))
+    assert out.getvalue().count("\\u001b[31mred") == 2
+    assert "\x1b" not in out.getvalue()

@@ -29,6 +29,7 @@ from pghaul.cli import (
     usage,
     verify,
 )
+from pghaul.cli.streams import failure_of, not_written
 from pghaul.cli.words import forgiving
 from pghaul.model.errors import PghaulError
 from pghaul.model.figures import visible
@@ -111,10 +112,12 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = command.main(args=words, prog_name="pghaul", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 -- the last place that can speak to the user
         return _failed(exc, sys.argv[1:] if argv is None else argv)
-    return _flushed(code if isinstance(code, int) else exit_codes.DONE)
+    return _delivered(code if isinstance(code, int) else exit_codes.DONE)
 
 
 def _failed(exc: BaseException, argv: Sequence[str]) -> int:
+    if isinstance(exc, OSError) and (broken := failure_of(sys.stdout)):
+        return _lost(broken)
     console = Console(stderr=True, highlight=False)
     logged = record_failure(exc, argv[0] if argv and argv[0].isalpha() else "")
     if debugging():
@@ -138,10 +141,14 @@ def _failed(exc: BaseException, argv: Sequence[str]) -> int:
     return exit_codes.STOPPED if isinstance(exc, typer.Abort) else exit_codes.of_error(exc)
 
 
-def _flushed(code: int) -> int:
-    """A reader of stdout that went away is no failure of ours; nor may the interpreter complain of it at exit."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return code
+def _delivered(code: int) -> int:
+    """A reader of stdout that went away at the end is no failure of ours; what could not be written is."""
+    broken = failure_of(sys.stdout)
+    return code if broken is None or isinstance(broken, BrokenPipeError) else _lost(broken, code)
+
+
+def _lost(broken: OSError, code: int = exit_codes.FAILED) -> int:
+    """What was asked for has not arrived."""
+    if found := not_written(broken):
+        render.error(Console(stderr=True, highlight=False), found)
+    return code or exit_codes.FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from pghaul.cli import exit_codes, options, render
 from pghaul.cli.progress import open_view, sentence
+from pghaul.cli.streams import failure_of, not_written
 from pghaul.cli.words import tell
 from pghaul.model.errors import NotFoundError, StateError
 from pghaul.model.event import Level
@@ -68,7 +70,15 @@ def follow_to_its_end(service: MigrationService, run: Run, *, every: float, as_j
 
 
 def tell_end(service: MigrationService, ended: Run, console: Console, *, as_json: bool) -> None:
-    """Receipts, and what to do next."""
+    """Receipts, and what to do next. The run has ended as it has, whatever becomes of words on it."""
+    with contextlib.suppress(OSError):
+        _tell_end(service, ended, console, as_json=as_json)
+    broken = failure_of(sys.stdout)
+    if broken and (said := not_written(broken)):
+        render.error(console, said)
+
+
+def _tell_end(service: MigrationService, ended: Run, console: Console, *, as_json: bool) -> None:
     if not as_json:
         try:
             found = service.show(ended.id)

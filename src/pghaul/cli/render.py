@@ -92,9 +92,17 @@ def error(console: Console, exc: PghaulError) -> None:
     console.print(text, soft_wrap=True)
 
 
+class Page(Console):
+    """stdout. Whether a reader that went away ends the command is for the command to say, not for Rich."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where it was caught."""
+        raise  # noqa: PLE0704
+
+
 def page() -> Console:
     """stdout, as wide as its terminal, or as wide as it takes."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PAGE)
+    return Page(highlight=False, width=None if sys.stdout.isatty() else PAGE)
 
 
 def left_behind(items: Sequence[Unsupported], *, verbose: bool) -> list[str]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from pghaul.cli import render
 from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
-from pghaul.model.figures import amount, count, duration
+from pghaul.model.figures import amount, count, duration, visible
 from pghaul.model.text import joined, saying
 from pghaul.model.verification import RowDifference, TableVerdict, Verification
 from pghaul.service.report import words
@@ -138,7 +138,7 @@ def _story(console: Console, story: Story, *, verbose: bool) -> None:
     render.listing(console, words.ATTEMPTS, who, verbose=verbose)
     if verbose:
         render.heading(console, words.ASKED)
-        console.print(Text(story.plan_toml.rstrip()), soft_wrap=True)
+        console.print(Text(visible(story.plan_toml.rstrip())), soft_wrap=True)
     render.rate_over_time(console, story.samples)
     render.heading(console, words.TABLES)
     limit = None if verbose else render.TABLES_SHOWN

@@ -1,4 +1,7 @@
-"""The first Ctrl-C (or SIGTERM, or Ctrl-Break on Windows) asks for a stop, the second ends at once."""
+"""The first Ctrl-C (or SIGTERM, or Ctrl-Break on Windows) asks for a stop, the second ends at once.
+
+So does a terminal that goes away (SIGHUP), unless that is to be ignored (nohup). It may say so several times.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")
 STOPPING = tuple(number for name in NAMES if (number := getattr(signal, name, None)) is not None)
+GONE = getattr(signal, "SIGHUP", None)
 
 
 @contextmanager
@@ -18,16 +22,18 @@ def stop_on_signals(say: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """Yields the question "shall we stop?"; `say` is called when the answer turns to yes."""
     asked = threading.Event()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if not asked.is_set():
+            asked.set()
+            say()
+        elif number != GONE:
             raise KeyboardInterrupt
-        asked.set()
-        say()
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set  # signals belong to the main thread
         return
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in STOPPING}
+    numbers = [*STOPPING, *([GONE] if GONE and signal.getsignal(GONE) is signal.SIG_DFL else [])]
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield asked.is_set
     finally:

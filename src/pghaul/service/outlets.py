@@ -64,9 +64,18 @@ class _Telling:
         self._ended: str | None = None  # the state that was told
 
     def __call__(self, event: Event) -> None:
-        self._face(event)
+        self._tell_face(event)
         self._tell_outlets(event)
         self._pass_on_news()
+
+    def _tell_face(self, event: Event) -> None:
+        """A terminal that has gone, or a full disk under its output, is no reason to lose a run."""
+        try:
+            self._face(event)
+        except OSError as exc:
+            self._face = _nowhere
+            words = say("what the run says of itself can be shown no more: {error}", error=exc.strerror or str(exc))
+            self._say(None, EventKind.WARNING, words)
 
     def _tell_outlets(self, event: Event) -> None:
         if event.kind is EventKind.RUN_FINISHED:
@@ -89,12 +98,12 @@ class _Telling:
             for kind, words in news():
                 self._say(outlet, kind, words)
 
-    def _say(self, outlet: Outlet, kind: EventKind, words: Text) -> None:
-        data = {"kind": "OUTLET", "name": outlet.name, "why": words} if kind is EventKind.NOTICE else {}
+    def _say(self, outlet: Outlet | None, kind: EventKind, words: Text) -> None:
+        data = {"kind": "OUTLET", "name": outlet.name, "why": words} if outlet and kind is EventKind.NOTICE else {}
         event = Event(kind=kind, run=self._run.id, message=words, data=data)
         with contextlib.suppress(PghaulError):
             self._keep(event)
-        self._face(event)
+        self._tell_face(event)
         self._tell_outlets(event)
 
     def failed(self, exc: BaseException) -> None:
