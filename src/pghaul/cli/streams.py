@@ -48,9 +48,9 @@ def make_sound() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")  # None where it was closed
-    sys.stdout = _through(_Noting, sys.stdout or os.fdopen(1, "w", encoding="utf-8"))
-    sys.stderr = _through(_Unfailing, sys.stderr or os.fdopen(2, "w", encoding="utf-8"))
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)  # None where it was closed
+    sys.stdout = _through(_Noting, sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False))
+    sys.stderr = _through(_Unfailing, sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False))
 
 
 def _through(kind: type[io.FileIO], stream: TextIO) -> TextIO:
