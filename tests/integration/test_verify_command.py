@@ -31,6 +31,7 @@ def test_equal_tables(db_pair: DatabasePair, state: str, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "public.t" in out
     assert "the same" in out
+    assert out.splitlines()[-1] == "Source and target are the same (tables: 1)."
     assert run(["verify", *ends(db_pair), "--table", "t", "--count"]) == 0
     assert "same number of rows" in capsys.readouterr().out
 
@@ -55,7 +56,20 @@ def test_rows_that_differ_are_shown_with_what_cannot_be_seen(
     assert "different id='3': v '\\n\\t' → NULL" in lines
     cut = f"…'{'x' * 15}"
     assert f"different id='4': v {cut}a' → {cut}b'" in lines
-    assert any("DIFFERENT" in line for line in lines)
+    assert lines[-1] == "DIFFERENT: 1 of 1 tables"
+
+
+@both
+def test_a_screen_names_some_rows_of_many_and_all_where_asked(
+    db_pair: DatabasePair, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(db_pair.target, "DELETE FROM t")
+    for words, named in (((), 10), (("--verbose",), 20), (("--limit", "12"), 12)):
+        assert run(["verify", *ends(db_pair), "--table", "t", *words]) == 3
+        said = capsys.readouterr()
+        assert sum(line.startswith("  missing ") for line in said.out.splitlines()) == named
+        assert ("--verbose" in said.out) is (not words)
+        assert "--on-existing refresh" in said.err
 
 
 @both
@@ -94,6 +108,9 @@ def test_a_run_or_a_plan_file_is_verified(
 
 def test_wrong_words(state: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify"]) == 2
+    assert "`pghaul verify RUN`" in capsys.readouterr().err
+    assert run(["verify", "nobody-knows"]) == 1
+    assert "no run nobody-knows" in capsys.readouterr().err
     assert run(["verify", "000000000000", "--count", "--checksum"]) == 2
     assert run(["verify", "000000000000", "--where", "true"]) == 2
     assert run(["verify", "000000000000"]) == 1

@@ -72,6 +72,7 @@ STEPS: Mapping[str, Text] = {  # of the schema, and what a worker is at
     "compare": say("compare"),
     "analyze": say("analyze"),
 }
+DIFFERS, COPIED_AGAIN = say("DIFFERENT"), say("different, so it is copied again")
 STATUS = saying("{percent} · {rows} rows · {size} · {rows_rate} rows/s · {rate}/s · {chunks} chunks · {eta} left")
 STATUS_CLIENT = saying("{status} · {client}")
 CLIENT = saying("client {cpu:.0%} CPU, {memory}")
@@ -315,6 +316,8 @@ def _what(event: Event) -> str:
     if event.message:
         return event.message
     title: str = TITLES.get(event.kind, event.kind.value)
+    if event.kind in {EventKind.VERIFIED, EventKind.CHUNK_DONE} and event.data.get("agrees") is False:
+        return COPIED_AGAIN if event.data.get("step") == "refresh" else DIFFERS
     if isinstance(title, Template):
         title = title.format(run=event.run, epoch=event.data.get("epoch", ""))
     if event.kind is not EventKind.SCHEMA:

@@ -15,7 +15,7 @@ NEEDS_A_VALUE = say("it needs a value")
 TAKES_NO_VALUE = say("it takes no value")
 
 # Of Typer's sentences, where its exception keeps no more than them.
-NO_COMMAND = re.compile(r"No such command '(?P<name>.*)'\.?", re.DOTALL)
+NO_COMMAND = re.compile(r"No such command '(?P<name>[^']*)'\.?(?: Did you mean (?P<possible>.*)\?)?", re.DOTALL)
 EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((?P<words>.*)\)", re.DOTALL)
 VALUE = re.compile(r"Option '(?P<option>.+?)' (?P<which>requires|does not take) .*", re.DOTALL)
 
@@ -39,7 +39,9 @@ def as_ours(exc: BaseException) -> UsageError | None:
 
 def _by_its_sentence(words: str, see: Text) -> UsageError | None:
     if found := NO_COMMAND.fullmatch(words):
-        return UsageError(say("there is no command {command}", command=found["name"]), advice=see, code=1066)
+        near = (found["possible"] or "").replace("'", "").replace("one of: ", "")
+        advice = DID_YOU_MEAN.format(possible=near, see=see) if near else see
+        return UsageError(say("there is no command {command}", command=found["name"]), advice=advice, code=1066)
     if found := EXTRA.fullmatch(words):
         return UsageError(say("too many words: {words}", words=found["words"]), advice=see, code=1069)
     if found := VALUE.fullmatch(words):

@@ -21,6 +21,7 @@ from pghaul.model.verification import Difference, Method, RowDifference, TableVe
 VALUE_SHOWN = 60  # characters of one value on a terminal
 BEFORE = 15  # of two long ones, as many are shown in front of where they part
 TABLES_SHOWN = 20
+ROWS_SHOWN = 10  # of a table
 EVERY = 5.0  # seconds between two lines where nothing can be redrawn
 
 FAR = saying("{done} of {all} tables, {seconds}, now {table}")
@@ -35,10 +36,15 @@ KINDS = {
 SAME_TABLE = saying("{source} → {target}")
 TIMES_OF = saying("{n} × on the source, {m} × on the target")
 MORE = say("not all of them were looked at: --limit shows more")
+MORE_ROWS = saying("… and {n} more: --verbose")
 TABLES = saying("tables: {n}")
 ALL_AGREE = saying("{at} {tables} tables the same, {rows} rows, {seconds:.1f} s")
 SOME_DIFFER = saying("{at} {n} of {tables} tables differ: {names}")
 NOT_ALL = saying("{at} {n} of {tables} tables cannot be compared: {names}")
+SAME_IN_ALL = saying("Source and target are the same (tables: {tables}).")
+COUNTS_IN_ALL = saying("Source and target have the same number of rows (tables: {tables}).")
+DIFFERENT_IN_ALL = saying("DIFFERENT: {n} of {tables} tables")
+UNKNOWN_IN_ALL = saying("not compared: {n} of {tables} tables")
 ABSENT = "NULL"
 
 
@@ -79,8 +85,8 @@ class Progress:
             render.line(self._console, words)
 
 
-def show(console: Console, found: Verification, *, verbose: bool) -> None:
-    """All tables, worst first, and the rows of those that differ."""
+def show(console: Console, found: Verification, *, rows: int | None, verbose: bool) -> None:
+    """All tables, worst first, the rows of those that differ (so many of each), and the verdict."""
     ordered = sorted(found.tables, key=lambda t: (t.agrees is not False, t.agrees is True, -t.source_rows))
     needed = sum(not t.agrees for t in ordered)
     shown = ordered if verbose else ordered[: max(needed, TABLES_SHOWN)]
@@ -94,7 +100,22 @@ def show(console: Console, found: Verification, *, verbose: bool) -> None:
     render.row(table, TABLES.format(n=len(ordered)), *sums, "", "", "", "", "")
     console.print(table)
     for verdict in ordered:
-        _rows(console, verdict)
+        _rows(console, verdict, rows)
+    console.print()
+    _conclusion(console, found)
+
+
+def _conclusion(console: Console, found: Verification) -> None:
+    """What somebody wants to know who sees the end only."""
+    different = [t for t in found.tables if t.agrees is False]
+    unknown = sum(t.agrees is None for t in found.tables)
+    if different:
+        render.line(console, DIFFERENT_IN_ALL.format(n=len(different), tables=len(found.tables)), "bold red")
+    if unknown:
+        render.line(console, UNKNOWN_IN_ALL.format(n=unknown, tables=len(found.tables)), "yellow")
+    if not different and not unknown:
+        words = COUNTS_IN_ALL if found.method is Method.COUNT else SAME_IN_ALL
+        render.line(console, words.format(tables=len(found.tables)), "green")
 
 
 def name(verdict: TableVerdict) -> str:
@@ -120,13 +141,15 @@ def _judgement(verdict: TableVerdict, method: Method) -> Text:
     return Text(tell(COUNTED if method is Method.COUNT else AGREES), style="green")
 
 
-def _rows(console: Console, verdict: TableVerdict) -> None:
+def _rows(console: Console, verdict: TableVerdict, limit: int | None) -> None:
     if not verdict.rows:
         return
     render.heading(console, name(verdict))
-    for row in verdict.rows:
+    for row in verdict.rows[:limit]:
         kind = Text(f"  {tell(KINDS[row.kind])} ", style="bold")
         console.print(kind.append(tell(_told(row)), style="not bold"), soft_wrap=True)
+    if limit is not None and len(verdict.rows) > limit:
+        render.line(console, render.INDENTED.format(words=MORE_ROWS.format(n=len(verdict.rows) - limit)))
     if not verdict.complete:
         render.line(console, render.INDENTED.format(words=MORE))
 

@@ -22,13 +22,16 @@ from pghaul.model.text import say, saying
 from pghaul.model.verification import Method, Verification
 from pghaul.service.migration import MigrationService
 
-RUN_ID = re.compile(r"[0-9a-f]{12}")
 SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 SPAN_WRONG = say("a time is written 30s, 1m or 2h")
 BOTH = say("--count and --checksum are two ways: choose one")
 STOPPING = say("Stopping: statements on both servers are ended. Ctrl-C again ends at once.")
 ONCE_MORE = saying("{at} {error}; again in {seconds:.0f} s")
+NOTHING = say("nothing says what is to be verified")
+NOTHING_ADVICE = say("a run: `pghaul verify RUN` (`pghaul runs` lists them), a plan file, or --from, --to and --table")
+NAMED = 100  # rows of a table that differ; on a terminal less is shown of them, unless somebody asked for so many
+MEND = say("To mend it: `pghaul run` once more with --on-existing refresh, which copies only what differs")
 LOOK = 0.2  # seconds between two looks whether to stop
 
 What = Annotated[
@@ -36,7 +39,10 @@ What = Annotated[
 ]
 Count = Annotated[bool, typer.Option("--count", help="Count the rows of both sides only.")]
 Checksum = Annotated[bool, typer.Option("--checksum", help="Compare contents, down to the rows; the default.")]
-Limit = Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Name so many rows of a table that differ.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=0, metavar="N", help="Name so many rows of a table that differ.", show_default="100"),
+]
 
 
 def parse_span(text: str) -> float:
@@ -72,7 +78,7 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
     into: selecting.Into = None,
     count: Count = False,
     checksum: Checksum = False,
-    limit: Limit = 100,
+    limit: Limit = None,
     watch: Watch = None,
     workers: options.Workers = None,
     source_encoding: options.SourceEncoding = None,
@@ -106,11 +112,13 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
         "layout": layout,
         "into": into,
     }
+    if not any((what, source, target, table, *selected.values())):
+        raise UsageError(NOTHING, advice=NOTHING_ADVICE, code=1077)
     about = _about(what, source, target, table, chosen, selected)
     request = Request(
         method=Method.COUNT if count else Method.CHECKSUM,
         patterns=tuple(table or ()) if what else (),
-        limit=limit,
+        limit=NAMED if limit is None else limit,
         workers=workers or (2 if isinstance(about, str) else about.options.workers),
     )
     service = MigrationService()
@@ -118,7 +126,9 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
     def once(listener: Progress, stop: Callable[[], bool]) -> Verification:
         return service.verify(about, request, listener=listener, source=source, target=target, stop=stop)
 
-    return _rounds(once, watch, as_json=as_json, verbose=verbose)
+    return _rounds(
+        once, watch, as_json=as_json, rows=None if verbose or limit else verdicts.ROWS_SHOWN, verbose=verbose
+    )
 
 
 def _about(
@@ -130,7 +140,7 @@ def _about(
     selected: dict[str, Any],
 ) -> str | Plan:
     """A run's id; else the plan. Of a plan file, the patterns choose among what it selects."""
-    if what is not None and RUN_ID.fullmatch(what):
+    if what is not None and not what.endswith(".toml") and not Path(what).exists():
         _refuse_words(selected)
         return what
     file = Path(what) if what else None
@@ -152,6 +162,7 @@ def _rounds(
     watch: float | None,
     *,
     as_json: bool,
+    rows: int | None,
     verbose: bool,
 ) -> int:
     """One, or one after the other; the code is that of the last that came to its end."""
@@ -171,7 +182,7 @@ def _rounds(
                 _once_more(console, exc, watch)
                 code = exit_codes.FAILED
             else:
-                _show(found, brief=watch is not None, as_json=as_json, verbose=verbose)
+                _show(found, brief=watch is not None, as_json=as_json, rows=rows, verbose=verbose)
                 code = exit_codes.DONE if found.agrees else exit_codes.DIFFERENT
             if watch is None or not _waited(watch, stop):
                 return code
@@ -193,10 +204,12 @@ def _waited(seconds: float, stop: Callable[[], bool]) -> bool:
     return False
 
 
-def _show(found: Verification, *, brief: bool, as_json: bool, verbose: bool) -> None:
+def _show(found: Verification, *, brief: bool, as_json: bool, rows: int | None, verbose: bool) -> None:
     if as_json:
         render.print_json(verdicts.as_json(found))
     elif brief:
         print(tell(verdicts.in_one_line(found)), flush=True)  # noqa: T201
     else:
-        verdicts.show(render.page(), found, verbose=verbose)
+        verdicts.show(render.page(), found, rows=rows, verbose=verbose)
+        if not found.agrees and any(t.agrees is False for t in found.tables):
+            render.line(Console(stderr=True, highlight=False), MEND, "cyan")
