@@ -74,7 +74,7 @@ def test_a_complaint_that_nobody_knows_is_shown_as_it_is() -> None:
         ("run --json=3", "--json: it takes no value [PGH-1068]"),
         ("run --wokers 3", "there is no option --wokers [PGH-1065]"),
         ("migrate", "there is no command migrate [PGH-1066]"),
-        ("statsu", "did you mean status? pghaul --help"),
+        ("statsu", "there is no command statsu [PGH-1066]"),
         ("show", "RUN is missing [PGH-1067]"),
         ("show a b", "too many words: b [PGH-1069]"),
     ],
