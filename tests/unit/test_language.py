@@ -262,6 +262,16 @@ def test_help_is_korean_throughout(path: str, monkeypatch: pytest.MonkeyPatch, c
 
 
 @pytest.mark.usefixtures("korean")
+@pytest.mark.parametrize("path", ["", *PATHS])
+def test_no_word_of_help_is_cut_at_the_end_of_a_line(
+    path: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*path.split(), "--help"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if re.search("… *│$", line)] == []
+
+
+@pytest.mark.usefixtures("korean")
 def test_help_keeps_its_short_option_and_its_frames_in_line(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     """Hangul is two columns wide."""
     monkeypatch.setenv("COLUMNS", "100")

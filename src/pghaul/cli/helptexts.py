@@ -7,10 +7,11 @@ strings; "Usage:" is the formatter's, which a context names. A test pins all of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from pghaul.cli.words import language, tell
 from pghaul.model.text import say, saying
@@ -34,6 +35,21 @@ OF_PARAMETER = ("help", "rich_help_panel")
 _FORMATTER: Any = typer.Context.formatter_class  # of click, or of Typer's own copy of it
 
 
+def folded(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Rich takes the blank off a line's end by letters, not by columns, and then cuts a word of Hangul for a …
+
+    What is folded loses the blank only.
+    """
+
+    def made(*args: Any, **given: Any) -> Any:
+        text = make(*args, **given)
+        if isinstance(text, Text):
+            text.overflow = "fold"
+        return text
+
+    return made
+
+
 class Formatter(_FORMATTER):  # type: ignore[misc]
     """Begins a usage line in the reader's language."""
 
@@ -41,6 +57,8 @@ class Formatter(_FORMATTER):  # type: ignore[misc]
         """As it was, with our prefix."""
         import typer.rich_utils as shown  # noqa: PLC0415 -- takes its time, and only help needs it
 
+        if shown._make_rich_text.__module__ != __name__:
+            shown._make_rich_text = folded(shown._make_rich_text)
         for name, words in FIXED.items():
             setattr(shown, name, tell(words).replace("{value}", "{}"))
         super().write_usage(prog, args, prefix or tell(USAGE))

@@ -39,10 +39,7 @@ What = Annotated[
 ]
 Count = Annotated[bool, typer.Option("--count", help="Count the rows of both sides only.")]
 Checksum = Annotated[bool, typer.Option("--checksum", help="Compare contents, down to the rows; the default.")]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", min=0, metavar="N", help="Name so many rows of a table that differ.", show_default="100"),
-]
+Limit = Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Name so many rows of a table that differ.")]
 
 
 def parse_span(text: str) -> float:
@@ -78,7 +75,7 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
     into: selecting.Into = None,
     count: Count = False,
     checksum: Checksum = False,
-    limit: Limit = None,
+    limit: Limit = NAMED,
     watch: Watch = None,
     workers: options.Workers = None,
     source_encoding: options.SourceEncoding = None,
@@ -118,7 +115,7 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
     request = Request(
         method=Method.COUNT if count else Method.CHECKSUM,
         patterns=tuple(table or ()) if what else (),
-        limit=NAMED if limit is None else limit,
+        limit=limit,
         workers=workers or (2 if isinstance(about, str) else about.options.workers),
     )
     service = MigrationService()
@@ -127,7 +124,7 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
         return service.verify(about, request, listener=listener, source=source, target=target, stop=stop)
 
     return _rounds(
-        once, watch, as_json=as_json, rows=None if verbose or limit else verdicts.ROWS_SHOWN, verbose=verbose
+        once, watch, as_json=as_json, rows=None if verbose or limit != NAMED else verdicts.ROWS_SHOWN, verbose=verbose
     )
 
 

@@ -33,6 +33,7 @@ Tell: TypeAlias = Callable[[str], None]
 
 DATABASE = "plant"
 TABLE = "public.point_history"
+EMPTY = "empty"  # beside it on the newer server, with --keep: the target of a run of one's own
 RUN = "de30de30de30"  # a name of our own: the state store lives in the demo's folder only
 LEAVES = 30
 KILL_WORKER_AT, KILL_MAIN_AT = 4, 12  # leaves committed: early enough that neither comes too late
@@ -222,10 +223,22 @@ def _look_next(stage: Stage, tell: Tell, *, keep: bool) -> None:
         for cluster in (stage.source, stage.target):
             stop = f"{cluster.programs / 'pg_ctl'} -D {cluster.data} stop"
             tell(say("  {url}   (stop: {command})", url=cluster.url(DATABASE), command=stop))
+        tell("")
+        tell(say("Now you, into an empty database on the newer one:"))
+        tell(f"  pghaul plan --from {stage.source.url(DATABASE)} --to {_emptied(stage)} --table {TABLE}")
+        tell(say("The run above has a state store of its own:"))
+        tell(f"  PGHAUL_STATE={stage.environment['PGHAUL_STATE']} pghaul show {RUN}")
     tell("")
     tell(say("Where to look next:"))
     for where, what in NEXT:
         tell(say("  {where}   {what}", where=f"{where:<62}", what=what))
+
+
+def _emptied(stage: Stage) -> str:
+    """The URL of a database that nothing is in."""
+    with _session(stage.target.url()) as session:
+        session.execute("CREATE DATABASE empty")
+    return stage.target.url(EMPTY)
 
 
 def _start(stage: Stage, *words: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
