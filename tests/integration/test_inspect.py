@@ -138,3 +138,15 @@ def test_a_lock_that_somebody_holds_is_not_waited_for(db_pair: DatabasePair, sta
 @on_one_server
 def test_an_empty_database_is_no_error(db_pair: DatabasePair, capsys: Output, state: str) -> None:
     assert "There are no tables here." in told(capsys, db_pair.source)
+
+
+@pytest.mark.template(source="CREATE TABLE known (a int)")
+def test_the_next_step_has_the_url_as_it_was_typed_but_for_its_password(
+    db_pair: DatabasePair, state: str, capsys: Output
+) -> None:
+    assert run(["inspect", db_pair.source]) == 0
+    assert f"--from {db_pair.source} --to" in capsys.readouterr().err
+    assert run(["inspect", db_pair.source.replace("postgres@", "postgres:s3cret@")]) == 0
+    said = capsys.readouterr().err
+    assert "--from 'postgresql://postgres@" in said
+    assert "s3cret" not in said

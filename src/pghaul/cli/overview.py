@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +31,7 @@ MOST = 50  # tables and findings that are listed, unless all are asked for
 HEAD = saying("{database}: PostgreSQL {version}, {encoding}, {size}. Dates are shown in {timezone}.")
 REMEMBERED = say("Sizes are those of the last VACUUM: somebody holds a lock.")
 ESTIMATES = say("Rows are estimates of the catalogues, ? where they know nothing.")
+PASSWORD = re.compile(r"[a-z]+://[^/?#]*:[^/?#]*@")  # somewhere in a URL
 FLAT = saying("Tables without partitions: {n}")
 MORE = saying("… and {n} more: --tree shows all")
 NOTHING = say("There are no tables here.")
@@ -183,7 +186,10 @@ def next_step(found: Inspection, url: str) -> str:
 def _without_password(url: str) -> str:
     from pghaul.postgres.dsn import resolve  # noqa: PLC0415
 
-    return profile_name(url) or f"'{storable_url(resolve(url))}'"
+    if name := profile_name(url):
+        return name
+    hides = "password" in url or PASSWORD.match(url)
+    return shlex.quote(storable_url(resolve(url)) if hides else url)
 
 
 def _day(moment: str) -> str:

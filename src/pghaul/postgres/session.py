@@ -23,7 +23,7 @@ from psycopg import sql as pgsql
 
 from pghaul.model.errors import AccessError, ConnectionLostError, PghaulError, StalledError
 from pghaul.model.profile import Endpoint
-from pghaul.model.text import say
+from pghaul.model.text import say, saying
 from pghaul.postgres.dsn import psycopg_params
 from pghaul.postgres.relay_connection import is_working, open_connection, pooler_error
 from pghaul.postgres.server import SERVER_SQL, SYSTEM_IDENTIFIER_SQL, TELLING, TRY_REPLICA_ROLE_SQL, Server
@@ -34,6 +34,7 @@ from pghaul.postgres.watchdog import Watchdog
 
 T = TypeVar("T")
 
+NOBODY = saying("nothing answers at this address: {why}")
 END_SECONDS = 10.0  # how long terminated backends get to roll back
 END_POLL_SECONDS = 0.05
 
@@ -295,7 +296,10 @@ def _refusal(endpoint: Endpoint, application_name: str, exc: psycopg.Error, *, r
             advice = say("check sslmode, sslrootcert and the client certificate")
             return AccessError(say("TLS failed: {why}", why=str(cause)), where=where, advice=advice, code=5107)
         if isinstance(error, ConnectionLostError):
-            error.advice = say("check host and port, and whether the server runs")
+            advice = say("check host and port, and whether the server runs")
+            if isinstance(cause, ConnectionRefusedError):
+                return ConnectionLostError(NOBODY.format(why=str(cause)), where=where, advice=advice, code=2102)
+            error.advice = advice
         return error
     return ConnectionLostError(str(exc).strip(), where=where)
 

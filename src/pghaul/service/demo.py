@@ -221,8 +221,7 @@ def _look_next(stage: Stage, tell: Tell, *, keep: bool) -> None:
         tell("")
         tell(say("The servers go on running; their files are in {folder}:", folder=str(stage.folder)))
         for cluster in (stage.source, stage.target):
-            stop = f"{cluster.programs / 'pg_ctl'} -D {cluster.data} stop"
-            tell(say("  {url}   (stop: {command})", url=cluster.url(DATABASE), command=stop))
+            tell(say("  {url}   (stop: {command})", url=cluster.url(DATABASE), command=_to_stop(cluster)))
         tell("")
         tell(say("Now you, into an empty database on the newer one:"))
         tell(f"  pghaul plan --from {stage.source.url(DATABASE)} --to {_emptied(stage)} --table {TABLE}")
@@ -232,6 +231,13 @@ def _look_next(stage: Stage, tell: Tell, *, keep: bool) -> None:
     tell(say("Where to look next:"))
     for where, what in NEXT:
         tell(say("  {where}   {what}", where=f"{where:<62}", what=what))
+
+
+def _to_stop(cluster: Cluster) -> str:
+    """pg_ctl will not do it for root, who started the server as another user."""
+    if os.name == "posix":
+        return f"kill -INT {cluster.pid}"
+    return f"{cluster.programs / 'pg_ctl'} -D {cluster.data} stop"
 
 
 def _emptied(stage: Stage) -> str:
