@@ -164,7 +164,7 @@ def test_a_run_by_names_is_killed_and_resumed(
         return value(place.cluster.url("new"), "SELECT count(*) FROM pg_stat_progress_copy") > 0
 
     try:
-        program.start("run", "--from", "old-plant", "--to", "new-plant", "--run-id", RUN, "--max-rate", "1MB", *tables)
+        program.start("run", "--from", "old-plant", "--to", "new-plant", "--run-id", RUN, "--max-rate", "4MB", *tables)
         assert wait_until(moving, 30), program.said()
         program.kill_main()
         assert program.wait(10) == -9

@@ -21,6 +21,7 @@ from tests.components import server_folder
 from tests.conftest import running_server
 from tests.faults.program import wait_until
 from tests.leaking import BUGS, ENCODED, MALFORMED, SECRET, Place, Sampler, assert_tight, given, leaks
+from tests.receivers import status, webhook
 
 from pghaul.cli.app import run
 from pghaul.model import redaction
@@ -385,7 +386,7 @@ def test_plans_that_are_written(server: Cluster, place: Place, inside: Inside) -
 def test_a_run_that_is_killed_leaves_no_password_behind_and_its_resume_nothing_at_all(
     server: Cluster, place: Place
 ) -> None:
-    process = place.start(*words(server, "--max-rate", "400kB/s"))
+    process = place.start(*words(server, "--max-rate", "2MB/s"))
     try:
         assert wait_until(lambda: is_copying(server, "aim"), 20), place.said()
     finally:
@@ -474,10 +475,11 @@ def test_completion_in_a_shell(place: Place) -> None:
 
 
 def test_a_webhook_s_secret(server: Cluster, place: Place) -> None:
-    hook = f"http://127.0.0.1:{closed_port()}/services/{ENCODED}?token={ENCODED}"
-    said = place.pghaul(
-        *words(server, "--notify", hook, "--notify-on", "finished"), PGHAUL_WEBHOOK_SECRET=SECRET, expect=0
-    )
+    with webhook(status(404)) as receiver:
+        hook = f"http://127.0.0.1:{receiver.port}/services/{ENCODED}?token={ENCODED}"
+        said = place.pghaul(
+            *words(server, "--notify", hook, "--notify-on", "finished"), PGHAUL_WEBHOOK_SECRET=SECRET, expect=0
+        )
     assert "127.0.0.1" in said
     place.pghaul(*words(server, "--notify", f"https://u:{ENCODED}@h/x"), expect=1)
     look_everywhere(place)
