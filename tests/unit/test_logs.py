@@ -74,6 +74,17 @@ def test_one_part_is_emptied_when_it_is_full(tmp_path: Path) -> None:
     assert [p.read_text() for p in parts_of(tmp_path, RUN)] == ["2" * 60 + "\n"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(folder: Path) -> None:
+    folder.mkdir()
+    os.mkfifo(folder / f"{RUN}.jsonl")
+    with pytest.raises(OutletError) as caught:
+        RunLog(RUN, read_settings())
+    assert caught.value.code == "PGH-6504"
+    os.mkfifo(folder / "pghaul.jsonl")
+    assert record_failure(AccessError("no", code=5100)) is None
+
+
 @pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
 def test_files_and_folder_are_their_owner_s_alone(tmp_path: Path) -> None:
     before = os.umask(0)

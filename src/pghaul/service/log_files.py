@@ -22,9 +22,9 @@ OURS = re.compile(r"(?:[0-9a-f]{12}|pghaul)(?:\.\d{1,3})?\.jsonl")  # nothing el
 MOST_FILES = 2000  # of a run every five minutes those of a week; each costs the next run a look
 LOCK_PATIENCE = 1.0  # seconds; a line is written in far less, and a process that sleeps with the lock is not waited for
 NAP = 0.01
-_FLAGS = (
-    os.O_APPEND | os.O_CREAT | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-)  # somebody's link in a shared folder is not followed
+# Somebody's link in a shared folder is not followed, and a pipe in the file's place is not waited for.
+_EXTRA = ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK")
+_FLAGS = os.O_APPEND | os.O_CREAT | os.O_WRONLY | sum(getattr(os, name, 0) for name in _EXTRA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
