@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from pghaul.cli import check, render, sparkline
 from pghaul.cli.app import run
 from pghaul.cli.options import parse_rate
-from pghaul.cli.progress import LANES_SHOWN, LiveView, PlainView, lanes
+from pghaul.cli.progress import LANES_SHOWN, LiveView, PlainView, lanes, sentence
 from pghaul.cli.signals import NAMES
 from pghaul.engine.control import Control
 from pghaul.engine.dispatch import InFlight, Task
@@ -102,6 +103,17 @@ def test_a_live_view_shows_each_worker_and_what_the_client_takes() -> None:
     ):
         assert words in out.getvalue()
     assert "public.[b] · index:i" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [56, 80])
+def test_in_a_narrow_terminal_all_figures_are_whole(width: int) -> None:
+    out = io.StringIO()
+    with LiveView(Console(file=out, force_terminal=True, width=width), verbose=False) as view:
+        view(Event(kind=EventKind.PROGRESS, run=RUN, data=PROGRESS))
+        view._live.refresh()
+    said = " ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).split())
+    assert "7,500 rows · 0/s · 2 active · client 50% CPU, 50.0 MB" in said
+    assert "…" not in said
 
 
 def test_of_many_workers_the_largest_are_shown() -> None:
@@ -238,3 +250,16 @@ def test_nor_can_what_a_check_has_found_or_an_advice() -> None:
     render.error(console, NotFoundError(say("no"), advice=say("did you mean {n}?", n="\x1b[31mred"), code=5201))
     assert out.getvalue().count("\\u001b[31mred") == 2
     assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        (EventKind.RUN_FINISHED, {"state": "stopped"}, f"run {RUN} ended: stopped"),
+        (EventKind.VERIFIED, {"agrees": True}, "verified"),
+        (EventKind.VERIFIED, {"agrees": False}, "DIFFERENT"),
+        (EventKind.VERIFIED, {"agrees": False, "step": "refresh"}, "different, so it is copied again"),
+    ],
+)
+def test_a_line_of_a_log_says_how_it_went(kind: EventKind, data: dict[str, object], said: str) -> None:
+    assert sentence(Event(kind=kind, run=RUN, data=data)) == said

@@ -13,18 +13,23 @@ from contextlib import contextmanager
 from typing import IO, Any, Protocol, Self
 
 import rich.text
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 
 from pghaul.cli.options import EVERY
 from pghaul.cli.render import line
 from pghaul.cli.words import is_unicode, tell
 from pghaul.model.event import Event, EventKind, Level, level_of
 from pghaul.model.figures import amount, count, duration
+from pghaul.model.run import RunState
 from pghaul.model.text import Template, Text, say, saying
+from pghaul.model.wording import worded
 
 BAR = ("percent", "rows", "rows_rate", "rate", "chunks", "active", "eta", "client")
+NARROW = ("percent", "rate", "chunks", "eta")  # what stays beside the bar where not all of it has its place there
+BAR_WIDTH = 24
 LANES_SHOWN = 8  # workers with a line of their own
 WINDOW = 10.0  # seconds over which rows per second are taken
 NOTICES_SHOWN = 10  # the rest is in `show`
@@ -72,6 +77,7 @@ STEPS: Mapping[str, Text] = {  # of the schema, and what a worker is at
     "compare": say("compare"),
     "analyze": say("analyze"),
 }
+ENDED = saying("run {run} ended: {state}")
 DIFFERS, COPIED_AGAIN = say("DIFFERENT"), say("different, so it is copied again")
 STATUS = saying("{percent} · {rows} rows · {size} · {rows_rate} rows/s · {rate}/s · {chunks} chunks · {eta} left")
 STATUS_CLIENT = saying("{status} · {client}")
@@ -233,12 +239,14 @@ class QuietView(PlainView):
 
 
 class LiveView(PlainView):
-    """One bar for the whole run, by bytes, and a line for each worker; other lines scroll above them."""
+    """One bar for the whole run, by bytes, and a line for each worker; other lines scroll above them.
+
+    Where not all figures have their place beside the bar, most stand below it: Rich would cut all of them.
+    """
 
     def __init__(self, console: Console, *, verbose: bool, every: float = EVERY) -> None:
         super().__init__(console, verbose=verbose, every=every)
-        columns = [TextColumn("{task.fields[" + name + "]}", markup=False) for name in BAR]
-        self._bar = Progress(BarColumn(bar_width=24), *columns, console=console)
+        self._bar = Progress(*_bar_of(BAR), console=console)
         self._lanes = rich.text.Text()
         self._live = Live(console=console, transient=True, get_renderable=lambda: Group(self._bar, self._lanes))
         self._task: TaskID | None = None
@@ -265,7 +273,19 @@ class LiveView(PlainView):
         if self._task is None:
             self._task = self._bar.add_task("", total=total, **figures)
         self._bar.update(self._task, completed=min(float(data.get("bytes", 0)), total), total=total, **figures)
-        self._lanes = rich.text.Text(lanes(data.get("workers", [])), no_wrap=True, overflow="ellipsis")
+        below = [] if _fits(figures, self._console.width) else [v for n, v in figures.items() if n not in NARROW and v]
+        self._bar.columns = _bar_of(NARROW if below else BAR)
+        lines = [*(["  " + " · ".join(v.strip(" ·") for v in below)] if below else []), lanes(data.get("workers", []))]
+        self._lanes = rich.text.Text("\n".join(filter(None, lines)), no_wrap=True, overflow="ellipsis")
+
+
+def _bar_of(names: Sequence[str]) -> tuple[ProgressColumn, ...]:
+    texts = (TextColumn("{task.fields[" + name + "]}", markup=False) for name in names)
+    return (BarColumn(bar_width=BAR_WIDTH), *texts)
+
+
+def _fits(figures: Mapping[str, str], width: int) -> bool:
+    return BAR_WIDTH + sum(1 + cell_len(words) for words in figures.values()) <= width
 
 
 def _columns(figures: Mapping[str, str]) -> dict[str, Any]:
@@ -315,11 +335,7 @@ def _what(event: Event) -> str:
         return LED_TO.format(what=TITLES[event.kind], error=event.message)
     if event.message:
         return event.message
-    title: str = TITLES.get(event.kind, event.kind.value)
-    if event.kind in {EventKind.VERIFIED, EventKind.CHUNK_DONE} and event.data.get("agrees") is False:
-        return COPIED_AGAIN if event.data.get("step") == "refresh" else DIFFERS
-    if isinstance(title, Template):
-        title = title.format(run=event.run, epoch=event.data.get("epoch", ""))
+    title = _title(event)
     if event.kind is not EventKind.SCHEMA:
         return title
     step, made = str(event.data.get("step", "")), event.data.get("objects")
@@ -327,3 +343,13 @@ def _what(event: Event) -> str:
     if isinstance(made, list) and made:
         return STEP_MADE.format(what=title, step=named, n=len(made))
     return LED_TO.format(what=title, error=named)
+
+
+def _title(event: Event) -> str:
+    """What an event is that says nothing of itself."""
+    if event.kind in {EventKind.VERIFIED, EventKind.CHUNK_DONE} and event.data.get("agrees") is False:
+        return COPIED_AGAIN if event.data.get("step") == "refresh" else DIFFERS
+    if event.kind is EventKind.RUN_FINISHED and event.data.get("state") in {s.value for s in RunState}:
+        return ENDED.format(run=event.run, state=worded(RunState(event.data["state"])))
+    title: str = TITLES.get(event.kind, event.kind.value)
+    return title.format(run=event.run, epoch=event.data.get("epoch", "")) if isinstance(title, Template) else title
