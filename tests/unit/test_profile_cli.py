@@ -322,6 +322,8 @@ def test_what_is_no_file_of_profiles_is_refused(text: str, home: Path, capsys: T
     path.write_text(text)
     assert run(["profile", "import", str(path)]) == 2
     assert "PGH-1073" in capsys.readouterr().err
+    assert run(["profile", "import", str(home / "absent.toml")]) == 2
+    assert "PGH-1078" in capsys.readouterr().err
 
 
 def test_what_is_wrong_with_one_profile_of_a_file_is_said_and_the_rest_is_kept(home: Path, capsys: Told) -> None:

@@ -356,6 +356,8 @@ def test_json_on_stdout_is_one_document(recorded: Path, capsys: pytest.CaptureFi
     data = json.loads(capsys.readouterr().out)
     assert command(["report", RUN, "--json", "--format", "html"]) == 2
     assert "PGH-1081" in capsys.readouterr().err
+    assert command(["report", RUN, "--output", "report.PDF"]) == 2
+    assert "PGH-1082" in capsys.readouterr().err
     assert (data["format"], data["id"], data["verdict"]["outcome"]) == (1, RUN, "different")
 
 

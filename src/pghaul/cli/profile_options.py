@@ -36,7 +36,7 @@ Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The profil
 NewName: TypeAlias = Annotated[
     str, typer.Argument(metavar="NAME", help="One word: letters, digits, dots, hyphens, underscores.")
 ]
-Names: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Which; default: all of them.")]
+Names: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Which; default: all of them.")]
 Where: TypeAlias = Annotated[
     str | None,
     typer.Argument(metavar="URL", help="postgresql://…, or key=value words as for psql; best without a password."),

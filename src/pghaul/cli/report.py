@@ -28,6 +28,7 @@ class Form(StrEnum):
 
 
 ENDINGS = {".html": Form.HTML, ".htm": Form.HTML, ".json": Form.JSON}
+NOT_OURS = {".pdf", ".doc", ".docx", ".xls", ".xlsx", ".csv"}  # text under such a name would not open
 WRITTEN = saying("The report is in {path}")
 NO_BROWSER = saying("No browser was found to open it. The report is in {path}")
 
@@ -74,6 +75,13 @@ def _form(form: Form | None, output: Path | None, *, as_json: bool, browse: bool
             say("--json and --format {form} contradict each other", form=str(form)),
             advice=say("leave one of them out"),
             code=1081,
+        )
+    if form is None and not as_json and output and output.suffix.lower() in NOT_OURS:
+        raise UsageError(
+            say("a report is text, JSON or an HTML page"),
+            where=str(output),
+            advice=say("write it to a file .html, and let a browser print that as PDF"),
+            code=1082,
         )
     named = ENDINGS.get(output.suffix.lower()) if output else None
     return form or (Form.JSON if as_json else named or (Form.HTML if browse else Form.TEXT))

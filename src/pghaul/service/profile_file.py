@@ -124,7 +124,14 @@ def _entry(profiles: Profiles, profile: Profile, key: Key | None) -> dict[str, A
 def _document(path: Path) -> Mapping[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except OSError as exc:
+        raise UsageError(
+            say("the file of profiles cannot be read: {why}", why=str(exc.strerror)),
+            where=str(path),
+            advice=say("look at its name, and at the permissions of the file and its folders"),
+            code=1078,
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         document = {}
     entries = document.get("profile")
     if document.get("format") != FORMAT or not isinstance(entries, list) or not all(map(_is_entry, entries)):
