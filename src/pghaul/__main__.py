@@ -11,8 +11,18 @@ import sys
 gc.set_threshold(50_000, 20, 50)
 
 
+INTERRUPTED = 130  # as shells have it; cli/exit_codes.py is not loaded yet
+
+
 def main() -> None:
     """Run the command line."""
+    try:
+        _leave(_run())
+    except KeyboardInterrupt:  # while all of it was being loaded: nothing has begun
+        os._exit(INTERRUPTED)
+
+
+def _run() -> int:
     # pydantic would look through the metadata of every installed package for plugins; we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from pghaul.cli.streams import make_sound  # noqa: PLC0415
@@ -22,7 +32,7 @@ def main() -> None:
     from pghaul.model.redaction import guard  # noqa: PLC0415
 
     guard()
-    _leave(run())
+    return run()
 
 
 def _leave(code: int) -> None:

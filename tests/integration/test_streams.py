@@ -85,3 +85,9 @@ def test_a_face_that_fails_is_let_go_and_the_run_goes_on(db_pair: DatabasePair, 
     assert (run.state, len(told)) == (RunState.DONE, 1)
     kept = [e.message for e in MigrationService().show(run.id).events if e.kind is EventKind.WARNING]
     assert kept == ["what the run says of itself can be shown no more: Input/output error"]
+
+
+def test_who_interrupts_before_anything_has_begun_sees_no_traceback() -> None:
+    code = "from pghaul import __main__ as m\ndef stop(): raise KeyboardInterrupt\nm._run = stop\nm.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
