@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.components import need
 
@@ -27,6 +29,27 @@ def test_the_demo_survives_its_own_kills_and_leaves_nothing_behind(tmp_path: Pat
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed" in (done.stdout + done.stderr).lower()
-    ours = [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("TMPDIR") == str(tmp_path)]
+    assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal that goes away says nothing here")
+def test_a_terminal_that_is_closed_leaves_no_servers_behind(tmp_path: Path) -> None:
+    need("PostgreSQL 16")
+    need("PostgreSQL 18")
+    mark = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
+    environment = os.environ | {"PGHAUL_STATE": mark, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    words = [sys.executable, "-m", "pghaul", "demo"]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        assert demo.stdout is not None
+        assert any("Writing" in line for line in demo.stdout)
+        demo.send_signal(signal.SIGHUP)
+        said = demo.stdout.read()
+    assert demo.returncode == 130, said
+    assert "Traceback" not in said
+    assert_nothing_is_left(tmp_path)
+
+
+def assert_nothing_is_left(folder: Path) -> None:
+    ours = [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("TMPDIR") == str(folder)]
     assert ours == []
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("pghaul")] == []
+    assert [p.name for p in folder.iterdir() if p.name.startswith("pghaul")] == []

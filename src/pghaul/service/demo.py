@@ -128,9 +128,9 @@ def run_demo(tell: Tell, *, rows: int = 3_000_000, keep: bool = False) -> int:
 @contextmanager
 def _stage(tell: Tell, *, keep: bool) -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="pghaul-demo-"))
-    before = signal.signal(signal.SIGTERM, _interrupt)
     clusters = [Cluster.bundled(v, folder / f"postgresql-{v}", **SETTINGS) for v in (16, 18)]
     stays = False
+    before = {number: signal.signal(number, _interrupt) for number in _leave_taking()}
     try:
         tell(say("Starting two PostgreSQL servers of their own, versions 16 and 18 …"))
         source, target = (c.create().start() for c in clusters)
@@ -140,15 +140,26 @@ def _stage(tell: Tell, *, keep: bool) -> Iterator[Stage]:
         yield Stage(folder=folder, source=source, target=target)
         stays = keep
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # a terminal says several times that it goes
         if not stays:
             for cluster in clusters:
                 cluster.remove()
             shutil.rmtree(folder, ignore_errors=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_taking() -> list[signal.Signals]:
+    """A terminal that is closed (SIGHUP, unless it is to be ignored) says good-bye like SIGTERM."""
+    gone = getattr(signal, "SIGHUP", None)
+    if gone is None or signal.getsignal(gone) is not signal.SIG_DFL:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, gone]
 
 
 def _interrupt(*_: object) -> None:
-    """Without this, SIGTERM would leave two servers running that nobody knows of."""
+    """Without this, a signal would leave two servers running that nobody knows of."""
     raise KeyboardInterrupt
 
 
