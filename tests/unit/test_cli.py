@@ -451,6 +451,15 @@ def test_a_terminal_that_goes_away_asks_for_a_stop_however_often_it_says_so(igno
     assert said == ([] if ignored else [1])
 
 
+def test_a_command_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    def interrupt(*_args: object, **_rest: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MigrationService, "runs", interrupt)
+    assert run(["runs"]) == exit_codes.STOPPED
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
 def test_ask_puts_the_estimate_to_the_person_and_takes_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     console = Console(file=out, width=200)

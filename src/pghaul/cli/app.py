@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -109,10 +109,25 @@ def run(argv: Sequence[str] | None = None) -> int:
         chosen(os.environ)  # a PGHAUL_LANG that we do not speak is said before anything else
         command: Any = typer.main.get_command(app)
         helptexts.translate(command)
+        command.invoke = _interruptible(command.invoke)
         code = command.main(args=words, prog_name="pghaul", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 -- the last place that can speak to the user
         return _failed(exc, sys.argv[1:] if argv is None else argv)
     return _delivered(code if isinstance(code, int) else exit_codes.DONE)
+
+
+def _interruptible(invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Typer ends a command that is interrupted without a word, in the middle of the line where it was asked."""
+
+    def invoked(context: Any) -> Any:
+        try:
+            return invoke(context)
+        except KeyboardInterrupt as exc:
+            if sys.stderr.isatty():
+                sys.stderr.write("\n")
+            raise typer.Abort from exc
+
+    return invoked
 
 
 def _failed(exc: BaseException, argv: Sequence[str]) -> int:
