@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Self
 
 from rich.console import Console
@@ -22,6 +23,7 @@ VALUE_SHOWN = 60  # characters of one value on a terminal
 BEFORE = 15  # of two long ones, as many are shown in front of where they part
 TABLES_SHOWN = 20
 ROWS_SHOWN = 10  # of a table
+COLUMNS_SHOWN = 20  # of a row without a key, or of what differs in one
 EVERY = 5.0  # seconds between two lines where nothing can be redrawn
 
 FAR = saying("{done} of {all} tables, {seconds}, now {table}")
@@ -155,13 +157,19 @@ def _rows(console: Console, verdict: TableVerdict, limit: int | None) -> None:
 
 
 def _told(row: RowDifference) -> str:
-    key = ", ".join(f"{column}={_value(value)}" for column, value in row.key)
+    key = _first([f"{column}={_value(value)}" for column, value in row.key])
     if row.columns:
-        return f"{key}: " + ", ".join(f"{column} {_both(here, there)}" for column, here, there in row.columns)
+        return f"{key}: " + _first([f"{column} {_both(here, there)}" for column, here, there in row.columns])
     usual = {Difference.MISSING: (1, 0), Difference.EXTRA: (0, 1)}.get(row.kind)
     if row.times == usual or row.kind is Difference.DIFFERENT:
         return key
     return f"{key}: {tell(TIMES_OF.format(n=row.times[0], m=row.times[1]))}"
+
+
+def _first(parts: Sequence[str]) -> str:
+    """A row may have 1,600 columns: the others are in --json."""
+    shown = ", ".join(parts[:COLUMNS_SHOWN])
+    return f"{shown}, … +{len(parts) - COLUMNS_SHOWN}" if len(parts) > COLUMNS_SHOWN else shown
 
 
 def _both(here: str | None, there: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -18,14 +19,17 @@ from pghaul.cli.verdicts import Progress
 from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError, StoppedError, TransientError, UsageError
 from pghaul.model.plan import Plan
+from pghaul.model.run import FINISHED
 from pghaul.model.text import say, saying
 from pghaul.model.verification import Method, Verification
+from pghaul.model.wording import worded
 from pghaul.service.migration import MigrationService
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 SPAN_WRONG = say("a time is written 30s, 1m or 2h")
 BOTH = say("--count and --checksum are two ways: choose one")
+UNFINISHED = saying("Run {run} is {state}: what it has not moved yet is missing on the target.")
 STOPPING = say("Stopping: statements on both servers are ended. Ctrl-C again ends at once.")
 ONCE_MORE = saying("{at} {error}; again in {seconds:.0f} s")
 NOTHING = say("nothing says what is to be verified")
@@ -119,6 +123,8 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
         workers=workers or (2 if isinstance(about, str) else about.options.workers),
     )
     service = MigrationService()
+    if isinstance(about, str):
+        _say_unfinished(service, about)
 
     def once(listener: Progress, stop: Callable[[], bool]) -> Verification:
         return service.verify(about, request, listener=listener, source=source, target=target, stop=stop)
@@ -126,6 +132,15 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
     return _rounds(
         once, watch, as_json=as_json, rows=None if verbose or limit != NAMED else verdicts.ROWS_SHOWN, verbose=verbose
     )
+
+
+def _say_unfinished(service: MigrationService, run_id: str) -> None:
+    """What a run has not moved yet will differ, and that is no fault of it."""
+    with contextlib.suppress(PghaulError):  # one that is not known is said by the comparison
+        run = service.status(run_id)
+        if run.state not in FINISHED:
+            words = UNFINISHED.format(run=run.id, state=worded(run.state))
+            render.line(Console(stderr=True, highlight=False), words, "yellow")
 
 
 def _about(

@@ -17,6 +17,7 @@ class RunState(Enum):
 
 
 LIVING = frozenset({RunState.RUNNING, RunState.PAUSED})  # some process works on it, or should
+FINISHED = frozenset({RunState.DONE, RunState.DIFFERENT})
 
 
 class Wish(Enum):

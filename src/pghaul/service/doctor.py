@@ -41,10 +41,14 @@ def examine(environ: Mapping[str, str] = os.environ) -> list[Item]:
         try:
             items += question(environ)
         except PghaulError as exc:
-            items.append(_item(question.__name__, Outcome.BAD, exc.title, exc.said, exc.advice))
+            items.append(_item(question.__name__, Outcome.BAD, exc.title, _told(exc), exc.advice))
         except OSError as exc:
             items.append(_item(question.__name__, Outcome.BAD, say("a look at this machine"), str(exc)))
     return items
+
+
+def _told(exc: PghaulError) -> Text:
+    return say("{message} [{code}]", message=exc.message, code=exc.code)
 
 
 def _item(id_: str, outcome: Outcome, about: Text, found: str = "", advice: str = "") -> Item:

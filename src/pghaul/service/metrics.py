@@ -147,6 +147,8 @@ def _counted_by(name: str, help_text: str, label: str, values: dict[str, int]) -
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # Clients that say nothing hold their threads for SILENT seconds; others shall get in beside them.
+    request_queue_size = 128
     # On Windows it would let two programs answer on one port; elsewhere a port is free again at once.
     allow_reuse_address = os.name == "posix"
 

@@ -22,7 +22,7 @@ from pghaul.model.plan import OnExisting, Period, Plan
 from pghaul.model.preview import Preview
 from pghaul.model.probe import Probe
 from pghaul.model.profile import OWN_PASSWORD, Endpoint, profile_name
-from pghaul.model.run import LIVING, LedgerRun, Run, RunState, Wish
+from pghaul.model.run import FINISHED, LIVING, LedgerRun, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Unsupported
 from pghaul.model.text import say, saying
@@ -55,7 +55,6 @@ NOT_TOLD = saying(
     "{target} is not told: the rest of its address was not stored, as it may hold a token. Say it again with --notify, "
     "or write env:NAME into the plan"
 )
-FINISHED = (RunState.DONE, RunState.DIFFERENT)
 
 LISTED = say("`pghaul runs` lists what there is")
 GO_ON = saying("go on with it: pghaul resume {run}")
