@@ -17,10 +17,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/pghaul demo
 
+# The tests start our program some hundred times: where bytecode is not kept, each start compiles all of it.
 test: $(STAMP)
 	$(BIN)/python -m tests.components
 	$(BIN)/coverage erase
-	PGHAUL_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov=pghaul --cov-report=
+	PYTHONDONTWRITEBYTECODE= PGHAUL_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov=pghaul --cov-report=
 	$(BIN)/coverage report
 
 faults: $(STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +14,7 @@ from pghaul.engine import dispatch
 from pghaul.engine.control import Control
 from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task, delay
 from pghaul.engine.job import Job, JobKind, JobResult
+from pghaul.engine.pool import WorkerPool
 from pghaul.model.errors import (
     ConnectionLostError,
     PghaulError,
@@ -47,6 +49,7 @@ class FakePool:
     used: list[int] = field(default_factory=list)
     helpers: list[int] = field(default_factory=list)
     rebuilt: int = 0
+    lost: bool = False
 
     def __post_init__(self) -> None:
         self.control = Control(self.size)
@@ -69,6 +72,10 @@ class FakePool:
 
     def rebuild(self) -> None:
         self.rebuilt += 1
+        self.lost = False
+
+    def has_lost(self) -> bool:
+        return self.lost
 
 
 def receipt(chunk: str) -> Receipt:
@@ -224,6 +231,19 @@ def test_a_worker_without_a_sign_of_life_is_replaced() -> None:
     assert (pool.rebuilt, heard.finished) == (1, ["a"])
 
 
+def test_jobs_that_the_executor_has_forgotten_go_to_new_processes() -> None:
+    pool = FakePool(1, {"a": [SILENT]}, lost=True)
+    run(pool, task("a"), stall_timeout=1000)
+    assert (pool.submitted, pool.rebuilt) == (["a", "a"], 1)
+
+
+def test_a_job_that_ends_with_a_lost_process_keeps_its_own_reason() -> None:
+    pool = FakePool(1, {"a": [DEATH]}, lost=True)
+    heard = Heard()
+    run(pool, task("a"), stall_timeout=1000, heard=heard)
+    assert (heard.retried, pool.rebuilt) == ([("a", str(dispatch.DIED))], 1)
+
+
 def test_a_worker_that_gives_signs_of_life_is_left_in_peace() -> None:
     pool = FakePool(1, {"a": [SILENT]})
     looks: list[int] = []
@@ -270,3 +290,18 @@ def test_bytes_in_flight_are_told_and_forgotten_when_the_job_ends() -> None:
 def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pghaul.engine.dispatch.random.uniform", lambda _, most: most)
     assert [delay(n) for n in (1, 2, 3, 10, 100)] == [0.4, 0.8, 1.6, 15.0, 15.0]
+
+
+def test_a_pool_knows_of_a_process_that_ended_whatever_its_executor_does() -> None:
+    pool = WorkerPool(1)
+    try:
+        pool.warm_up()
+        assert not pool.has_lost()
+        (process,) = multiprocessing.active_children()
+        process.kill()
+        process.join()
+        assert pool.has_lost()
+        pool.rebuild()
+        assert not pool.has_lost()
+    finally:
+        pool.close(0.0)

@@ -21,6 +21,7 @@ from pghaul.model.text import say
 LOOK = 0.1  # seconds between two looks at wishes and progress (10 Hz)
 # A frozen worker (stopped, swapped out) is killed after this many stall timeouts without a sign of life.
 FROZEN = 5
+PATIENCE = 5  # looks until jobs of a pool that has lost a process are given up
 FIRST_SIGN = 5.0  # seconds that a worker gets at least: it has to be spawned, and to reach both servers
 DIED = say("a worker process has died")
 REBUILT = say("its worker pool was rebuilt")
@@ -87,6 +88,7 @@ class Dispatcher:
         self._ready: list[tuple[int, int, Task]] = []
         self._later: list[tuple[float, int, Task]] = []
         self._waiting: list[Task] = []
+        self._bereft = 0  # looks in a row that found a process gone, and jobs that nobody ends
 
     def run(self, tasks: Iterable[Task]) -> None:
         """Return when all are done; raise the first error that is not to be tried again."""
@@ -96,6 +98,8 @@ class Dispatcher:
             self._fill()
             done, _ = wait(self._flying, timeout=LOOK, return_when=FIRST_COMPLETED)
             self._collect(done)
+            if not done:
+                self._watch_processes()
             self._watch()
             self._hooks.look(self._in_flight())
 
@@ -212,6 +216,13 @@ class Dispatcher:
         for flight in flights:
             self._again(flight.task, TransientError(REBUILT, where=str(flight.task.table), code=2031))
         self._pool.rebuild()
+
+    def _watch_processes(self) -> None:
+        """Jobs of a pool that has lost a process end by themselves, at once; if they do not, they never will."""
+        self._bereft = self._bereft + 1 if self._flying and self._pool.has_lost() else 0
+        if self._bereft > PATIENCE:
+            self._bereft = 0
+            self._lost_worker()
 
     def _watch(self) -> None:
         now = time.monotonic()

@@ -37,6 +37,7 @@ class WorkerPool:
         context = multiprocessing.get_context("spawn")
         self._configs: SimpleQueue[WorkerConfig] = context.SimpleQueue()
         self._others = {p.pid for p in multiprocessing.active_children()}
+        self._ours: set[multiprocessing.process.BaseProcess] = set()
         self._executor = ProcessPoolExecutor(
             self.size,
             mp_context=context,
@@ -68,6 +69,15 @@ class WorkerPool:
     def submit(self, job: Job) -> Future[JobResult]:
         """Raises BrokenProcessPool when a worker has died."""
         return self._executor.submit(_work, job)
+
+    def has_lost(self) -> bool:
+        """Has one of the processes ended? The executor alone does not always notice.
+
+        That of Python 3.11 breaks its futures without holding its own lock: a job submitted at that moment never ends.
+        Nor does it watch a process that it spawns while it goes to sleep, until the next job or result wakes it.
+        """
+        self._ours.update(self._processes())
+        return any(p.exitcode is not None for p in self._ours)
 
     def rebuild(self) -> None:
         """After BrokenProcessPool: no process of the old pool goes on."""
