@@ -22,17 +22,23 @@ import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pghaul.cli import merging, options
 from pghaul.cli.app import app
 from pghaul.cli.options import plan_words
-from pghaul.model.plan import Options, Period, Plan, Selection
+from pghaul.model.plan import Merge, Options, Period, Plan, Selection
 from pghaul.service.settings import VARIABLES
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
 BLOCK = re.compile(r"(<!-- (\w+)(?:: ([\w -]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
-# Words of the command line that the plan calls otherwise.
-PLAN_KEYS = {"table": "tables", "everything": "whole", "copy_format": "format", "split_size": "split_bytes"}
+PLAN_KEYS = options.PLAN_KEYS | merging.KEYS | {"table": "tables"}
 # Where a key is in several, the command line's word is that of the first.
-SECTIONS: dict[str, type[BaseModel]] = {"top": Plan, "options": Options, "period": Period, "tables": Selection}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "top": Plan,
+    "options": Options,
+    "period": Period,
+    "tables": Selection,
+    "merge": Merge,
+}
 OWN = frozenset(inspect.signature(plan_words).parameters)
 LEAD = "run"  # the command whose table holds the words that say what and how
 
@@ -69,7 +75,8 @@ def _row(parameter: Any) -> str:
     if not said:
         raise SystemExit(f"{parameter.name} has no help")
     key = PLAN_KEYS.get(parameter.name, parameter.name)
-    section = next((s for s, model in SECTIONS.items() if key in model.model_fields), None)
+    found = (s for s, model in SECTIONS.items() if key in model.model_fields)
+    section = "merge" if parameter.name in merging.KEYS else next(found, None)
     if parameter.name in OWN and section and parameter.param_type_name == "option":
         said += f" Plan key: [`{key}`](plan.md#{_anchor(section)})."
     return f"| {_named(parameter)} | {_cell(said)} | {_default(parameter, key, section)} |"
@@ -161,7 +168,7 @@ MAKERS = {"options": options_table, "keys": keys_table, "variables": variables_t
 
 
 def _anchor(section: str) -> str:
-    return "top-level" if section == "top" else section
+    return {"top": "top-level", "merge": "tablesmerge"}.get(section, section)
 
 
 def _cell(words: str) -> str:

@@ -45,9 +45,9 @@ def test_every_event_that_is_told_has_a_title() -> None:
         ({"options": {"wokers": 3}}, "there is no such key"),
         ({"source": None}, "text is needed"),
         ({"exclude": "x"}, "a list is needed"),
-        ({"tables": [{"name": ""}]}, "it has fewer than 1 characters"),
+        ({"tables": [{"name": "a", "merge": {"watermark": "b", "lookback": ""}}]}, "it has fewer than 1 characters"),
         ({"tables": [{"name": "a", "columns": []}]}, "the list has fewer than 1 entries"),
-        ({"tables": [{}]}, "it is missing"),
+        ({"tables": [{}]}, "a selection takes a name, or a query"),
     ],
 )
 def test_what_pydantic_says_of_a_plan_is_said_in_words_of_ours(wrong: dict[str, Any], said: str) -> None:

@@ -12,10 +12,22 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from pghaul.cli import selecting
+from pghaul.cli import merging, selecting
 from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError, PlanError, UsageError
-from pghaul.model.plan import Format, Locks, NotifyOn, OnConflict, OnExisting, Plan, Recipe, Verify
+from pghaul.model.plan import (
+    Duplicates,
+    Format,
+    Locks,
+    Merge,
+    NotifyOn,
+    OnConflict,
+    OnExisting,
+    Options,
+    Plan,
+    Recipe,
+    Verify,
+)
 from pghaul.model.text import joined, say, saying
 from pghaul.model.wording import worded
 from pghaul.service.complaints import problem
@@ -32,6 +44,14 @@ WHAT = {
 WRONG_PLAN = saying("the words do not make a plan: {problems}")
 KEYED = saying("{key}: {problem}")
 NOTHING: Mapping[str, Any] = {}
+# Words of the command line that a plan calls otherwise.
+PLAN_KEYS = {
+    "copy_format": "format",
+    "split_size": "split_bytes",
+    "schema": "schemas",
+    "everything": "whole",
+}
+OUTLETS = ("metrics_port", "metrics_host", "metrics_file", "notify", "notify_on")
 
 
 def parse_size(text: str) -> int:
@@ -82,7 +102,7 @@ CopyFormat: TypeAlias = Annotated[
     Format | None, typer.Option("--format", help="The form of COPY.", rich_help_panel=RULES)
 ]
 Recipes: TypeAlias = Annotated[
-    Recipe | None, typer.Option("--recipe", help="By COPY, or by INSERT in batches.", rich_help_panel=RULES)
+    Recipe | None, typer.Option("--recipe", help="By COPY, by INSERT in batches, or merged.", rich_help_panel=RULES)
 ]
 Conflicts: TypeAlias = Annotated[
     OnConflict | None,
@@ -137,6 +157,21 @@ GiveUpAfter: TypeAlias = Annotated[
     typer.Option(min=0.1, metavar="S", help="Faults without progress, then give up.", rich_help_panel=TROUBLE),
 ]
 Retries: TypeAlias = Annotated[int | None, typer.Option(min=0, help="Per chunk.", rich_help_panel=TROUBLE)]
+MaxRejects: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="N|X%", help="Rows of a table that may be set aside.", rich_help_panel=TROUBLE),
+]
+Duplicate: TypeAlias = Annotated[
+    Duplicates | None,
+    typer.Option("--duplicates", help="What a unique index will not have.", rich_help_panel=TROUBLE),
+]
+DuplicatesBy: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Their order.", rich_help_panel=TROUBLE)
+]
+MemoryLimit: TypeAlias = Annotated[
+    int | None,
+    typer.Option(parser=parse_size, metavar="SIZE", help="Of a worker, for rows in hand.", rich_help_panel=TROUBLE),
+]
 MaxRate: TypeAlias = Annotated[
     int | None,
     typer.Option(parser=parse_rate, metavar="RATE", help="Of all workers together, e.g. 50MB/s.", rich_help_panel=CARE),
@@ -267,57 +302,33 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     metrics_file: MetricsFile = None,
     notify: Notify = None,
     notify_on: TellOf = None,
+    query: merging.Query = None,
+    mode: merging.Mode = None,
+    merge_key: merging.MergeKey = None,
+    null_keys: merging.NullKey = None,
+    latest_by: merging.LatestBy = None,
+    watermark: merging.Watermark = None,
+    watermark_format: merging.WatermarkFormat = None,
+    watermark_zone: merging.WatermarkZone = None,
+    lookback: merging.Lookback = None,
+    null_watermarks: merging.NullWatermark = None,
+    deleted: merging.Deleted = None,
+    allow_empty: merging.AllowEmpty = None,
+    valid_from: merging.ValidFrom = None,
+    valid_to: merging.ValidTo = None,
+    on_drift: merging.Drift = None,
+    max_rejects: MaxRejects = None,
+    duplicates: Duplicate = None,
+    duplicates_by: DuplicatesBy = None,
+    memory_limit: MemoryLimit = None,
 ) -> Plan:
     """The Plan that these words say: those of the command line over those of the file."""
-    chosen = {
-        "workers": workers,
-        "on_existing": on_existing,
-        "verify": verify,
-        "recipe": recipe,
-        "on_conflict": on_conflict,
-        "format": copy_format,
-        "locks": locks,
-        "split_bytes": split_size,
-        "create": create,
-        "indexes": indexes,
-        "owners": owners,
-        "privileges": privileges,
-        "analyze": analyze,
-        "source_encoding": source_encoding,
-        "target_free": target_free,
-        "stall_timeout": stall_timeout,
-        "lock_timeout": lock_timeout,
-        "give_up_after": give_up_after,
-        "retries": retries,
-        "max_rate": max_rate,
-        "only_between": only_between,
-        "pause_hold": pause_hold,
-        "max_source_lag": max_source_lag,
-        "max_source_sessions": max_source_sessions,
-        "max_checkpoint_pressure": max_checkpoint_pressure,
-    } | outlets(
-        metrics_port=metrics_port,
-        metrics_host=metrics_host,
-        metrics_file=metrics_file,
-        notify=notify,
-        notify_on=notify_on,
-    )
-    selected = {
-        "schemas": schema,
-        "exclude": exclude,
-        "whole": everything,
-        "larger_than": larger_than,
-        "smaller_than": smaller_than,
-        "where": where,
-        "since": since,
-        "until": until,
-        "timezone": timezone,
-        "unit": unit,
-        "registry": registry,
-        "key": key,
-        "layout": layout,
-        "into": into,
-    }
+    said = {PLAN_KEYS.get(key, key): value for key, value in locals().items()}
+    chosen = {key: value for key, value in said.items() if key in Options.model_fields}
+    chosen |= outlets(**{key: chosen[key] for key in OUTLETS})
+    selected = {key: value for key, value in said.items() if key in selecting.WORDS}
+    merge = {key: value for key, value in said.items() if merging.KEYS.get(key, key) in Merge.model_fields}
+    selected["merge"] = {key: value for key, value in merge.items() if key != "key"}
     return composed(plan_file, source, target, table, chosen, selected)
 
 
@@ -386,7 +397,7 @@ def compose_plan(
     """
     said = {key: value for key, value in chosen.items() if value is not None}
     if file is None:
-        anything = tables or selected.get("schemas") or selected.get("whole")
+        anything = tables or selected.get("schemas") or selected.get("whole") or selected.get("query")
         _require(source=source, target=target, tables=anything)
         planned: dict[str, Any] = {"source": source or "", "target": target or ""}
     else:

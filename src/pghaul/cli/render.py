@@ -70,6 +70,8 @@ BECAME = {
     "updated": say("updated"),
     "unchanged": say("the same"),
     "ignored": say("left out"),
+    "rejected": say("set aside"),
+    "deleted": say("deleted"),
 }
 COUNTED = saying("{n} {what}")
 LEFT_BEHIND = saying("{kind} {name}: {why}")

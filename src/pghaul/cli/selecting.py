@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from pghaul.cli.merging import merge_of
 from pghaul.model.plan import Layout, Unit
 from pghaul.model.text import say
 
@@ -18,6 +19,7 @@ SIZE_WRONG = say("a size is written 64MB or 1GB")
 WHAT = "What and where"
 OF_SELECTIONS = ("where", "key", "layout", "into", "larger_than", "smaller_than")
 OF_PERIOD = ("since", "until", "timezone", "unit", "registry")
+WORDS = frozenset({"schemas", "exclude", "whole", "query", *OF_SELECTIONS, *OF_PERIOD})
 
 
 def parse_bytes(text: str) -> int:
@@ -81,9 +83,16 @@ def selections(
     tables: Sequence[str] | None, schemas: Sequence[str] | None, words: Mapping[str, Any], planned: Sequence[Any]
 ) -> list[dict[str, Any]]:
     """The command line's patterns, or else the plan's; what it says of selections holds for all of them."""
-    named = [{"name": name} for name in [*(tables or []), *map(_all_of, schemas or [])]]
+    named: list[dict[str, Any]] = [{"name": name} for name in [*(tables or []), *map(_all_of, schemas or [])]]
+    if words.get("query"):
+        named.append({"query": words["query"]})
     said = {k: words[k] for k in OF_SELECTIONS if words.get(k) is not None}
-    return [selection | said for selection in named or list(planned)]
+    return [_merged(selection | said, words.get("merge")) for selection in named or list(planned)]
+
+
+def _merged(selection: dict[str, Any], words: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = merge_of(words or {}, selection.get("merge"))
+    return selection | {"merge": found} if found else selection
 
 
 def period(words: Mapping[str, Any], planned: Mapping[str, Any] | None) -> dict[str, Any] | None:

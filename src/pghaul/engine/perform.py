@@ -63,6 +63,8 @@ async def _adopt(job: Job, hands: Hands) -> JobResult:
         updated=found["updated"] or 0,
         unchanged=found["unchanged"] or 0,
         ignored=found["ignored"] or 0,
+        rejected=found["rejected"] or 0,
+        deleted=found["deleted"] or 0,
     )
     return JobResult(receipt=receipt, adopted=True, agrees=receipt.agrees)
 
@@ -313,6 +315,8 @@ async def _complete(receipt: Receipt, job: Job, hands: Hands) -> None:
             updated=receipt.updated,
             unchanged=receipt.unchanged,
             ignored=receipt.ignored,
+            rejected=receipt.rejected,
+            deleted=receipt.deleted,
         )
     )
 

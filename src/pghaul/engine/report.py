@@ -450,6 +450,8 @@ def _facts(receipt: Receipt) -> dict[str, Any]:
         "updated": receipt.updated,
         "unchanged": receipt.unchanged,
         "ignored": receipt.ignored,
+        "rejected": receipt.rejected,
+        "deleted": receipt.deleted,
         "bytes": receipt.bytes,
         "seconds": round(receipt.seconds, 3),
         "proof": receipt.proof.value,

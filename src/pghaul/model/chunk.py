@@ -10,6 +10,7 @@ from pghaul.model.table import Name
 
 class ChunkKind(Enum):
     LEAF = "leaf"  # the whole heap of one relation (COPY t, which never descends to children)
+    INCREMENT = "increment"  # what is new or changed of one table or query: staged, then merged in one transaction
     CTID = "ctid"  # a range of heap pages of a big table; valid within one snapshot only
 
 
@@ -45,5 +46,7 @@ class Chunk:
         """Stable over resumes; unique within its table."""
         if self.kind is ChunkKind.LEAF:
             return "leaf"
+        if self.kind is ChunkKind.INCREMENT:
+            return "increment"
         end = "" if self.end_page is None else str(self.end_page)
         return f"ctid:{self.first_page}-{end}"

@@ -27,7 +27,10 @@
         ├── ProgramError    62xx    pg_dump or pg_restore failed
         ├── SecretError     63xx    a password cannot be decrypted, a key is lost, no keyring
         ├── StateError      64xx    the state store is damaged, locked, newer, or cannot be written
-        └── OutletError     65xx    a log, a metrics port or a notification cannot be opened: before a run begins only
+        ├── OutletError     65xx    a log, a metrics port or a notification cannot be opened: before a run begins only
+        ├── MergeError      66xx    rows cannot be merged as it was asked
+        ├── WatermarkError  67xx    what is new cannot be told from what is not
+        └── QuarantineError 68xx    too many rows were set aside, or they cannot be replayed
 
 The code is stable: `PGH-5203` means the same in every version. A class owns a hundred; where an error is made, it says
 which one it is (`code=5203`), one number for one sentence. What a driver says has its class's code and a SQLSTATE.
@@ -279,3 +282,21 @@ class OutletError(TerminalError):
     title = say("What was to be told elsewhere cannot be")
     family = 6500
     counsel = say("leave the option out, or mend what it names")
+
+
+class MergeError(TerminalError):
+    title = say("The rows cannot be merged")
+    family = 6600
+    counsel = say("docs/merging.md says what a merge needs")
+
+
+class WatermarkError(TerminalError):
+    title = say("The watermark cannot be used")
+    family = 6700
+    counsel = say("docs/increments.md says which watermarks there are, and what they can promise")
+
+
+class QuarantineError(TerminalError):
+    title = say("Rows would have to be set aside")
+    family = 6800
+    counsel = say("mend the rows, or allow some to be set aside: --max-rejects; docs/quarantine.md")

@@ -43,6 +43,9 @@ class Kind(StrEnum):
     SERVER = "server"  # a standby, a server that cannot export a snapshot
     USAGE = "usage"  # words of the plan that cannot be used
     TAKEN = "taken"  # another run works on it
+    MERGE = "merge"  # how rows are merged: keys, modes, drift
+    WATERMARK = "watermark"  # how increments are read
+    REJECTS = "rejects"  # rows that would be set aside
 
 
 ERRORS: dict[Kind, type[PghaulError]] = {
@@ -67,6 +70,9 @@ ERRORS: dict[Kind, type[PghaulError]] = {
     Kind.SERVER: errors.NotSupportedError,
     Kind.USAGE: errors.PlanError,
     Kind.TAKEN: errors.TableTakenError,
+    Kind.MERGE: errors.MergeError,
+    Kind.WATERMARK: errors.WatermarkError,
+    Kind.REJECTS: errors.QuarantineError,
 }
 
 
@@ -96,6 +102,8 @@ RAISED: dict[type[PghaulError], Kind] = {
     errors.PlanError: Kind.USAGE,
     errors.AccessError: Kind.PRIVILEGE,
     errors.ShapeChangedError: Kind.SHAPE,
+    errors.MergeError: Kind.MERGE,
+    errors.WatermarkError: Kind.WATERMARK,
 }
 
 

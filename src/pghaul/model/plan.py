@@ -35,12 +35,47 @@ class Format(StrEnum):
 class Recipe(StrEnum):
     COPY = "copy"  # COPY of one side into COPY of the other
     INSERT = "insert"  # batches and multi-row INSERTs, where COPY is not permitted or rows may conflict
+    MERGE = "merge"  # into a staging table on the target, and from there in one transaction
 
 
 class OnConflict(StrEnum):
     ERROR = "error"  # a row whose key is there already fails the run
     IGNORE = "ignore"  # it is left out
     UPDATE = "update"  # the row that is there becomes it
+
+
+class MergeMode(StrEnum):
+    UPSERT = "upsert"  # new rows are inserted, rows that differ are updated
+    INSERT_ONLY = "insert-only"  # rows that are there stay as they are
+    UPDATE_ONLY = "update-only"  # rows that are not there stay away
+    FULL_SYNC = "full-sync"  # as upsert; what the source no longer has is deleted, or marked as deleted
+    SCD2 = "scd2"  # every version of a row is kept, with the time from and until which it was the current one
+
+
+class NullKeys(StrEnum):
+    REFUSE = "refuse"  # a row with a NULL in its key fails the merge
+    MATCH = "match"  # NULL is a value like any other
+
+
+class NullWatermarks(StrEnum):
+    FAIL = "fail"  # rows without a watermark fail the run: nobody could say when they changed
+    INCLUDE = "include"  # they are read every time
+    EXCLUDE = "exclude"  # they are never read
+
+
+class OnDrift(StrEnum):
+    FAIL = "fail"  # a column that only one side has, or of another type, is refused
+    ADD = "add"  # columns are added, types widened where nothing can be lost
+    IGNORE = "ignore"  # what both sides have is merged
+
+
+class Duplicates(StrEnum):
+    """Rows that a unique index of the target will not have twice, once they are loaded: which one stays."""
+
+    FAIL = "fail"
+    FIRST = "first"  # the one that comes first: by `duplicates_by`, else as they lie on the target
+    LAST = "last"
+    NONE = "none"  # all of them are set aside
 
 
 class Locks(StrEnum):
@@ -80,6 +115,15 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def _merged(said: Any) -> Any:
+    """Keys about merging, or a query, mean the recipe; another one contradicts them."""
+    if not isinstance(said, dict) or not (said.get("merge") or said.get("query")):
+        return said
+    if said.get("recipe") not in {None, "merge"}:
+        raise ValueError(say("merge and query go with recipe = merge only"))
+    return said | {"recipe": "merge"}
+
+
 def _implied(said: Any) -> Any:
     """Only INSERT can meet a conflict, and only among rows that stay; saying otherwise contradicts itself."""
     conflict = said.get("on_conflict") if isinstance(said, dict) else None
@@ -94,10 +138,70 @@ def _implied(said: Any) -> Any:
     return said | {"recipe": "insert", "on_existing": "append"}
 
 
+class Merge(Model):
+    """How increments of one table (or of each that a pattern selects) are read and merged."""
+
+    mode: MergeMode = MergeMode.UPSERT
+    """`"upsert"`, `"insert-only"`, `"update-only"`, `"full-sync"` (what the source no longer has is deleted, or marked
+    in the column `deleted`), `"scd2"` (every version is kept, see `valid_from` and `valid_to`).
+    """
+    key: Annotated[list[str], Field(min_length=1)] | None = None
+    """The columns by which a row is known on both sides; the primary key if nothing is said."""
+    null_keys: NullKeys = NullKeys.REFUSE
+    """A NULL in the key: `"refuse"`, or `"match"`: NULL equals NULL."""
+    latest_by: str | None = None
+    """Of several rows with one key in the same increment, the one with the greatest value of this column is merged. If
+    nothing is said, such rows fail the run.
+    """
+    watermark: str | None = None
+    """The column that tells which rows are new or changed: a timestamp, date, integer, numeric, uuid of version 7, a
+    text with `watermark_format`; or `"xmin"`: PostgreSQL's own, which reads the whole table and sees no deletions. If
+    nothing is said, all rows are read every time.
+    """
+    watermark_format: str | None = None
+    """Of a text: `"YYYYMMDD"`, `"YYYY-MM-DD"` or `"YYYYMMDDHH24MISS"`."""
+    watermark_zone: str | None = None
+    """An IANA name: the time zone of watermarks that do not name their own."""
+    lookback: Annotated[str, Field(min_length=1)] | None = None
+    """How far behind the watermark rows are read once more: `"10m"` (s, m, h, d), or a number for numbers. Required
+    where the source cannot tell how old its oldest transaction is.
+    """
+    null_watermarks: NullWatermarks = NullWatermarks.FAIL
+    """Rows whose watermark is NULL: `"fail"`, `"include"` (every time) or `"exclude"`."""
+    deleted: str | None = None
+    """With `full-sync`: the column (boolean or a time) that marks a row as deleted, instead of a DELETE."""
+    allow_empty: bool = False
+    """With `full-sync`: a source without any row empties the target, too; else it is refused."""
+    valid_from: str = "valid_from"
+    """With `scd2`: the target's column with the time from which a version was the current one."""
+    valid_to: str = "valid_to"
+    """With `scd2`: the one with the time until which it was; NULL in the current version."""
+    on_drift: OnDrift = OnDrift.FAIL
+    """Columns that differ: `"fail"`; `"add"` adds what the target lacks and widens types where nothing can be lost;
+    `"ignore"` merges what both sides have.
+    """
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Merge:
+        """Keys that only mean something with another."""
+        for said, needs in (
+            (self.deleted is not None, ("deleted", "mode", "full-sync", self.mode is MergeMode.FULL_SYNC)),
+            (self.allow_empty, ("allow_empty", "mode", "full-sync", self.mode is MergeMode.FULL_SYNC)),
+            (self.lookback is not None, ("lookback", "watermark", "…", self.watermark is not None)),
+            (self.watermark_format is not None, ("watermark_format", "watermark", "…", self.watermark is not None)),
+        ):
+            key, other, value, there = needs
+            if said and not there:
+                raise ValueError(say("{key} goes with {other} = {value} only", key=key, other=other, value=value))
+        if self.watermark is not None and self.mode is MergeMode.FULL_SYNC:
+            raise ValueError(say("full-sync reads all rows: it takes no watermark"))
+        return self
+
+
 class Selection(Model):
     """`name` is `schema.table` with shell wildcards in either part, or `/regex/`; without a dot it means public."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: str = ""
     """`schema.table`, with the shell's wildcards in either part, or `/regex/` that fits all of it; without a dot, in
     `public`. A partitioned table or an inheritance parent brings its descendants.
     """
@@ -126,6 +230,12 @@ class Selection(Model):
     """
     smaller_than: Annotated[int, Field(ge=0)] | None = None
     """The same for fewer bytes."""
+    query: str | None = None
+    """Instead of `name`, for a merge: one SQL query of the source that only reads; `into` names the table that its rows
+    go to. Names outside `pg_catalog` need their schema.
+    """
+    merge: Merge | None = None
+    """The table `[tables.merge]`; it means `recipe = "merge"`."""
     recipe: Recipe | None = None
     """How rows are written; overrides the plan's."""
     on_conflict: OnConflict | None = None
@@ -133,8 +243,16 @@ class Selection(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _conflicts_are_met_by_inserts(cls, said: Any) -> Any:
-        return _implied(said)
+    def _implies_a_recipe(cls, said: Any) -> Any:
+        return _merged(_implied(said))
+
+    @model_validator(mode="after")
+    def _names_its_rows(self) -> Selection:
+        if bool(self.name) == bool(self.query):
+            raise ValueError(say("a selection takes a name, or a query and a table that it goes into"))
+        if self.query and not self.into:
+            raise ValueError(say('a query needs a table that its rows go to: into = "schema.table"'))
+        return self
 
 
 class Period(Model):
@@ -162,7 +280,8 @@ class Options(Model):
     """
     recipe: Recipe = Recipe.COPY
     """`"copy"`; `"insert"`: rows in batches, by multi-row INSERTs, for targets where COPY is not permitted or rows may
-    conflict.
+    conflict; `"merge"`: into a staging table on the target, and from there in one transaction (see
+    [merging](../merging.md)).
     """
     on_conflict: OnConflict = OnConflict.ERROR
     """With `recipe = "insert"`, a row whose key the target has already: `"error"` fails the run, `"ignore"` leaves it
@@ -202,6 +321,19 @@ class Options(Model):
     """Seconds of silence until the servers are asked whether they are at work."""
     lock_timeout: Annotated[float, Field(gt=0)] = 10.0
     """Seconds to wait for a lock before trying again."""
+    max_rejects: int | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] = 0
+    """Rows of a table that the target may refuse and that are then set aside, in `pghaul.quarantine`: a number, or a
+    share of its rows (`"0.1%"`). One more fails the run; so does the first, if nothing is said. See
+    [quarantine](../quarantine.md).
+    """
+    duplicates: Duplicates = Duplicates.FAIL
+    """Of rows that a unique index will not have twice, when it is built after the load, `"first"`, `"last"` or `"none"`
+    stays, and the others are set aside; `"fail"` fails the run.
+    """
+    duplicates_by: str | None = None
+    """The column whose order says which duplicate is the first and which the last."""
+    memory_limit: Annotated[int, Field(ge=32 << 20)] | None = None
+    """Bytes of memory that a worker may take for rows in hand, where it has to look at them one by one."""
     target_free: Annotated[int, Field(ge=0)] | None = None
     """Bytes free on the target's disk, where it is on another machine; a run that needs more is refused."""
     pause_hold: Annotated[float, Field(ge=0)] = 300.0

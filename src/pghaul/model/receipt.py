@@ -8,6 +8,9 @@ from enum import Enum
 
 from pghaul.model.table import Name
 
+# What may become of a row that was read, by the names of the fields; `deleted` is beside them.
+BECAME = ("inserted", "updated", "unchanged", "ignored", "rejected")
+
 
 class Proof(Enum):
     COUNT = "count"  # the command tags of both sides agree
@@ -33,12 +36,14 @@ class Receipt:
     target_hash: str = ""
     updated: int = 0  # were there, and differed
     unchanged: int = 0  # were there, and were the same
-    ignored: int = 0  # conflicted with a row that was there, which stays as it is
+    ignored: int = 0  # conflicted with a row that was there, which stays as it is; or came to nothing in a merge
+    rejected: int = 0  # the target could not hold them: they are in quarantine
+    deleted: int = 0  # rows of the target that the source no longer has: none of those that were read
 
     @property
     def inserted(self) -> int:
         """Rows that the target did not have."""
-        return self.rows - self.updated - self.unchanged - self.ignored
+        return self.rows - self.updated - self.unchanged - self.ignored - self.rejected
 
     @property
     def agrees(self) -> bool:
@@ -57,6 +62,8 @@ class Sum:
     updated: int
     unchanged: int
     ignored: int
+    rejected: int
+    deleted: int
     proofs: frozenset[Proof]
     agrees: bool
 
@@ -68,7 +75,7 @@ class Sum:
     @property
     def became(self) -> Mapping[str, int]:
         """What has become of the rows, by the name of the field."""
-        return {k: getattr(self, k) for k in ("inserted", "updated", "unchanged", "ignored")}
+        return {k: getattr(self, k) for k in BECAME}
 
 
 def sum_of(receipts: Iterable[Receipt]) -> Sum:
@@ -82,6 +89,8 @@ def sum_of(receipts: Iterable[Receipt]) -> Sum:
         updated=sum(r.updated for r in parts),
         unchanged=sum(r.unchanged for r in parts),
         ignored=sum(r.ignored for r in parts),
+        rejected=sum(r.rejected for r in parts),
+        deleted=sum(r.deleted for r in parts),
         proofs=frozenset(r.proof for r in parts),
         agrees=all(r.agrees for r in parts),
     )

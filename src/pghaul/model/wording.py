@@ -69,6 +69,9 @@ KINDS: Mapping[Kind, Text] = {
     Kind.SERVER: say("server"),
     Kind.USAGE: say("usage"),
     Kind.TAKEN: say("taken"),
+    Kind.MERGE: say("merge"),
+    Kind.WATERMARK: say("watermark"),
+    Kind.REJECTS: say("rejects"),
 }
 SEVERITIES: Mapping[Severity, Text] = {
     Severity.ERROR: say("error"),

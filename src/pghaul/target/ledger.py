@@ -247,7 +247,7 @@ def _lacking(session: Session) -> list[tuple[str, str, str]]:
 
 
 def _receipt(table: Name, row: tuple[Any, ...]) -> Receipt:
-    _, chunk, epoch, rows, size, seconds, proof, source_hash, target_hash, updated, unchanged, ignored = row
+    _, chunk, epoch, rows, size, seconds, proof, source_hash, target_hash, updated, unchanged, ignored, *rest = row
     return Receipt(
         table=table,
         chunk=chunk,
@@ -261,4 +261,6 @@ def _receipt(table: Name, row: tuple[Any, ...]) -> Receipt:
         updated=updated or 0,
         unchanged=unchanged or 0,
         ignored=ignored or 0,
+        rejected=rest[0] or 0,
+        deleted=rest[1] or 0,
     )

@@ -21,30 +21,39 @@ CREATE TABLE IF NOT EXISTS pghaul.run_table (
 CREATE TABLE IF NOT EXISTS pghaul.chunk_marker (
     run_id text, relation text, chunk text, epoch int NOT NULL, rows int8, bytes int8, seconds float8,
     proof text, source_hash text, target_hash text, updated int8, unchanged int8, ignored int8,
-    finished_at timestamptz,
+    rejected int8, deleted int8, finished_at timestamptz,
     PRIMARY KEY (run_id, relation, chunk));
 CREATE UNLOGGED TABLE IF NOT EXISTS pghaul.chunk_marker_unlogged (
     run_id text, relation text, chunk text, epoch int NOT NULL, rows int8, bytes int8, seconds float8,
     proof text, source_hash text, target_hash text, updated int8, unchanged int8, ignored int8,
-    finished_at timestamptz,
+    rejected int8, deleted int8, finished_at timestamptz,
     PRIMARY KEY (run_id, relation, chunk));
 CREATE TABLE IF NOT EXISTS pghaul.undo (
     id serial PRIMARY KEY, run_id text NOT NULL, relation text NOT NULL, kind text NOT NULL,
     forward_sql text NOT NULL, restore_sql text NOT NULL, validate_sql text, done boolean NOT NULL DEFAULT false);
 CREATE TABLE IF NOT EXISTS pghaul.made (run_id text, thing text, PRIMARY KEY (run_id, thing));
+CREATE TABLE IF NOT EXISTS pghaul.watermark (
+    relation text, origin text, run_id text NOT NULL, mark text NOT NULL, moved_at timestamptz NOT NULL,
+    PRIMARY KEY (relation, origin));
+CREATE TABLE IF NOT EXISTS pghaul.quarantine (
+    id bigserial PRIMARY KEY, run_id text NOT NULL, relation text NOT NULL, chunk text NOT NULL, source_key text,
+    columns text[] NOT NULL, row_data bytea NOT NULL, encoding text NOT NULL, sqlstate text NOT NULL,
+    message text NOT NULL, column_name text, constraint_name text,
+    set_aside_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), replayed_by text, replayed_at timestamptz);
 """
 
 IS_INSTALLED = """
-SELECT pg_catalog.count(*) = 7 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+SELECT pg_catalog.count(*) = 9 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'pghaul' AND c.relkind = 'r'
-  AND c.relname IN ('run', 'claim', 'run_table', 'chunk_marker', 'chunk_marker_unlogged', 'undo', 'made')
+  AND c.relname IN ('run', 'claim', 'run_table', 'chunk_marker', 'chunk_marker_unlogged', 'undo', 'made',
+                    'watermark', 'quarantine')
 """
 
 # What later releases added: an older ledger gets it in place, when a run of this release begins.
 ADDED = tuple(
     (table, column, "int8")
     for table in ("chunk_marker", "chunk_marker_unlogged")
-    for column in ("updated", "unchanged", "ignored")
+    for column in ("updated", "unchanged", "ignored", "rejected", "deleted")
 )
 COLUMNS = """
 SELECT c.relname::text, a.attname::text FROM pg_catalog.pg_attribute a
@@ -89,7 +98,8 @@ def complete_marker(marker: str) -> str:
     """Last before commit: what the receipt says."""
     return (
         f"UPDATE {marker} SET rows = $4, bytes = $5, seconds = $6, proof = $7, source_hash = $8, target_hash = $9, "  # noqa: S608
-        "updated = $10, unchanged = $11, ignored = $12, finished_at = pg_catalog.clock_timestamp() "
+        "updated = $10, unchanged = $11, ignored = $12, rejected = $13, deleted = $14, "
+        "finished_at = pg_catalog.clock_timestamp() "
         "WHERE run_id = $1 AND relation = $2 AND chunk = $3"
     )
 
@@ -129,7 +139,8 @@ def delete_markers(marker: str) -> str:
 def read_marker(marker: str) -> str:
     """What a twin committed."""
     return (
-        "SELECT rows, bytes, seconds, proof, source_hash, target_hash, epoch, updated, unchanged, ignored "  # noqa: S608
+        "SELECT rows, bytes, seconds, proof, source_hash, target_hash, epoch, "  # noqa: S608
+        "updated, unchanged, ignored, rejected, deleted "
         f"FROM {marker} WHERE run_id = $1 AND relation = $2 AND chunk = $3"
     )
 
@@ -174,10 +185,12 @@ ADD_DISPOSITIONS = (
     "SELECT %s, r, d FROM (SELECT pg_catalog.unnest(%s::text[]) AS r, pg_catalog.unnest(%s::text[]) AS d) AS x"
 )
 MARKERS = """
-SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash, updated, unchanged, ignored
+SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash, updated, unchanged, ignored,
+       rejected, deleted
 FROM pghaul.chunk_marker WHERE run_id = %s AND finished_at IS NOT NULL
 UNION ALL
-SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash, updated, unchanged, ignored
+SELECT relation, chunk, epoch, rows, bytes, seconds, proof, source_hash, target_hash, updated, unchanged, ignored,
+       rejected, deleted
 FROM pghaul.chunk_marker_unlogged WHERE run_id = %s AND finished_at IS NOT NULL
 """
 ADD_UNDO = (

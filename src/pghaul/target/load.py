@@ -90,9 +90,11 @@ async def complete(
     updated: int,
     unchanged: int,
     ignored: int,
+    rejected: int = 0,
+    deleted: int = 0,
 ) -> None:
     """Write the receipt into the marker, last before commit."""
-    facts = (rows, size, seconds, proof, source_hash, target_hash, updated, unchanged, ignored)
+    facts = (rows, size, seconds, proof, source_hash, target_hash, updated, unchanged, ignored, rejected, deleted)
     await connection.execute(sql.complete_marker(marker), run, relation, chunk, *facts)
 
 

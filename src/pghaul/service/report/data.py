@@ -101,7 +101,7 @@ def _who(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _sum(found: Sum) -> dict[str, Any]:
     figures = {"rows": found.rows, "bytes": found.bytes, "seconds": round(found.seconds, 3)}
-    return figures | dict(found.became)
+    return figures | dict(found.became) | {"deleted": found.deleted}
 
 
 def _table(table: TableProof) -> dict[str, Any]:
@@ -135,6 +135,8 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
         "updated": receipt.updated,
         "unchanged": receipt.unchanged,
         "ignored": receipt.ignored,
+        "rejected": receipt.rejected,
+        "deleted": receipt.deleted,
         "bytes": receipt.bytes,
         "seconds": round(receipt.seconds, 3),
         "epoch": receipt.epoch,

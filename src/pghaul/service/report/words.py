@@ -140,6 +140,8 @@ BECAME: dict[str, Text] = {
     "updated": saying("{n} updated"),
     "unchanged": saying("{n} the same"),
     "ignored": saying("{n} left out"),
+    "rejected": saying("{n} set aside"),
+    "deleted": saying("{n} deleted"),
 }
 PROVEN_BY = saying("{proof}: {n}")
 DIFFERS = say("DIFFERENT")
