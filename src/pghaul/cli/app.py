@@ -23,6 +23,7 @@ from pghaul.cli import (
     profile,
     profile_options,
     prove,
+    quarantine,
     render,
     report,
     start,
@@ -40,7 +41,8 @@ from pghaul.service.logs import record_failure
 from pghaul.service.passwords import ask_with
 from pghaul.service.settings import DEBUG, debugging
 
-LOOK, MOVE, PROVE, START = "Look", "Move", "Prove", "Start"  # panels, in the order in which a person needs them
+# Panels, in the order in which a person needs them.
+PANELS = LOOK, MOVE, PROVE, MEND, START = "Look", "Move", "Prove", "Mend", "Start"
 HELP = "Moves data into PostgreSQL: fast, resumable after any crash, proven."
 EPILOG = "A first look that needs nothing: pghaul demo"
 VISIBLE = say(
@@ -86,6 +88,7 @@ def main(
 
 
 app.add_typer(profile.app, rich_help_panel=LOOK)
+app.add_typer(quarantine.app, rich_help_panel=MEND)
 for _panel, _commands in {
     LOOK: (look.inspect, plan.plan, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),
@@ -108,12 +111,19 @@ def run(argv: Sequence[str] | None = None) -> int:
     try:
         chosen(os.environ)  # a PGHAUL_LANG that we do not speak is said before anything else
         command: Any = typer.main.get_command(app)
+        _order(command)
         helptexts.translate(command)
         command.invoke = _interruptible(command.invoke)
         code = command.main(args=words, prog_name="pghaul", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 -- the last place that can speak to the user
         return _failed(exc, sys.argv[1:] if argv is None else argv)
     return _delivered(code if isinstance(code, int) else exit_codes.DONE)
+
+
+def _order(command: Any) -> None:
+    """Typer shows all words that have words of their own behind those that have none, and their panels too."""
+    words = command.commands
+    command.commands = dict(sorted(words.items(), key=lambda item: PANELS.index(item[1].rich_help_panel)))
 
 
 def _interruptible(invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:

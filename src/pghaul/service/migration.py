@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pghaul.model.verification import Verification
     from pghaul.service.cutover import Cutover
     from pghaul.service.profiles import Profiles
+    from pghaul.service.quarantine import Quarantine
     from pghaul.service.report.contents import Report
     from pghaul.store.repository import ChunkRecord, Store
 
@@ -421,6 +422,15 @@ class MigrationService:
         endpoint = self._resolve(url, password, self._settings.target_password)
         with connect(endpoint, application_name="pghaul/runs", role="target") as session:
             return ledger_runs.runs(session, limit)
+
+    def quarantine(self, target: str | None, run_id: str | None = None, *, password: str | None = None) -> Quarantine:
+        """The rows set aside on a target (URL or profile), or by one run; UsageError where neither is named."""
+        from pghaul.service.quarantine import Quarantine  # noqa: PLC0415 -- drivers
+
+        if target is None and run_id is None:
+            raise UsageError(say("nothing says whose rows"), advice=say("name the target, or --run RUN"), code=1096)
+        url = target or self._store.load_run(str(run_id))[1].target
+        return Quarantine(self._resolve(url, password, self._settings.target_password), run_id)
 
     def status(self, run_id: str | None = None) -> Run:
         """The given or the latest run; NotFoundError when there is none."""
