@@ -158,6 +158,13 @@ BEHIND: dict[str, dict[str, str]] = {
         "relrowsecurity": "row_security",
         "pg_statistic_ext": "extended_statistics",
     },
+    "target/merge_sql.py": {"ON CONFLICT": "on_conflict"},
+    "target/merge_target.py": {
+        "attgenerated": "generated_columns",
+        "collisdeterministic": "generated_columns",
+        "attidentity": "identity",
+        "row_security": "row_security",
+    },
     "target/withdraw.py": {"relrowsecurity": "row_security"},
     "target/layout.py": {"to_regclass": "declarative_partitions"},  # of indexes of partitioned tables alone
 }

@@ -29,6 +29,7 @@ class MergeDesign:
     valid_from: str = ""  # scd2: the target's columns
     valid_to: str = ""
     moment: str = ""  # scd2, deleted: the moment of the source's snapshot, as an ISO timestamp with its offset
+    whole: bool = False  # scd2: all rows of the source were read, so the current version of a missing key ends
     verify: bool = False  # compare staged rows with merged ones by content, in the same transaction
 
 
@@ -42,9 +43,10 @@ class MergeCounts:
     updated: int = 0
     unchanged: int = 0  # are there alike: not rewritten
     passed_over: int = 0  # insert-only: there already and different; update-only: not there
-    deleted: int = 0
-    before: int = 0  # rows of the target within what the merge can touch: those with staged keys, or all (full-sync)
-    after: int = 0
+    deleted: int = 0  # taken away; marked as deleted; or (scd2) ended without a new version
+    marked: int = 0  # of the deleted ones, those that are marked and still there
+    before: int = 0  # rows of the target that the merge is about: with a staged key, and those that it has deleted
+    after: int = 0  # of scd2, current versions only
     compared: int = 0  # staged rows that were found alike on the target afterwards
     differing: int = 0  # … and those that were not, though the mode says that they should be
 
@@ -52,7 +54,7 @@ class MergeCounts:
     def settled(self) -> bool:
         """Every row that was staged has become something, and the target has grown by what came minus what went."""
         known = self.superseded + self.inserted + self.updated + self.unchanged + self.passed_over
-        return known == self.staged and self.before + self.inserted - self.deleted == self.after
+        return known == self.staged and self.before + self.inserted - self.deleted + self.marked == self.after
 
 
 class WatermarkKind(StrEnum):
