@@ -16,9 +16,9 @@ from pghaul.cli import quarantine_options as words
 from pghaul.cli.prompts import YesNo
 from pghaul.model.errors import UsageError
 from pghaul.model.figures import count
-from pghaul.model.quarantine import Which
+from pghaul.model.quarantine import Conflict, Which
 from pghaul.model.text import say, saying
-from pghaul.service.migration import MigrationService
+from pghaul.service.migration import MigrationService, new_run_id
 from pghaul.service.quarantine_export import Format, new_file
 
 EXPORTED = saying("Rows written: {n}")
@@ -108,6 +108,31 @@ def _opened(output: Path) -> Iterator[Callable[[], BinaryIO]]:
         return
     with new_file(output) as opener:
         yield opener
+
+
+@app.command()
+def replay(
+    target: words.Target = None,
+    run: words.Run = None,
+    table: words.Table = None,
+    ids: words.Ids = None,
+    where: words.Where = None,
+    on_conflict: words.OnConflict = Conflict.ERROR,
+    all_or_nothing: words.AllOrNothing = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Load rows once more, once; what the target refuses again stays set aside."""
+    place = MigrationService().quarantine(target, run)
+    which = Which(table=table, ids=tuple(ids or ()), conditions=words.conditions(where))
+    number = new_run_id()
+    found = place.replay(which, run=number, conflict=on_conflict, all_or_nothing=all_or_nothing)
+    if as_json:
+        render.print_json(quarantine_view.replayed_data(number, found))
+    elif found:
+        quarantine_view.replayed(render.page(), number, found, words.again(target, run))
+    else:
+        _line(NOTHING)
+    return exit_codes.DIFFERENT if any(each.left for each in found) else exit_codes.DONE
 
 
 @app.command()

@@ -14,7 +14,7 @@ from pghaul.cli import options
 from pghaul.cli.words import tell
 from pghaul.model.errors import UsageError
 from pghaul.model.profile import OWN_PASSWORD
-from pghaul.model.quarantine import WHERE
+from pghaul.model.quarantine import WHERE, Conflict
 from pghaul.model.text import say
 from pghaul.service.quarantine_export import Format
 
@@ -81,6 +81,12 @@ Limit: TypeAlias = Annotated[int, typer.Option("--limit", "-n", min=1, help="How
 Whole: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Show long values whole.")]
 Form: TypeAlias = Annotated[Format, typer.Option("--format", help="As what.")]
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.")]
+OnConflict: TypeAlias = Annotated[
+    Conflict, typer.Option("--on-conflict", help="What becomes of a row whose key is on the target now.")
+]
+AllOrNothing: TypeAlias = Annotated[
+    bool, typer.Option("--all-or-nothing", help="Load nothing if anything is refused once more.")
+]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

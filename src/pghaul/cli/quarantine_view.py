@@ -13,7 +13,7 @@ from pghaul.cli import render
 from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
 from pghaul.model.figures import amount, count
-from pghaul.model.quarantine import Lot, Reason, SetAside
+from pghaul.model.quarantine import Lot, Reason, Replayed, SetAside
 from pghaul.model.text import say, saying
 from pghaul.service.quarantine_export import record
 
@@ -34,6 +34,9 @@ KEY = saying("key {key}")
 CUT = saying("… ({n} characters)")
 WAS_REPLAYED = saying("replayed by run {run} at {moment}")
 AS_BYTES = saying("bytes that are no {encoding} are shown as \\xHH: {columns}")
+STILL = say("still set aside")
+TOLD_OF = saying("{table}: {reason}")
+AS_RUN = saying("In the target's ledger, this replay is run {run}.")
 SEE = saying("See the rows: pghaul quarantine show {words}")
 NEXT = saying("Load them again: pghaul quarantine replay {words}")
 
@@ -57,6 +60,27 @@ def lots(console: Console, found: Sequence[Lot], words: str) -> None:
     if any(lot.waiting for lot in found):
         console.print()
         render.line(console, SEE.format(words=words), "cyan")
+
+
+def replayed(console: Console, run: str, found: Sequence[Replayed], words: str) -> None:
+    """By table, and what is left to do."""
+    titles = [render.BECAME[name] for name in ("inserted", "updated", "ignored")] + [STILL]
+    table = grid(say("table"), *titles, right=titles)
+    for each in found:
+        figures = (each.inserted, each.updated, each.ignored, each.left)
+        render.row(table, each.table, *(count(n) for n in figures))
+    console.print(table)
+    for each in (some for some in found if some.reasons):
+        for reason in each.reasons[:REASONS_SHOWN]:
+            render.line(console, TOLD_OF.format(table=each.table, reason=told(reason)), "red")
+    render.line(console, AS_RUN.format(run=run))
+    if any(each.left for each in found):
+        render.line(console, SEE.format(words=words), "cyan")
+
+
+def replayed_data(run: str, found: Sequence[Replayed]) -> dict[str, Any]:
+    """As JSON has it."""
+    return {"run": run, "tables": [asdict(each) for each in found]}
 
 
 def told(reason: Reason) -> str:

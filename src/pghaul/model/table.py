@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 from pghaul.model.text import Text
+
+PART = re.compile(r'(?:^|\.)(?:"((?:[^"]|"")*)"|([^."]*))', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -18,6 +21,14 @@ class Name:
     def __str__(self) -> str:
         """As a person reads it and as the ledger keys it: unambiguous, but never for use in SQL."""
         return f"{_plain(self.schema)}.{_plain(self.name)}"
+
+    @classmethod
+    def read(cls, text: str) -> Name:
+        """The name that str() gave this text for."""
+        parts = [q.replace('""', '"') if q else p for q, p in PART.findall(text)]
+        if len(parts) != 2:
+            raise ValueError(text)
+        return cls(*parts)
 
 
 def _plain(part: str) -> str:

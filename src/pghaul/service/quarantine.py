@@ -1,4 +1,4 @@
-"""Rows that were set aside on one target: looked at, exported, dropped. One short session for each question."""
+"""Rows that were set aside on one target: looked at, exported, replayed, dropped. A session for each question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from pghaul.model.profile import Endpoint
-from pghaul.model.quarantine import Lot, SetAside, Which
+from pghaul.model.quarantine import Conflict, Lot, Replayed, SetAside, Which
 from pghaul.postgres.session import Session, connect
 from pghaul.service.quarantine_export import Format, writer
 from pghaul.target import quarantine
@@ -47,6 +47,19 @@ class Quarantine:
                     portion = next(portions, ())
         return count
 
+    def replay(
+        self, which: Which, *, run: str, conflict: Conflict = Conflict.ERROR, all_or_nothing: bool = False
+    ) -> list[Replayed]:
+        """Load the rows that wait once more, as run `run` of the target's ledger; what became of them, by table.
+
+        Raises QuarantineError, and UsageError where several runs may have set the same row aside.
+        """
+        from pghaul.engine import replay  # noqa: PLC0415
+
+        order = replay.Order(run=run, which=self._of_run(which), conflict=conflict, all_or_nothing=all_or_nothing)
+        with self._session(f"pghaul/{run}/1/replay") as session:
+            return replay.perform(session, order)
+
     def drop(self, which: Which) -> int:
         """Delete the rows for good; how many there were."""
         with self._session() as session:
@@ -56,7 +69,7 @@ class Quarantine:
         return replace(which, runs=(self._run,)) if self._run and not which.runs else which
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
-        with connect(self._target, application_name="pghaul/quarantine", role="target") as session:
+    def _session(self, name: str = "pghaul/quarantine") -> Iterator[Session]:
+        with connect(self._target, application_name=name, role="target") as session:
             quarantine.check(session)
             yield session
