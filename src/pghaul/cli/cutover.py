@@ -15,7 +15,8 @@ from pghaul.model.errors import UsageError
 from pghaul.model.plan import Plan
 from pghaul.model.run import Run
 from pghaul.model.text import say
-from pghaul.service.migration import MigrationService, Stop, new_run_id
+from pghaul.service.migration import MigrationService, Stop
+from pghaul.service.recording import new_run_id
 
 NEEDS_READ_ONLY = say("--end-sessions goes with --read-only: ended sessions would come back and write")
 UNDO_NEEDS_RUN = say("--undo takes the id of the cutover's run")

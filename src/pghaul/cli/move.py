@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from pghaul.cli import exit_codes, observe, options, preview, render
+from pghaul.cli import exit_codes, observe, options, preview, render, repeating
 from pghaul.cli.observe import GO_ON
 from pghaul.cli.progress import View, open_view
 from pghaul.cli.prompts import Choice
+from pghaul.cli.repeating import Shown
 from pghaul.cli.signals import stop_on_signals
 from pghaul.model.errors import NotFoundError, PghaulError, StateError, StoppedError, UsageError
 from pghaul.model.figures import count
@@ -18,7 +19,8 @@ from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.run import Run, RunState
 from pghaul.model.table import Name
 from pghaul.model.text import say, saying
-from pghaul.service.migration import Ask, MigrationService, Stop, Woken, new_run_id
+from pghaul.service.migration import Ask, MigrationService, Stop, Woken
+from pghaul.service.recording import new_run_id
 
 STOPPING = say("Stopping: chunks in flight are rolled back. Ctrl-C again ends at once.")
 INTERRUPTED = say("interrupted; what was in flight is rolled back by the servers")
@@ -32,8 +34,6 @@ ABOUT = saying("about {n}")
 ASKED_TO_PAUSE = saying("Run {run} was asked to pause. Go on with it: pghaul resume {run}")
 GOES_ON = saying("Run {run} was paused, and goes on in process {pid}. Follow it: pghaul watch {run}")
 BY_ITSELF = saying("Run {run} waits in process {pid}: {why}")
-LOUD_AND_QUIET = say("--verbose and --quiet contradict each other")
-CHOOSE_ONE = say("leave one of them out")
 ASKED_TO_STOP = saying("Run {run} was asked to stop. Follow it: pghaul status {run}")
 
 
@@ -42,6 +42,8 @@ def run(
     plan: Plan,
     run_id: options.RunId = None,
     save_plan: options.SavePlan = None,
+    interval: repeating.Interval = None,
+    rounds: repeating.Limit = None,
     every: options.Every = options.EVERY,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
@@ -49,12 +51,16 @@ def run(
     quiet: options.Quiet = False,
 ) -> int:
     """Copy tables into another PostgreSQL."""
+    seconds = repeating.seconds_of(interval, rounds)
     if save_plan:
         from pghaul.service.plan_file import write_plan  # noqa: PLC0415
 
         write_plan(plan, save_plan)
     if dry_run:
         return preview.show(plan, as_json=as_json, verbose=verbose)
+    if seconds is not None:
+        said = Shown(every=every, as_json=as_json, verbose=verbose, quiet=quiet)
+        return repeating.repeat(plan, seconds, said, limit=rounds, series_id=run_id)
     return carry_out(plan, run_id=run_id, every=every, as_json=as_json, verbose=verbose, quiet=quiet)
 
 
@@ -95,10 +101,6 @@ def resume(  # noqa: PLR0917 -- Typer maps parameters to options
 ) -> int:
     """Go on with a run that was paused, stopped, failed or killed."""
     service = MigrationService()
-    name = run_id or service.latest_unfinished().id
-    if woken := service.wake(name):
-        return _follow_woken(service, woken, every=every, as_json=as_json, verbose=verbose)
-
     outlets = options.outlets(
         metrics_port=metrics_port,
         metrics_host=metrics_host,
@@ -106,6 +108,12 @@ def resume(  # noqa: PLR0917 -- Typer maps parameters to options
         notify=notify,
         notify_on=notify_on,
     )
+    if series := repeating.to_resume(service, run_id):
+        said = Shown(every=every, as_json=as_json, verbose=verbose, quiet=quiet)
+        return repeating.resume(service, series, said, source=source, target=target, outlets=outlets)
+    name = run_id or service.latest_unfinished().id
+    if woken := service.wake(name):
+        return _follow_woken(service, woken, every=every, as_json=as_json, verbose=verbose)
 
     def go_on(view: View, _console: Console, stop: Stop) -> Run:
         return service.resume(
@@ -133,14 +141,20 @@ def _follow_woken(service: MigrationService, woken: Woken, *, every: float, as_j
 
 def pause(run_id: options.RequiredRun, now: options.Now = False) -> int:
     """Ask a running run to hold, from any terminal; it keeps its snapshot for a while."""
-    found = MigrationService().request_pause(run_id, let_go=now)
+    service = MigrationService()
+    if series := service.series.find(run_id):
+        return repeating.pause(service, series, now=now)
+    found = service.request_pause(run_id, let_go=now)
     render.line(Console(stderr=True), ASKED_TO_PAUSE.format(run=found.id))
     return exit_codes.DONE
 
 
 def stop(run_id: options.RequiredRun) -> int:
     """Ask a running run to stop, from any terminal."""
-    found = MigrationService().request_stop(run_id)
+    service = MigrationService()
+    if series := service.series.find(run_id):
+        return repeating.stop(service, series)
+    found = service.request_stop(run_id)
     render.line(Console(stderr=True), ASKED_TO_STOP.format(run=found.id))
     return exit_codes.DONE
 
@@ -148,6 +162,8 @@ def stop(run_id: options.RequiredRun) -> int:
 def status(run_id: options.OptionalRun = None, as_json: options.AsJson = False) -> int:
     """How far a run came."""
     service = MigrationService()
+    if series := repeating.found(service, run_id):
+        return repeating.status(service, series, as_json=as_json)
     found = service.status(run_id)
     counts = service.chunk_counts(found.id)
     if as_json:
@@ -171,8 +187,6 @@ def watch_to_its_end(
 ) -> int:
     """Watch a run to its end; what failed says how to go on."""
     console = Console(stderr=True, highlight=False)
-    if quiet and verbose:
-        raise UsageError(LOUD_AND_QUIET, advice=CHOOSE_ONE, code=1084)
     view = open_view(console, sys.stdout, as_json=as_json, verbose=verbose, quiet=quiet, every=every)
     try:
         with stop_on_signals(lambda: render.line(console, STOPPING, "yellow")) as stopping, view:

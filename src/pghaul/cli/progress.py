@@ -21,12 +21,15 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColum
 from pghaul.cli.options import EVERY
 from pghaul.cli.render import line
 from pghaul.cli.words import is_unicode, tell
+from pghaul.model.errors import UsageError
 from pghaul.model.event import Event, EventKind, Level, level_of
 from pghaul.model.figures import amount, count, duration
 from pghaul.model.run import RunState
 from pghaul.model.text import Template, Text, say, saying
 from pghaul.model.wording import worded
 
+LOUD_AND_QUIET = say("--verbose and --quiet contradict each other")
+CHOOSE_ONE = say("leave one of them out")
 BAR = ("percent", "rows", "rows_rate", "rate", "chunks", "active", "eta", "client")
 NARROW = ("percent", "rate", "chunks", "eta")  # what stays beside the bar where not all of it has its place there
 BAR_WIDTH = 24
@@ -43,6 +46,7 @@ ALWAYS = {
     EventKind.CHUNK_REDO,
     EventKind.PAUSED,
     EventKind.RESUMED,
+    EventKind.ROUND,
 }
 TROUBLES = {EventKind.CHUNK_RETRY, EventKind.CHUNK_FAILED, EventKind.WARNING}
 ENDS_CHUNK = {EventKind.CHUNK_DONE, EventKind.CHUNK_FAILED, EventKind.CHUNK_RETRY}
@@ -62,6 +66,7 @@ TITLES: Mapping[EventKind, Text] = {
     EventKind.NOTICE: say("note"),
     EventKind.PAUSED: say("paused"),
     EventKind.RESUMED: say("goes on"),
+    EventKind.ROUND: say("a round that found nothing to do"),
     EventKind.WARNING: say("warning"),
 }
 STEPS: Mapping[str, Text] = {  # of the schema, and what a worker is at
@@ -106,6 +111,8 @@ def open_view(
     console: Console, out: IO[str], *, as_json: bool, verbose: bool, quiet: bool = False, every: float = EVERY
 ) -> View:
     """The view that fits: JSON asked for, silence, a terminal, or none (then a line every so many seconds)."""
+    if quiet and verbose:
+        raise UsageError(LOUD_AND_QUIET, advice=CHOOSE_ONE, code=1084)
     if as_json:
         return JsonLines(out)
     if quiet:
@@ -257,6 +264,12 @@ class LiveView(PlainView):
 
     def __exit__(self, *exc: object) -> None:
         self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        super().__call__(event)
+        if event.kind is EventKind.ROUND and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task, self._lanes = None, rich.text.Text()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pghaul.cli import exit_codes, options, render
+from pghaul.cli import exit_codes, options, render, repeating
 from pghaul.model.text import say
 from pghaul.service.migration import MigrationService
 
+SERIES = say("Series")
 NO_RUNS = say("There is no run yet. Start one: pghaul run --help, or pghaul demo")
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")]
@@ -28,11 +29,17 @@ def runs(limit: Limit = 20, target: Ledger = None, as_json: options.AsJson = Fal
     """The runs of this state store, the latest first."""
     if target:
         return _of_ledger(target, limit, as_json=as_json)
-    found = MigrationService().runs(limit)
+    service = MigrationService()
+    found, series = service.runs(limit), service.series.all(limit)
     if as_json:
         render.print_json([render.run_json(run) for run in found])
-    elif found:
-        render.runs(render.page(), found)
+    elif found or series:
+        page = render.page()
+        if found:
+            render.runs(page, found)
+        if series:
+            render.heading(page, SERIES)
+            repeating.listing(page, series)
     else:
         render.line(Console(stderr=True), NO_RUNS)
     return exit_codes.DONE

@@ -26,7 +26,7 @@ from pghaul.model.run import LedgerRun, Run, RunState
 from pghaul.model.sample import Sample, rates
 from pghaul.model.table import Unsupported
 from pghaul.model.text import joined, say, saying
-from pghaul.model.wording import worded
+from pghaul.model.wording import COUNTED, became, worded
 
 if TYPE_CHECKING:
     from pghaul.service.migration import RunReport
@@ -65,15 +65,6 @@ ALIKE = 3  # as many of one kind, left behind for one reason, are named; of more
 DIFFERS = say("DIFFERENT")
 SUM = saying("tables: {n}")
 RATE = saying("Rate (at most {most}/s, over {seconds})")
-BECAME = {
-    "inserted": say("new"),
-    "updated": say("updated"),
-    "unchanged": say("the same"),
-    "ignored": say("left out"),
-    "rejected": say("set aside"),
-    "deleted": say("deleted"),
-}
-COUNTED = saying("{n} {what}")
 LEFT_BEHIND = saying("{kind} {name}: {why}")
 MANY_LEFT_BEHIND = saying("{kind} of {n}, {first} … {last}: {why}")
 MOVED = saying("{rows} rows, {size}")
@@ -180,9 +171,11 @@ def row(table: Table, *cells: str | Text) -> None:
 
 
 def runs(console: Console, found: Iterable[Run]) -> None:
-    """`pghaul runs`."""
-    table = grid(*RUN_TITLES, right=RUN_TITLES[3:6])
-    for run in found:
+    """`pghaul runs`. Where a round of a series is among them, it says of which."""
+    listed = list(found)
+    rounds = any(run.series for run in listed)
+    table = grid(*RUN_TITLES, *([say("series")] if rounds else []), right=RUN_TITLES[3:6])
+    for run in listed:
         row(
             table,
             run.id,
@@ -193,6 +186,7 @@ def runs(console: Console, found: Iterable[Run]) -> None:
             amount(run.bytes),
             run.source,
             run.target,
+            *([run.series or ""] if rounds else []),
         )
     console.print(table)
 
@@ -263,8 +257,7 @@ def sums_grid(*, met: bool) -> Table:
 
 def sums(found: Sum, *, met: bool) -> tuple[str | Text, ...]:
     """Rows, what became of them, bytes and seconds."""
-    became = joined(", ", [COUNTED.format(n=count(n), what=BECAME[k]) for k, n in found.became.items() if n])
-    return (count(found.rows), *([became] if met else []), amount(found.bytes), f"{found.seconds:.1f}")
+    return (count(found.rows), *([became(found.became)] if met else []), amount(found.bytes), f"{found.seconds:.1f}")
 
 
 def proven(proofs: Iterable[Proof], *, agrees: bool | None) -> Text:

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 from pghaul.model.redaction import redacted, redacted_data
 from pghaul.model.run import RunState
 
+EMPTY = "empty"  # the state of a round that found nothing to do
+
 
 class EventKind(Enum):
     RUN_STARTED = "run_started"  # data: tables, chunks, bytes_estimated, source, target
@@ -29,6 +31,7 @@ class EventKind(Enum):
     PAUSED = "paused"  # data: cause, until, freed
     CUTOVER = "cutover"  # data: step, and what goes with it
     RESUMED = "resumed"  # data: cause, seconds
+    ROUND = "round"  # of a series; data: round, state, rows and what became of them, seconds, code, again, wait
     NOTICE = "notice"  # something to know; data: kind, name, why for what is not carried
     WARNING = "warning"
 
@@ -87,9 +90,19 @@ def level_of(event: Event) -> Level:
     if event.kind is EventKind.RUN_FINISHED:
         ends = {RunState.FAILED.value: Level.ERROR, RunState.DIFFERENT.value: Level.WARNING}
         return ends.get(str(event.data.get("state")), Level.INFO)
+    if event.kind is EventKind.ROUND:
+        return _level_of_round(event)
     if event.kind in {EventKind.VERIFIED, EventKind.CHUNK_DONE} and event.data.get("agrees") is False:
         return Level.INFO if event.data.get("step") == "refresh" else Level.WARNING
     return LEVELS.get(event.kind, Level.INFO)
+
+
+def _level_of_round(event: Event) -> Level:
+    """One that found nothing is worth no line, nor is a fault that is known already."""
+    state = event.data.get("state")
+    if event.data.get("again") or state == EMPTY:
+        return Level.DEBUG
+    return Level.WARNING if state in {RunState.FAILED.value, RunState.DIFFERENT.value} else Level.INFO
 
 
 Listener: TypeAlias = Callable[[Event], None]

@@ -46,6 +46,7 @@ class Run:
     error: str | None = None
     pid: int = 0
     note: str | None = None  # why it is paused
+    series: str | None = None  # that it is a round of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ from enum import Enum
 
 from pghaul.model.bounds import Strategy
 from pghaul.model.chunk import ChunkState
+from pghaul.model.figures import count
 from pghaul.model.finding import Kind, Severity
 from pghaul.model.receipt import Proof
 from pghaul.model.run import RunState
-from pghaul.model.text import Text, say
+from pghaul.model.text import Text, joined, say, saying
 from pghaul.model.tree import Problem, TreeKind
 
 RUN_STATES: Mapping[RunState, Text] = {
@@ -149,3 +150,21 @@ _OBJECTS: Mapping[str, Text] = {
 _WORDS: Mapping[tuple[type[Enum], str], Text] = {
     (type(member), member.name): words for names in WORDED for member, words in names.items()
 }
+
+
+BECAME: Mapping[str, Text] = {  # of a receipt's fields, and of the figures of events
+    "inserted": say("new"),
+    "updated": say("updated"),
+    "unchanged": say("the same"),
+    "ignored": say("left out"),
+    "rejected": say("set aside"),
+    "deleted": say("deleted"),
+}
+COUNTED = saying("{n} {what}")
+
+
+def became(figures: Mapping[str, int]) -> Text:
+    """What has become of rows, without what none has become."""
+    return joined(
+        ", ", [COUNTED.format(n=count(figures[k]), what=what) for k, what in BECAME.items() if figures.get(k)]
+    )

@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pghaul import __version__
 from pghaul.model.errors import OutletError
-from pghaul.model.event import Event, EventKind
+from pghaul.model.event import EMPTY, Event, EventKind
 from pghaul.model.run import Run, RunState
 from pghaul.model.text import Text, say
 from pghaul.service.tally import Figures, Tally
@@ -62,7 +63,7 @@ class Exposition:
 
 
 def _families(figures: Figures) -> list[Metric]:
-    return [*_identity(figures), *_counted(figures), *_of_the_run(figures)]
+    return [*_identity(figures), *_counted(figures), *_of_the_run(figures), *_of_the_series(figures)]
 
 
 def _identity(figures: Figures) -> Iterable[Metric]:
@@ -108,6 +109,23 @@ def _of_the_run(figures: Figures) -> Iterable[Metric]:
     yield _gauge("pghaul_workers_busy", "Jobs in hand.", len(progress.get("workers", ())))
     for key, value in progress.get("load", {}).items():
         yield _gauge(*LOADS[key], value)
+
+
+def _of_the_series(figures: Figures) -> Iterable[Metric]:
+    """What a run by itself does not have."""
+    if figures.rounds is None:
+        return
+    yield _gauge("pghaul_round_interval_seconds", "From one round to the next.", figures.every)
+    yield _counted_by("pghaul_rounds", "Rounds of this process, by how they ended.", "state", figures.rounds)
+    yield _counter("pghaul_empty_rounds", "Rounds that found nothing to do.", figures.rounds[EMPTY])
+    outcomes = "Rows of rounds that have ended, by what became of them."
+    yield _counted_by("pghaul_merged_rows", outcomes, "outcome", figures.outcomes)
+    if figures.succeeded is not None and figures.read_at is not None:
+        when, read = figures.succeeded.timestamp(), figures.read_at.timestamp()
+        yield _gauge("pghaul_last_success_timestamp_seconds", "When a round last went well.", when)
+        now = time.time()
+        yield _gauge("pghaul_since_last_success_seconds", "Seconds since then.", max(0.0, now - when))
+        yield _gauge("pghaul_watermark_age_seconds", "By how much the target is behind at most.", max(0.0, now - read))
 
 
 def _gauge(name: str, help_text: str, value: float, labels: dict[str, str] | None = None) -> Metric:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,9 +26,8 @@ from pghaul.model.table import Name, Unsupported
 from pghaul.model.text import say, saying
 from pghaul.model.wording import worded
 from pghaul.postgres.dsn import resolve
-from pghaul.service.endpoint_url import storable_url
-from pghaul.service.notify_targets import is_withheld, storable_options
 from pghaul.service.outlets import telling
+from pghaul.service.recording import checked, kept, new_run_id, still_told, tell_lost, telling_also
 from pghaul.service.settings import load
 
 if TYPE_CHECKING:
@@ -43,20 +40,15 @@ if TYPE_CHECKING:
     from pghaul.service.profiles import Profiles
     from pghaul.service.quarantine import Quarantine
     from pghaul.service.report.contents import Report
+    from pghaul.service.series import SeriesDesk
     from pghaul.store.repository import ChunkRecord, Store
 
 Ask = Callable[[Name, int | None], OnExisting]
 Stop = Callable[[], bool]
 
-RUN_ID = re.compile(r"[0-9a-f]{12}")
 UNFINISHED = (RunState.STOPPED, RunState.FAILED, RunState.PAUSED)
 ANY_PERIOD = Period()
 NOTHING: Mapping[str, Any] = {}
-NOT_TOLD = saying(
-    "{target} is not told: the rest of its address was not stored, as it may hold a token. Say it again with --notify, "
-    "or write env:NAME into the plan"
-)
-
 LISTED = say("`pghaul runs` lists what there is")
 GO_ON = saying("go on with it: pghaul resume {run}")
 
@@ -91,11 +83,6 @@ class Look:
     last: int  # to be given to the next look
 
 
-def new_run_id() -> str:
-    """Twelve hexadecimal characters: short enough to type, and part of every session's application_name."""
-    return secrets.token_hex(6)
-
-
 def _never() -> bool:
     return False
 
@@ -119,6 +106,13 @@ class MigrationService:
         from pghaul.service.profiles import Profiles  # noqa: PLC0415 -- a run of two URLs needs none
 
         return Profiles(lambda: self._store, self._environ)
+
+    @cached_property
+    def series(self) -> SeriesDesk:
+        """Merge plans that are done again and again."""
+        from pghaul.service.series import SeriesDesk  # noqa: PLC0415 -- a run by itself needs none
+
+        return SeriesDesk(lambda: self._store, self._endpoints)
 
     # --- plan ---
 
@@ -167,9 +161,9 @@ class MigrationService:
         `fresh`: nobody can have used the run_id before, as new_run_id() has just made it.
         """
         fresh = fresh or not run_id
-        run_id = _checked(run_id) if run_id else new_run_id()
+        run_id = checked(run_id) if run_id else new_run_id()
         source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
-        kept = _kept(plan, source, target)
+        recorded = kept(plan, source, target)
         run = _new_run(run_id, source, target)
         if not fresh:  # the store would be opened for it, which takes longer than to connect
             self._refuse_known(run_id)
@@ -179,7 +173,7 @@ class MigrationService:
 
             return Runner(
                 run=run,
-                plan=kept,
+                plan=recorded,
                 source=source,
                 target=target,
                 journal=lambda: self._store,
@@ -214,10 +208,9 @@ class MigrationService:
         urls = (source or plan.source, target or plan.target)
         reached = self._endpoints(*urls, source_password, target_password)
         self._store.set_wish(run.id, Wish.NONE)
-        to_tell, lost = _still_told(_telling_also(plan, outlets))
+        to_tell, lost = still_told(telling_also(plan, outlets))
         with telling(listener, run, to_tell, self._save_event) as told:
-            for place in lost:
-                told(Event(kind=EventKind.WARNING, run=run.id, message=NOT_TOLD.format(target=place)))
+            tell_lost(told, run.id, lost)
             if cutover := self._as_cutover(run, plan, *reached, told):
                 planned = manifest if any(manifest.identities) else None
                 return cutover.go_on(planned, stop, trust_ledger=trust_ledger)
@@ -270,14 +263,14 @@ class MigrationService:
         """
         from pghaul.service.cutover import Cutover, Words, as_cutover  # noqa: PLC0415 -- drivers
 
-        run_id = _checked(run_id) if run_id else new_run_id()
+        run_id = checked(run_id) if run_id else new_run_id()
         source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
-        kept = _kept(plan, source, target)
+        recorded = kept(plan, source, target)
         self._refuse_known(run_id)
         words = Words(read_only=read_only, end_sessions=end_sessions, quiet_for=quiet_for)
         run = _new_run(run_id, source, target)
-        with telling(listener, run, _telling_also(plan, outlets), self._save_event) as told:
-            return Cutover(self._store, run, as_cutover(kept), source, target, words, told).begin(stop)
+        with telling(listener, run, telling_also(plan, outlets), self._save_event) as told:
+            return Cutover(self._store, run, as_cutover(recorded), source, target, words, told).begin(stop)
 
     def undo_cutover(self, run_id: str, *, source: str | None = None, source_password: str | None = None) -> None:
         """Let the source take writes again; NotFoundError where this run did not forbid them."""
@@ -447,9 +440,9 @@ class MigrationService:
         return self._store.chunk_counts(run_id)
 
     def latest_unfinished(self) -> Run:
-        """The latest run that stopped, failed or died."""
+        """The latest run that stopped, failed or died. A round is not resumed by itself: its series goes on."""
         for run in self._store.runs(limit=1000):
-            if run.state in UNFINISHED:
+            if run.state in UNFINISHED and not run.series:
                 return run
         raise NotFoundError(say("there is no unfinished run"), advice=LISTED, code=5234)
 
@@ -525,29 +518,6 @@ def _spawning(workers: int) -> Iterator[WorkerPool]:
         pool.close(0.0)
 
 
-def _kept(plan: Plan, source: Endpoint, target: Endpoint) -> Plan:
-    """The plan as it is stored: without passwords, and without what may be a token.
-
-    A profile stays a name, so that a resume finds its password again.
-    """
-    ends = {
-        "source": profile_name(plan.source) or storable_url(source),
-        "target": profile_name(plan.target) or storable_url(target),
-    }
-    return plan.model_copy(update=ends | {"options": storable_options(plan.options)})
-
-
-def _telling_also(plan: Plan, outlets: Mapping[str, Any]) -> Plan:
-    return plan.model_copy(update={"options": plan.options.model_copy(update=dict(outlets))})
-
-
-def _still_told(plan: Plan) -> tuple[Plan, list[str]]:
-    """For a resume: without the webhooks whose address was not stored, and their names."""
-    lost = [t for t in plan.options.notify or () if is_withheld(t)]
-    left = [t for t in plan.options.notify or () if t not in lost]
-    return _telling_also(plan, {"notify": left} if lost else {}), lost
-
-
 def _new_run(run_id: str, source: Endpoint, target: Endpoint) -> Run:
     return Run(
         id=run_id,
@@ -557,14 +527,3 @@ def _new_run(run_id: str, source: Endpoint, target: Endpoint) -> Run:
         started=datetime.now(UTC),
         pid=os.getpid(),
     )
-
-
-def _checked(run_id: str) -> str:
-    if not RUN_ID.fullmatch(run_id):
-        raise UsageError(
-            say("a run id is 12 characters out of 0-9 and a-f"),
-            where=run_id,
-            advice=say("leave --run-id out to get one"),
-            code=1031,
-        )
-    return run_id

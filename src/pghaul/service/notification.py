@@ -32,9 +32,22 @@ TITLES = {
     RunState.FAILED.value: saying("Run {run} has failed"),
     RunState.STOPPED.value: saying("Run {run} was stopped"),
 }
+SERIES_TITLES = {
+    "started": saying("Series {run} has begun"),
+    "paused": saying("Series {run} is paused"),
+    "resumed": saying("Series {run} goes on"),
+    "round failed": saying("A round of series {run} has failed"),
+    "round different": saying("A round of series {run} has set rows aside"),
+    RunState.DONE.value: saying("Series {run} is done"),
+    RunState.DIFFERENT.value: saying("Series {run} is done; rows were set aside"),
+    RunState.FAILED.value: saying("Series {run} has failed"),
+    RunState.STOPPED.value: saying("Series {run} was stopped"),
+}
 WAY = saying("From {source} to {target}, on {host}.")
 MOVED = saying("{rows} rows, {size}, in {time}.")
 NEXT = {
+    "round failed": saying("It is tried again by itself; see: pghaul status {run}"),
+    "round different": saying("It goes on; see: pghaul quarantine list"),
     RunState.DIFFERENT.value: saying("Look into it: pghaul show {run}"),
     RunState.FAILED.value: saying("When its cause is mended, go on with: pghaul resume {run}"),
     RunState.STOPPED.value: saying("Go on with: pghaul resume {run}"),
@@ -45,6 +58,7 @@ TOLD_FOR = {  # by the state that a run ended in
     RunState.FAILED: {NotifyOn.FAILED},
     RunState.STOPPED: {NotifyOn.STOPPED},
 }
+FOR_PROGRAMS = ("rows", "bytes", "seconds", "cause", "until", "code", "round", "wait")
 
 
 class Notifications:
@@ -61,6 +75,7 @@ class Notifications:
         self._couriers = [Courier(channel, self._outcomes) for channel in channels]
         self._speak = speak
         self._host = socket.gethostname()
+        self._titles = TITLES
         self._begun = False
         self._end: Event | None = None
         self._different = False
@@ -72,6 +87,11 @@ class Notifications:
             self._end = event
         elif event.kind is EventKind.CUTOVER:
             self._different |= event.data.get("step") == RunState.DIFFERENT.value
+        elif event.kind is EventKind.RUN_STARTED and "every" in event.data:
+            self._titles = SERIES_TITLES
+            self._has_begun(event)
+        elif event.kind is EventKind.ROUND:
+            self._round(event)
         elif event.kind is EventKind.ATTEMPT:
             self._has_begun(event)
         elif event.kind is EventKind.PAUSED and not event.data.get("freed"):
@@ -105,12 +125,26 @@ class Notifications:
     def _paused(self, event: Event) -> None:
         if NotifyOn.PAUSED not in self._wanted:
             return
-        if event.data.get("cause") == OF_ITSELF:
-            now = time.monotonic()
-            if now - self._seldom_said < SELDOM:
-                return
-            self._seldom_said = now
+        if event.data.get("cause") == OF_ITSELF and not self._may_repeat():
+            return
         self._send("paused", RunState.PAUSED, event)
+
+    def _round(self, event: Event) -> None:
+        """Of the rounds of a series only what somebody should look at, and that it is over."""
+        state, data = event.data.get("state"), event.data
+        if state == RunState.FAILED.value and "wait" in data and not data.get("again"):
+            if NotifyOn.FAILED in self._wanted:
+                self._send("failed", RunState.RUNNING, event, "round failed")
+        elif state == RunState.DIFFERENT.value and TOLD_FOR[RunState.DIFFERENT] & self._wanted and self._may_repeat():
+            self._send("finished", RunState.RUNNING, event, "round different")
+        elif data.get("failed_before") and NotifyOn.RESUMED in self._wanted:
+            self._send("resumed", RunState.RUNNING, event)
+
+    def _may_repeat(self) -> bool:
+        now, last = time.monotonic(), self._seldom_said
+        if now - last >= SELDOM:
+            self._seldom_said = now
+        return now - last >= SELDOM
 
     def _tell_end(self, event: Event) -> None:
         state = RunState(event.data["state"])
@@ -120,13 +154,13 @@ class Notifications:
             name = NotifyOn.FINISHED if state in {RunState.DONE, RunState.DIFFERENT} else NotifyOn(state.value)
             self._send(name.value, state, event)
 
-    def _send(self, name: str, state: RunState, event: Event) -> None:
-        key = state.value if name == NotifyOn.FINISHED.value else name
+    def _send(self, name: str, state: RunState, event: Event, title: str | None = None) -> None:
+        key = title or (state.value if name == NotifyOn.FINISHED.value else name)
         note = Note(
             event=name,
-            title=self._speak(TITLES[key].format(run=self._run.id)),
+            title=self._speak(self._titles[key].format(run=self._run.id)),
             message=self._speak(self._words(key, event)),
-            urgent=state in {RunState.FAILED, RunState.DIFFERENT},
+            urgent=title is not None or state in {RunState.FAILED, RunState.DIFFERENT},
             facts=self._facts(state, event),
         )
         for courier in self._couriers:
@@ -156,8 +190,12 @@ class Notifications:
             "host": self._host,
             "version": __version__,
         }
-        facts |= {k: event.data[k] for k in ("rows", "bytes", "seconds", "cause", "until", "code") if k in event.data}
-        if words and state in {RunState.FAILED, RunState.STOPPED}:
+        facts |= {
+            k: event.data[k]
+            for k in ("rows", "bytes", "seconds", "cause", "until", "code", "round", "wait")
+            if k in event.data
+        }
+        if words and (state in {RunState.FAILED, RunState.STOPPED} or "wait" in event.data):
             facts["error"] = str(words)
             if isinstance(words, Text) and "code" in words.values:
                 facts["code"] = str(words.values["code"])

@@ -9,16 +9,18 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pghaul.model.chunk import ChunkState
-from pghaul.model.event import Event, EventKind
+from pghaul.model.event import EMPTY, Event, EventKind
 from pghaul.model.run import Run, RunState
 
 MOST_SQLSTATES = 50  # distinct ones; more share OTHER, so that no server can blow up the number of series
 NONE, OTHER = "none", "other"
 CAUSES = ("asked", "hours", "load")  # of a pause
+ROUNDS = ("done", EMPTY, "different", "failed")  # how a round of a series ends
+OUTCOMES = ("inserted", "updated", "unchanged", "ignored", "deleted", "rejected")  # what becomes of merged rows
 
 
 @dataclass(kw_only=True)
@@ -38,6 +40,11 @@ class Figures:
     chunks: dict[ChunkState, int] = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
     progressed: datetime | None = None
+    rounds: Counter[str] | None = None  # of a series: by how they ended
+    outcomes: Counter[str] = field(default_factory=Counter)
+    every: float = 0.0
+    succeeded: datetime | None = None  # when the last round that went well had ended
+    read_at: datetime | None = None  # when it looked at the source
 
 
 class Tally:
@@ -62,6 +69,7 @@ class Tally:
             EventKind.RESUMED: self._resumed,
             EventKind.CUTOVER: self._cutover,
             EventKind.WARNING: self._warned,
+            EventKind.ROUND: self._round,
         }
 
     def add(self, event: Event) -> None:
@@ -73,6 +81,10 @@ class Tally:
                 self._sort_chunks()
 
     def _started(self, event: Event) -> None:
+        if "every" in event.data:
+            self.figures.every = event.data["every"]
+            self.figures.rounds = Counter(dict.fromkeys(ROUNDS, 0))
+            self.figures.outcomes = Counter(dict.fromkeys(OUTCOMES, 0))
         self.figures.progress.setdefault("chunks", event.data.get("chunks", 0))
         self.figures.progress.setdefault("bytes_estimated", event.data.get("bytes_estimated", 0))
 
@@ -82,6 +94,20 @@ class Tally:
         self.figures.progress |= {"rate": 0, "eta": None, "workers": []}
         # A run that ended before it was planned has neither.
         self.figures.progress |= {k: event.data[k] for k in ("rows", "bytes") if k in event.data}
+
+    def _round(self, event: Event) -> None:
+        """Of a series; chunks are those of the round that is going on."""
+        if self.figures.rounds is None:
+            return
+        self.figures.rounds[event.data["state"]] += 1
+        if event.data["state"] != RunState.FAILED.value:
+            self.figures.succeeded = event.at
+            self.figures.read_at = event.at - timedelta(seconds=event.data.get("seconds", 0.0))
+        for outcome in OUTCOMES:
+            self.figures.outcomes[outcome] += event.data.get(outcome, 0)
+        self._flying.clear()
+        self._failed.clear()
+        self.figures.progress |= {"rate": 0, "eta": None, "workers": [], "chunks": 0, "chunks_done": 0}
 
     def _attempt(self, event: Event) -> None:
         self.figures.attempt = event.data.get("epoch", 0)

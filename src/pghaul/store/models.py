@@ -67,6 +67,7 @@ class Base(DeclarativeBase):
 
 class RunRow(Base):
     __tablename__ = "pghaul_run"
+    __table_args__ = (Index("pghaul_run_series_idx", "series", "started"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[str]
@@ -92,6 +93,36 @@ class RunRow(Base):
     progress: Mapped[dict[str, Any] | None]  # the data of its last PROGRESS event, for who watches from elsewhere
     placements: Mapped[str | None]  # JSON; an older run has none: every table came from itself
     facts: Mapped[dict[str, Any] | None]  # who, where, versions and settings: for the report
+    series: Mapped[str | None]  # that it is a round of
+
+
+class SeriesRow(Base):
+    __tablename__ = "pghaul_series"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    source: Mapped[str]
+    target: Mapped[str]
+    every: Mapped[float] = mapped_column(sa.Double)  # seconds
+    started: Mapped[datetime] = mapped_column(index=True)
+    finished: Mapped[datetime | None]
+    rounds: Mapped[int] = mapped_column(BigInteger)
+    empty_rounds: Mapped[int] = mapped_column(BigInteger)
+    failed_rounds: Mapped[int] = mapped_column(BigInteger)
+    different_rounds: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    last_round: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    last_run: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(Words)
+    error_at: Mapped[datetime | None]
+    failures: Mapped[int]
+    marks: Mapped[dict[str, Any]]
+    pid: Mapped[int] = mapped_column(BigInteger)
+    process: Mapped[str]  # machine and birth of that pid
+    wish: Mapped[str]
+    plan: Mapped[str]  # JSON of the Plan, without passwords
+    note: Mapped[str | None] = mapped_column(Words)  # why it is paused
 
 
 class TableRow(Base):

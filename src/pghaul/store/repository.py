@@ -27,6 +27,7 @@ from pghaul.model.verification import Verification
 from pghaul.store import _placements, faults, metrics, process, verifications
 from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
 from pghaul.store.profiles import Profiles
+from pghaul.store.series import SeriesTable
 from pghaul.store.session import Patience, begin_anew, open_store, parse, translating
 
 TABLE: TypeAdapter[Table] = TypeAdapter(Table)
@@ -144,11 +145,17 @@ class Store:
         with self._scope() as session:
             return _run(_required(session.get(RunRow, run_id), run_id))
 
-    def runs(self, limit: int = 20) -> list[Run]:
-        """The latest first."""
+    def runs(self, limit: int = 20, *, series: str | None = None) -> list[Run]:
+        """The latest first; of a series its rounds."""
+        query = select(RunRow).order_by(RunRow.started.desc(), RunRow.id).limit(limit)
         with self._scope() as session:
-            rows = session.scalars(select(RunRow).order_by(RunRow.started.desc(), RunRow.id).limit(limit))
+            rows = session.scalars(query.where(RunRow.series == series) if series else query)
             return [_run(row) for row in rows]
+
+    def series_of(self, run_id: str) -> str | None:
+        """The series that a run is a round of; None of any other id."""
+        with self._scope() as session:
+            return session.scalar(select(RunRow.series).where(RunRow.id == run_id))
 
     def lives_elsewhere(self, run_id: str) -> bool:
         """Whether another process of this machine works on the run; of other machines nobody can tell."""
@@ -279,6 +286,11 @@ class Store:
         """The table of profiles."""
         return Profiles(self._sessions, self._url)
 
+    @property
+    def series(self) -> SeriesTable:
+        """The table of series."""
+        return SeriesTable(self._scope)
+
     # --- verifications ---
 
     def save_verification(self, found: Verification) -> None:
@@ -382,6 +394,7 @@ def _run_values(run: Run) -> dict[str, Any]:
         "note": run.note,
         "pid": pid,
         "process": process.token(pid),
+        "series": run.series,
     }
 
 
@@ -418,6 +431,7 @@ def _run(row: RunRow) -> Run:
         error=error,
         pid=row.pid,
         note=row.note if state is RunState.PAUSED else None,
+        series=row.series,
     )
 
 
