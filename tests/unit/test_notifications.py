@@ -519,3 +519,41 @@ def test_without_the_program_the_run_does_not_begin(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(OutletError, match="is not here"):
         channel_of("desktop", {})
+
+
+def test_of_a_series_only_its_end_its_pauses_and_what_went_wrong_are_told() -> None:
+    failed = {"state": "failed", "round": 3, "code": "PGH-2100"}
+    wait = {"wait": 5.0}
+    with webhook() as receiver:
+        tell(
+            plan_of(receiver.url),
+            event(EventKind.RUN_STARTED, every=30.0),
+            event(EventKind.ROUND, state="done", round=1, rows=3),
+            event(EventKind.ROUND, state="empty", round=2),
+            event(EventKind.ROUND, "the server went away", **failed, **wait, again=False),
+            event(EventKind.ROUND, "the server went away", **failed, **wait, again=True),
+            event(EventKind.ROUND, state="different", round=5, rows=3, rejected=1),
+            event(EventKind.ROUND, state="different", round=6, rows=3, rejected=1),
+            event(EventKind.ROUND, "two rows with one key", **failed),
+            event(EventKind.RUN_FINISHED, "two rows with one key", state="failed", rows=9, seconds=600.0),
+        )
+    told = [(p.json["event"], p.json["state"], p.json["title"]) for p in receiver.posts]
+    assert told == [
+        ("failed", "running", f"A round of series {RUN.id} has failed"),
+        ("finished", "running", f"A round of series {RUN.id} has set rows aside"),
+        ("failed", "failed", f"Series {RUN.id} has failed"),
+    ]
+    assert (receiver.posts[0].json["error"], receiver.posts[0].json["round"]) == ("the server went away", 3)
+
+
+def test_that_a_series_has_begun_and_goes_well_again_is_told_on_request() -> None:
+    with webhook() as receiver:
+        tell(
+            plan_of(receiver.url, notify_on=["started", "resumed"]),
+            event(EventKind.RUN_STARTED, every=30.0),
+            event(EventKind.ATTEMPT, epoch=1),
+            event(EventKind.ROUND, state="failed", wait=5.0, again=False),
+            event(EventKind.ROUND, state="done", round=3, failed_before=2),
+            event(EventKind.RUN_FINISHED, **ENDED),
+        )
+    assert [p.json["event"] for p in receiver.posts] == ["started", "resumed"]

@@ -366,3 +366,24 @@ def test_a_file_that_cannot_be_is_refused_before_the_run(tmp_path: Path, name: s
     with pytest.raises(OutletError) as caught, telling(lambda _e: None, RUN, asked):
         pytest.fail("it must not begin")
     assert caught.value.code == code
+
+
+def test_a_series_is_counted_by_rounds_and_by_what_became_of_their_rows(port: MetricsPort) -> None:
+    port(event(EventKind.RUN_STARTED, every=30.0))
+    assert values(scrape(port.port))["pghaul_rounds_total{done}"] == 0
+    port(event(EventKind.CHUNK_DONE, table="t", chunk="increment", rows=5, inserted=2))
+    port(event(EventKind.ROUND, state="done", seconds=1.0, rows=5, inserted=2, updated=1, unchanged=2))
+    port(event(EventKind.ROUND, state="empty", seconds=0.1))
+    port(event(EventKind.ROUND, state="failed", code="PGH-2100"))
+    found = values(scrape(port.port))
+    assert [found[f"pghaul_rounds_total{{{s}}}"] for s in ("done", "empty", "different", "failed")] == [1, 1, 0, 1]
+    assert (found["pghaul_empty_rounds_total"], found["pghaul_round_interval_seconds"]) == (1, 30)
+    outcomes = ("inserted", "updated", "unchanged", "deleted", "rejected")
+    assert [found[f"pghaul_merged_rows_total{{{o}}}"] for o in outcomes] == [2, 1, 2, 0, 0]
+    assert 0 <= found["pghaul_since_last_success_seconds"] <= found["pghaul_watermark_age_seconds"] < 60
+    assert found["pghaul_run_state{running}"] == 1
+
+
+def test_a_run_by_itself_has_no_figures_of_a_series(port: MetricsPort) -> None:
+    port(event(EventKind.RUN_STARTED, chunks=1))
+    assert [name for name in values(scrape(port.port)) if "round" in name or "watermark" in name] == []

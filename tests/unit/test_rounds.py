@@ -488,5 +488,5 @@ def test_only_merges_are_repeated(options: dict[str, Any]) -> None:
     plan = Plan.model_validate({"source": "a", "target": "b", "tables": [{"name": "t"}]} | options)
     with pytest.raises(UsageError) as caught:
         check_merges(plan)
-    assert caught.value.number == 1091
+    assert caught.value.number == 1086
     check_merges(PLAN)

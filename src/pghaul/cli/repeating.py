@@ -44,7 +44,7 @@ ROUNDS_DIFFERENT = saying("{rounds}, {n} with rows set aside")
 AT_AND = saying("{at} ({words})")
 MARK = saying("{table}: {value}")
 IN_A_ROW = saying("failed {n} times in a row, and is tried again")
-NO_ROUNDS = say("none yet that moved rows")
+NO_ROUNDS = say("none yet")
 LATEST = say("Latest rounds")
 ROUNDS_SHOWN = 5
 # Of a round in which all goes well one line is enough; the rest is for --verbose.
@@ -74,7 +74,7 @@ def seconds_of(said: str | None, limit: int | None) -> float | None:
     """What --every says; None where it is not said."""
     if said is None and limit is not None:
         raise UsageError(
-            say("--rounds goes with --every only"), advice=say("say how often, too: --every 30s"), code=1092
+            say("--rounds goes with --every only"), advice=say("say how often, too: --every 30s"), code=1095
         )
     return None if said is None else parse_interval(said)
 
@@ -143,7 +143,15 @@ def series_json(series: Series) -> dict[str, Any]:
 
 def listing(console: Console, found: list[Series]) -> None:
     """The series among `pghaul runs`."""
-    titles = (say("series"), say("state"), say("every"), say("rounds"), say("empty"), say("rows"), say("last round"))
+    titles = (
+        say("series"),
+        say("state"),
+        say("every"),
+        say("rounds"),
+        say("empty rounds"),
+        say("rows"),
+        say("last round"),
+    )
     table = grid(*titles, say("from"), say("to"), right=titles[3:6])
     for series in found:
         figures = (count(series.rounds), count(series.empty_rounds), count(series.rows))
@@ -207,7 +215,7 @@ def _to_its_end(action: Callable[[Listener, Stop], Series], series_id: str, show
         with stop_on_signals(lambda: render.line(console, STOPPING, "yellow")) as stopping, view:
             ended = action(listener, stopping)
     except KeyboardInterrupt as exc:
-        raise _with_hint(StoppedError(INTERRUPTED, code=4062), series_id) from exc
+        raise _with_hint(StoppedError(INTERRUPTED, code=4060), series_id) from exc
     except PghaulError as exc:
         raise _with_hint(exc, series_id)  # noqa: B904 -- the same exception
     if not (shown.quiet and ended.state is RunState.DONE):

@@ -221,7 +221,7 @@ def check_merges(plan: Plan) -> None:
         raise UsageError(
             say("--every repeats merges only; this plan has recipe = {recipes}", recipes=", ".join(others)),
             advice=say("say --recipe merge, with --watermark or --mode full-sync; docs/increments.md shows how"),
-            code=1091,
+            code=1086,
         )
 
 
