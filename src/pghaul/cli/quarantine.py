@@ -18,8 +18,9 @@ from pghaul.model.errors import UsageError
 from pghaul.model.figures import count
 from pghaul.model.quarantine import Conflict, Which
 from pghaul.model.text import say, saying
-from pghaul.service.migration import MigrationService, new_run_id
+from pghaul.service.migration import MigrationService
 from pghaul.service.quarantine_export import Format, new_file
+from pghaul.service.recording import new_run_id
 
 EXPORTED = saying("Rows written: {n}")
 DROPPED = saying("Rows deleted from quarantine: {n}")

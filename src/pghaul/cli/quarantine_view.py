@@ -15,6 +15,7 @@ from pghaul.cli.words import tell
 from pghaul.model.figures import amount, count
 from pghaul.model.quarantine import Lot, Reason, Replayed, SetAside
 from pghaul.model.text import say, saying
+from pghaul.model.wording import BECAME
 from pghaul.service.quarantine_export import record
 
 REASONS_SHOWN = 3
@@ -64,7 +65,7 @@ def lots(console: Console, found: Sequence[Lot], words: str) -> None:
 
 def replayed(console: Console, run: str, found: Sequence[Replayed], words: str) -> None:
     """By table, and what is left to do."""
-    titles = [render.BECAME[name] for name in ("inserted", "updated", "ignored")] + [STILL]
+    titles = [BECAME[name] for name in ("inserted", "updated", "ignored")] + [STILL]
     table = grid(say("table"), *titles, right=titles)
     for each in found:
         figures = (each.inserted, each.updated, each.ignored, each.left)
