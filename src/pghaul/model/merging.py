@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pghaul.model.plan import MergeMode, NullWatermarks
+from pghaul.model.finding import Finding
+from pghaul.model.plan import Merge, MergeMode, NullWatermarks
 from pghaul.model.table import Name
 from pghaul.model.text import Text
 
@@ -82,7 +83,7 @@ class Guarantee(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """Up to where a source has been read and merged: kept on the target, committed with the rows. Values are texts as
-    PostgreSQL writes them, exact; `low` is where the next reading begins, itself included.
+    PostgreSQL writes them, exact; `low` is where the next reading begins, itself included, and None means at all rows.
     """
 
     kind: WatermarkKind
@@ -91,6 +92,7 @@ class Mark:
     seen: str | None = None  # the greatest value that was merged
     held: tuple[str, str] | None = None  # (moment, value): `low` may become the value once all older transactions ended
     read_at: str = ""  # the moment of the source's look, by its clock
+    txid: int = 0  # the source's next transaction number then: a smaller one means an older source
     source_identity: str = ""
     filenode: int = 0  # of the target table when it was merged: another one means that it was emptied or rewritten
     witness: tuple[tuple[str, ...], ...] = ()  # keys of merged rows: all gone means an older target
@@ -107,4 +109,9 @@ class Reading:
     why: Text | str = ""  # why not exact, for the plan and the report
     nulls: NullWatermarks = NullWatermarks.FAIL
     full: bool = False  # the first time, or all rows every time
+    findings: tuple[Finding, ...] = ()  # warnings and notes about this reading
+    merge: Merge
+    origin: str = ""  # the key of the mark, beside the target table
+    moment: str = ""  # of the source's clock, after the snapshot
+    low: str | None = None  # from where it reads, itself included
     next: Mark  # to be committed with the rows; `seen` and `low` are filled after the reading

@@ -15,7 +15,15 @@ from pghaul.model.errors import NotFoundError, NotSupportedError, RowError
 from pghaul.model.pattern import compiled, is_matched, is_named
 from pghaul.model.table import Column, Index, Name, RelationKind, Table
 from pghaul.model.text import say
-from pghaul.postgres.catalog_sql import CANDIDATES, INHERITANCE, TYPES, columns_sql, indexes_sql, relations_sql
+from pghaul.postgres.catalog_sql import (
+    CANDIDATES,
+    FORMAT_TYPES,
+    INHERITANCE,
+    TYPES,
+    columns_sql,
+    indexes_sql,
+    relations_sql,
+)
 from pghaul.postgres.formats import TypeFacts, TypeRow, type_facts
 
 if TYPE_CHECKING:
@@ -122,6 +130,16 @@ def describe(session: Session, names: Sequence[Name]) -> dict[Name, Table]:
         for row in relations
     ]
     return {t.name: t for t in tables}
+
+
+def describe_columns(session: Session, shape: Sequence[tuple[str, int, int]]) -> tuple[Column, ...]:
+    """Columns of any rows, by name, oid of the type and modifier."""
+    facts = _facts(session, {oid for _, oid, _ in shape})
+    types = session.rows(FORMAT_TYPES, ([oid for _, oid, _ in shape], [modifier for _, _, modifier in shape]))
+    return tuple(
+        _column((name, oid, text, False, False, False), facts.get(oid, NO_FACTS))
+        for (name, oid, _), (text,) in zip(shape, types, strict=True)
+    )
 
 
 def _facts(session: Session, types: set[int]) -> dict[int, TypeFacts]:

@@ -69,6 +69,12 @@ ORDER BY a.attrelid, a.attnum
 """
 )
 
+# In the select list both arrays go side by side, and in order.
+FORMAT_TYPES = SQL(
+    "SELECT pg_catalog.format_type(w.oid, w.modifier) FROM "
+    "(SELECT pg_catalog.unnest(%s::oid[]) AS oid, pg_catalog.unnest(%s::int4[]) AS modifier) AS w"
+)
+
 # The types of the columns and all they are made of. UNION (not ALL) ends at types that hold themselves.
 TYPES = SQL(
     """

@@ -80,6 +80,13 @@ class Session:
         found = self.rows(sql, params)
         return found[0][0] if found else None
 
+    def shape(self, sql: str | pgsql.Composable) -> list[tuple[str, int, int]]:
+        """The columns of a query's rows: name, oid of the type, modifier."""
+        with self._guarded():
+            found = self._connection.execute(_query(sql)).pgresult
+            names = [] if found is None else [(found.fname(i) or b"").decode() for i in range(found.nfields)]
+            return [(n, found.ftype(i), found.fmod(i)) for i, n in enumerate(names) if found is not None]
+
     def execute(self, sql: str | pgsql.Composable, params: Sequence[Any] = ()) -> int:
         """Run a statement; how many rows it touched, -1 where that means nothing."""
         with self._guarded():

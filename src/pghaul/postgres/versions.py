@@ -24,6 +24,7 @@ ASSUME_VERSION = "PGHAUL_ASSUME_VERSION"
 SINCE: dict[str, int] = {
     "record_image": 90400,  # *<> and its kin: are two rows the same, bit by bit
     "replica_identity": 90400,
+    "frozen_by_flag": 90400,  # VACUUM leaves a frozen row's xmin as it was; before, it wrote 2
     "on_conflict": 90500,
     "row_security": 90500,
     "ssl_view": 90500,  # pg_stat_ssl
@@ -54,6 +55,7 @@ SINCE: dict[str, int] = {
     "exact_float_text": 120000,  # the shortest text that reads back as the same float
     "tid_range_scan": 140000,
     "multiranges": 140000,
+    "infinite_numerics": 140000,
     "compression": 140000,  # a column's own method of compression
     "reltuples_unknown": 140000,  # -1 for never analysed; before, 0 may mean either
     "idle_session_timeout": 140000,
@@ -79,6 +81,7 @@ class Capabilities:
     version_num: int
     record_image: bool
     replica_identity: bool
+    frozen_by_flag: bool
     on_conflict: bool
     row_security: bool
     ssl_view: bool
@@ -109,6 +112,7 @@ class Capabilities:
     exact_float_text: bool
     tid_range_scan: bool
     multiranges: bool
+    infinite_numerics: bool
     compression: bool
     reltuples_unknown: bool
     idle_session_timeout: bool
