@@ -30,8 +30,10 @@ from pghaul.engine import (
 from pghaul.engine.batching import gathered
 from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
+from pghaul.engine.job import JobResult
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.pool import WorkerPool
+from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
 from pghaul.engine.schema import Archive, Schema
 from pghaul.model.errors import PghaulError, StoppedError
@@ -55,6 +57,7 @@ from pghaul.target.scope import Scope
 GRACE = 3.0  # seconds that workers get to let go of what is in flight
 
 GONE = saying("{table} is gone from the source since the run began; the target's copy is left as it is")
+COUNTED = say("compared by count alone: rows of it are set aside, and no key tells which ones they are on the source")
 BROKEN = saying("a foreign key of {table} is back, but rows break it: {error}")
 
 
@@ -84,6 +87,7 @@ class Attempt:
         self._folder: str | None = None
         self._known: Mapping[Name, Table] = {}  # the source's tables, with the columns that were planned
         self._early: Archive | None = None
+        self._rejects = Rejects(order.plan.options.max_rejects, report)
         self._scope: Scope | None = None  # as it was planned, in the attempt that plans
         self.reached = False  # both servers have answered
         self.led = led  # the ledger has named this process as the run's leader
@@ -301,6 +305,8 @@ class Attempt:
                 format=choose_format(options.format, shaped[n], there[n], here, far, encoding),
                 encodings=copy_encoding(here, far, encoding),
                 verify=options.verify is Verify.CHECKSUM,
+                max_rejects=options.max_rejects,
+                memory_limit=options.memory_limit,
                 build_indexes=options.indexes and dispositions[n] == "created",
                 analyze=options.analyze,
                 agreement=agree(here, far, encoding),
@@ -318,6 +324,8 @@ class Attempt:
     ) -> None:
         done = _by_table(ledger.markers(ld.name for ld in loadings).values())
         self._report.found(done)
+        rejects = self._rejects = Rejects(self._order.plan.options.max_rejects, self._report)
+        rejects.found(done)
         dispatcher = self._dispatcher(pool, stage, ledger)
         kept = refreshing.keep(dispatcher, self._report, epoch, loadings, done)
         loadings = [ld for ld in loadings if ld.name not in kept]
@@ -328,8 +336,12 @@ class Attempt:
         tasks: list[Task] = []
         for loading in loadings:
             again = loading.name in differing
+            if again:
+                rejects.again(loading.name)
             tasks += compose.load_tasks(loading, epoch, done.get(loading.name, {}), redo=again, restart=again)
         dispatcher.run(gathered(tasks, pool.size))
+        rejects.conclude()
+        self._differences += [str(n) for n in rejects.tables]
         self._verify(dispatcher, ledger, epoch, loadings)
         pool.wind_down()
 
@@ -339,10 +351,14 @@ class Attempt:
             ledger.check()
             report.waiting(waiting_behind(stage.source, f"pghaul/{self._order.run}/"))
 
+        def finished(task: Task, result: JobResult) -> None:
+            report.finished(task, result)
+            self._rejects.finished(task, result)
+
         report = self._report
         hooks = Hooks(
             started=report.started,
-            finished=report.finished,
+            finished=finished,
             finished_together=report.finished_together,
             retried=report.retried,
             failed=report.failed,
@@ -366,6 +382,10 @@ class Attempt:
         if self._order.trust_ledger:
             self._report.mixed([ld.name for ld in finished], say("the ledger is trusted, as asked"))
             return set()
+        left, again = compose.with_rejects(finished, done)
+        if left:
+            self._report.mixed(left, say("rows of it are set aside, so that the two sides cannot be compared"))
+        finished = [ld for ld in finished if ld.name not in {*left, *again}]
         tasks = {ld.name: compose.recheck_task(ld, epoch, done[ld.name]) for ld in finished}
         blind = [n for n, t in tasks.items() if t is None]
         appended = [ld.name for ld in finished if ld.appended]
@@ -373,7 +393,7 @@ class Attempt:
             self._report.mixed(appended, say("rows that were there before cannot be told from ours"))
         self._report.expect_recheck()
         dispatcher.run(t for t in tasks.values() if t is not None)
-        differing = self._report.take_differing() | (set(blind) - set(appended))
+        differing = self._report.take_differing() | (set(blind) - set(appended)) | set(again)
         for name in differing:
             self._report.redo(name, [c for c in self._manifest.chunks if c.table == name] if self._manifest else [])
         return differing
@@ -383,7 +403,9 @@ class Attempt:
         tasks = [t for ld in loadings if (t := compose.final_check(ld, epoch, done.get(ld.name, {}))) is not None]
         dispatcher.run(tasks)
         for loading in loadings:
-            if loading.verify and (why := loading.unproven):
+            if loading.verify and compose.unproven_rejects(done.get(loading.name, {})):
+                self._report.notice("PROOF", str(loading.name), COUNTED)
+            elif loading.verify and (why := loading.unproven):
                 self._report.notice("PROOF", str(loading.name), say("compared by count alone: {why}", why=why))
         self._differences += sorted({str(n) for n in self._report.take_differing()})
 

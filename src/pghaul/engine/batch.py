@@ -15,6 +15,7 @@ from pghaul.model.errors import TransientError
 from pghaul.model.receipt import Receipt
 from pghaul.model.text import say
 from pghaul.target import load
+from pghaul.target.ledger_sql import MARKER_UNLOGGED
 
 
 async def perform_batch(job: Job, hands: Hands) -> JobResult:
@@ -38,6 +39,8 @@ async def perform_batch(job: Job, hands: Hands) -> JobResult:
 async def _load(job: Job, hands: Hands) -> list[Receipt]:
     target, leaves = hands.target, [(j.relation, j.chunk) for j in job.batch]
     await hands.waiting(load.own_all(target, job.run, [r for r, _ in leaves], job.epoch))
+    if job.marker == MARKER_UNLOGGED:  # a crash may have emptied them, with their markers
+        await hands.waiting(load.take_back(target, job.run, [r for r, _ in leaves]))
     await hands.waiting(load.mark_all(target, job.marker, job.run, leaves, job.epoch))
     if job.replica_role:
         await hands.waiting(target.execute("SET LOCAL session_replication_role = replica"))

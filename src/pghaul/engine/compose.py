@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pghaul.engine import hashing, statements
+from pghaul.engine.cares import care_of
 from pghaul.engine.dispatch import Task
 from pghaul.engine.inserts import Inserting, insert_plan, unproven
 from pghaul.engine.job import CopySide, HashPlan, Job, JobKind, Readiness, Statement
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.placement import Placement
-from pghaul.model.receipt import Receipt
+from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.table import Column, Name, Table
 from pghaul.model.text import Text, say
 from pghaul.postgres.rowhash import Agreement, row_hash_sql, unhashable
@@ -45,6 +46,8 @@ class Loading:
     replica_role: bool
     lock_per_chunk: bool
     inserting: Inserting | None = None  # by the recipe `insert`; None: by COPY
+    max_rejects: int | str = 0  # rows, or a share of them, that the target may refuse
+    memory_limit: int | None = None
 
     @property
     def name(self) -> Name:
@@ -107,11 +110,21 @@ class Epoch:
 def load_tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *, redo: bool, restart: bool) -> list[Task]:
     """What is left to do for a table. `redo`: its leaf differs. `restart`: a split table begins again."""
     if loading.split:
-        return _split_tasks(loading, epoch, {} if restart else done, restart=restart)
+        done = {} if restart else done
+        before = sum(r.rejected for r in done.values())
+        return [_careful(t, loading, before) for t in _split_tasks(loading, epoch, done, restart=restart)]
     chunk = loading.chunks[0]
     if chunk.key in done and not redo:
         return []
-    return [Task(job=_leaf_job(loading, epoch, chunk, redo=redo), table=loading.name, size=chunk.bytes)]
+    task = Task(job=_leaf_job(loading, epoch, chunk, redo=redo), table=loading.name, size=chunk.bytes)
+    return [_careful(task, loading, 0)]
+
+
+def _careful(task: Task, loading: Loading, before: int) -> Task:
+    """With what becomes of rows that the target refuses; `before`: those of the table that are set aside already."""
+    if task.job.kind.loads:
+        task.job = replace(task.job, care=care_of(loading, before))
+    return task
 
 
 def _leaf_job(loading: Loading, epoch: Epoch, chunk: Chunk, *, redo: bool) -> Job:
@@ -198,6 +211,23 @@ def _load_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
     return replace(job, insert=insert_plan(loading, loading.inserting, chunk)) if loading.inserting else job
 
 
+def with_rejects(
+    loadings: Iterable[Loading], done: Mapping[Name, Mapping[str, Receipt]]
+) -> tuple[list[Name], list[Name]]:
+    """Tables of which rows are set aside cannot be compared with the source: those that are done, and those that are
+    half done. Ranges of a new snapshot do not go with those of an old one, so the latter begin again.
+    """
+    complete: list[Name] = []
+    halves: list[Name] = []
+    for loading in loadings:
+        found = done.get(loading.name, {})
+        if any(r.rejected for r in found.values()):
+            (complete if loading.appended or all(c.key in found for c in loading.chunks) else halves).append(
+                loading.name
+            )
+    return complete, halves
+
+
 def recheck_task(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> Task | None:
     """Compare what earlier epochs finished with this epoch's snapshot; None where it cannot be compared."""
     chunks = [c for c in loading.chunks if c.key in done]
@@ -233,9 +263,14 @@ def keep_task(loading: Loading, epoch: Epoch) -> Task | None:
     return Task(job=job, table=loading.name, size=loading.source.bytes)
 
 
+def unproven_rejects(done: Mapping[str, Receipt]) -> bool:
+    """Were rows set aside in chunks whose hashes cannot be told without them?"""
+    return any(r.rejected and r.proof is Proof.COUNT for r in done.values())
+
+
 def final_check(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> Task | None:
     """A split table's proof: the ranges' hashes, taken as they were read, against the whole target table."""
-    if not (loading.split and loading.verify and loading.hashable) or loading.appended:
+    if not (loading.split and loading.verify and loading.hashable) or loading.appended or unproven_rejects(done):
         return None
     sums = [hashing.from_text(done[c.key].source_hash) for c in loading.chunks if done[c.key].source_hash]
     known = (sum(s[0] for s in sums), sum(s[1] for s in sums)) if len(sums) == len(loading.chunks) else None

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 from typing import Literal
 
 from pghaul.model.receipt import Receipt
+from pghaul.model.text import Text
 
 
 class JobKind(Enum):
@@ -112,6 +114,28 @@ class InsertPlan:
     hashed: bool = False  # batches carry the sum of their hashes
 
 
+MEMORY = 64 << 20  # bytes that a worker takes for rows in hand, if nothing is said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """What becomes of rows that the target refuses. `columns` are those of COPY's lines."""
+
+    limit: str = "0"  # as it was asked for, of the whole table; "0": the job fails, and names the first
+    most: int | None = None  # rows that this job may set aside at most; None: nobody can say before it has read all
+    whole: bool = False  # it loads all of its table: a share is one of the rows that it has read
+    memory: int = MEMORY
+    columns: tuple[str, ...] = ()
+    key: tuple[int, ...] = ()  # which of them are the source's primary key
+    hash_by_key: str = ""  # (count, sum of hashes) of the source's rows with these keys: an array of texts for each
+    skip: int = 0  # lines that are known to be taken: where nothing is loaded, they need not be tried
+
+    @property
+    def only_looking(self) -> bool:
+        """Nothing may be set aside."""
+        return Fraction(self.limit.removesuffix("%")) == 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """`exists` is a query for a boolean: the statement has been done already (by an earlier epoch)."""
@@ -148,6 +172,8 @@ class Job:
     covers: tuple[str, ...] = ()  # KEEP: what else of the table is done with it
     count_sql: str = ""  # KEEP: of the target, where the proof does not count
     insert: InsertPlan | None = None
+    care: Care | None = None  # None: a row that is refused ends it
+    careful: bool = False  # rows have been refused: it is done again, and looks for them
     batch: tuple[Job, ...] = ()  # the leaves; what they have in common or can do at once stands in the job around them
 
 
@@ -157,3 +183,4 @@ class JobResult:
     adopted: bool = False  # an earlier epoch, or a twin, had committed it already
     agrees: bool = True
     parts: tuple[JobResult, ...] = ()  # of a batch
+    reasons: tuple[Text, ...] = ()  # of the first rows that were set aside

@@ -11,6 +11,10 @@ from typing import Any
 import asyncpg
 
 from pghaul.engine import hashing
+from pghaul.engine.careful.aside import Aside
+from pghaul.engine.careful.copying import sift
+from pghaul.engine.careful.proof import prove_without
+from pghaul.engine.careful.refusal import RefusedError, refused, refusing
 from pghaul.engine.hands import Hands
 from pghaul.engine.insert import Inserted, insert
 from pghaul.engine.job import HashPlan, InsertPlan, Job, JobKind, JobResult, Readiness
@@ -18,11 +22,13 @@ from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Relayed, relay
 from pghaul.engine.streams import reading, writing
 from pghaul.engine.watch import Pulse
+from pghaul.model.chunk import WHOLE
 from pghaul.model.errors import ShapeChangedError, TransientError
 from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.target import load
+from pghaul.target.ledger_sql import MARKER_UNLOGGED
 
 
 async def perform(job: Job, hands: Hands) -> JobResult:
@@ -41,8 +47,18 @@ async def perform(job: Job, hands: Hands) -> JobResult:
     if job.kind is JobKind.KEEP and not result.agrees:  # then it is no marker's business
         await hands.waiting(transaction.rollback())
         return result
-    await hands.waiting(transaction.commit())
+    await _commit(transaction, hands)
     return result
+
+
+async def _commit(transaction: Any, hands: Hands) -> None:
+    """Constraints may have been deferred to this moment."""
+    try:
+        await hands.waiting(transaction.commit())
+    except asyncpg.PostgresError as exc:
+        if refused(exc):
+            raise RefusedError(exc) from exc
+        raise
 
 
 async def _adopt(job: Job, hands: Hands) -> JobResult:
@@ -71,11 +87,18 @@ async def _adopt(job: Job, hands: Hands) -> JobResult:
 
 async def _begin(job: Job, hands: Hands, *, forget: str | None, forget_all: bool = False) -> None:
     await hands.waiting(load.own(hands.target, job.run, job.relation, job.epoch))
+    if forget_all or _is_again(job):
+        await hands.waiting(load.take_back(hands.target, job.run, [job.relation]))
     if forget is not None or forget_all:
         await hands.waiting(load.unmark(hands.target, job.marker, job.run, job.relation, forget))
     await hands.waiting(load.mark(hands.target, job.marker, job.run, job.relation, job.chunk, job.epoch))
     if job.replica_role:  # for TRUNCATE's triggers as well as for COPY's
         await hands.waiting(hands.target.execute("SET LOCAL session_replication_role = replica"))
+
+
+def _is_again(job: Job) -> bool:
+    """Does it load all of a table that it may have loaded before? A crash empties an UNLOGGED one with its marker."""
+    return job.kind.loads and (job.redo or (job.marker == MARKER_UNLOGGED and job.chunk == WHOLE))
 
 
 async def empty(job: Job, hands: Hands) -> None:
@@ -100,8 +123,13 @@ async def _copy(job: Job, hands: Hands) -> JobResult:
     await _lock_source(job, hands)
     await empty(job, hands)
     digest = hashlib.blake2b() if job.hash is not None and job.hash.stream else None
-    moved = await transfer(job, hands, digest)
-    proof, source_hash, target_hash = await prove(job, hands, digest.hexdigest() if digest else "")
+    if job.careful and job.care is not None:
+        sifted = await sift(job, job.care, hands, digest)
+        moved, aside = Relayed(rows=sifted.rows, bytes=sifted.bytes), sifted.aside
+    else:
+        moved, aside = await transfer(job, hands, digest), None
+    stream = digest.hexdigest() if digest else ""
+    proof, source_hash, target_hash = await _prove_loaded(job, hands, stream, aside)
     await run_statements(job, hands)
     receipt = receipt_of(
         job,
@@ -111,9 +139,10 @@ async def _copy(job: Job, hands: Hands) -> JobResult:
         proof=proof,
         source_hash=source_hash,
         target_hash=target_hash,
+        rejected=aside.count if aside else 0,
     )
     await _complete(receipt, job, hands)
-    return JobResult(receipt=receipt, agrees=receipt.agrees)
+    return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=tuple(aside.reasons) if aside else ())
 
 
 async def _insert(job: Job, hands: Hands) -> JobResult:
@@ -181,7 +210,7 @@ async def transfer(job: Job, hands: Hands, digest: Any, *, before: int = 0) -> R
         return await hands.waiting(
             relay(
                 reading(hands.source, source),
-                writing(hands.target, target, freeze=job.freeze),
+                refusing(writing(hands.target, target, freeze=job.freeze)),
                 on_bytes=on_bytes,
                 digest=digest,
                 where=f"{job.relation} {job.chunk}",
@@ -189,6 +218,12 @@ async def transfer(job: Job, hands: Hands, digest: Any, *, before: int = 0) -> R
             ),
             pulse,
         )
+
+
+async def _prove_loaded(job: Job, hands: Hands, stream: str, aside: Aside | None) -> tuple[Proof, str, str]:
+    if aside is None or not aside.count:
+        return await prove(job, hands, stream)
+    return await prove_without(job, hands, stream, aside)
 
 
 async def prove(job: Job, hands: Hands, stream: str) -> tuple[Proof, str, str]:

@@ -21,13 +21,14 @@ R = TypeVar("R")
 W = TypeVar("W")
 Sink: TypeAlias = Callable[[bytes], Awaitable[None]]
 Read: TypeAlias = Callable[[Sink], Coroutine[Any, Any, str]]
-Write: TypeAlias = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, str]]
+Buffer: TypeAlias = bytes | memoryview
+Write: TypeAlias = Callable[[AsyncIterator[Buffer]], Coroutine[Any, Any, str]]
 
 
 class Digest(Protocol):
     """What hashlib's objects can do."""
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: Buffer, /) -> None: ...
     def hexdigest(self) -> str: ...
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import asyncpg
 
 from pghaul.engine.job import CopySide
-from pghaul.engine.relay import Read, Sink, Write
+from pghaul.engine.relay import Buffer, Read, Sink, Write
 
 
 def reading(connection: asyncpg.Connection, side: CopySide) -> Read:
@@ -37,10 +40,31 @@ def writing(connection: asyncpg.Connection, side: CopySide, *, freeze: bool) -> 
     if side.format == "text" and side.encoding:
         words["encoding"] = side.encoding
 
-    async def write(stream: AsyncIterator[bytes]) -> str:
+    async def write(stream: AsyncIterator[Buffer]) -> str:
         tag = await connection.copy_to_table(
-            side.table, schema_name=side.schema, columns=side.columns, source=stream, **words
+            side.table, schema_name=side.schema, columns=side.columns, source=_heard(connection, stream), **words
         )
         return str(tag)
 
     return write
+
+
+async def _heard(connection: asyncpg.Connection, stream: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+    """The stream, as long as the server takes it: asyncpg would go on to send all of it after an error, too."""
+    answer: asyncio.Future[Any] | None = None
+    async with _closing(stream):
+        async for data in stream:
+            answer = answer or _answer(connection)
+            if answer is not None and answer.done():
+                return
+            yield data
+
+
+def _answer(connection: asyncpg.Connection) -> asyncio.Future[Any] | None:
+    """What asyncpg waits for while it sends. It offers no way to it; where it is not found, only time is lost."""
+    protocol = getattr(connection, "_protocol", None)
+    return next((held for held in gc.get_referents(protocol) if isinstance(held, asyncio.Future)), None)
+
+
+def _closing(stream: AsyncIterator[Buffer]) -> contextlib.AbstractAsyncContextManager[Any]:
+    return contextlib.aclosing(stream) if isinstance(stream, AsyncGenerator) else contextlib.nullcontext()

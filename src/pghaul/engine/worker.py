@@ -20,6 +20,9 @@ from typing import Protocol
 import asyncpg
 
 from pghaul.engine.batch import perform_batch
+from pghaul.engine.careful.again import carefully
+from pghaul.engine.careful.aside import LookedError, row_error
+from pghaul.engine.careful.refusal import RefusedError
 from pghaul.engine.control import Control
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import Job, JobResult
@@ -71,14 +74,29 @@ class Worker:
 
     async def _run(self, job: Job) -> JobResult:
         try:
-            hands = await self._hands(job)
-            return await self._perform(job, hands)
+            try:
+                return await self._perform(job, await self._hands(job))
+            except RefusedError as exc:
+                await self._drop()
+                return await self._carefully(job, exc)
         except Exception as exc:  # noqa: BLE001
             error = translate(exc, where=f"{job.relation} {job.chunk}")
             if isinstance(error, (StalledError, ConnectionLostError)):
                 await self._end_backends()
             await self._drop()
             raise error from (None if error is exc else exc)  # what travels of a cause is its traceback, as text
+
+    async def _carefully(self, job: Job, first: RefusedError) -> JobResult:
+        """The target has refused a row: once more, in a new transaction, row by row where that is needed."""
+        careful = carefully(job, first.error)
+        if careful is None:
+            raise first.error
+        try:
+            return await self._perform(careful, await self._hands(careful))
+        except LookedError as looked:
+            raise row_error(first.error, looked.reasons, f"{job.relation} {job.chunk}") from first.error
+        except RefusedError as exc:
+            raise exc.error from exc
 
     async def _perform(self, job: Job, hands: Hands) -> JobResult:
         """With locks per chunk they are given back after each: going back to a savepoint keeps the snapshot."""

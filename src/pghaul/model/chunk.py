@@ -7,6 +7,8 @@ from enum import Enum
 
 from pghaul.model.table import Name
 
+WHOLE = "leaf"  # the key of a chunk that is all of a relation
+
 
 class ChunkKind(Enum):
     LEAF = "leaf"  # the whole heap of one relation (COPY t, which never descends to children)
@@ -45,7 +47,7 @@ class Chunk:
     def key(self) -> str:
         """Stable over resumes; unique within its table."""
         if self.kind is ChunkKind.LEAF:
-            return "leaf"
+            return WHOLE
         if self.kind is ChunkKind.INCREMENT:
             return "increment"
         end = "" if self.end_page is None else str(self.end_page)

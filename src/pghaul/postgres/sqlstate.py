@@ -65,6 +65,11 @@ CODES: dict[str, type[PghaulError]] = {
     "22P03": TerminalError,  # invalid binary representation, the same
 }
 
+# What a target answers to a row that it refuses, by class; a trigger raises what it likes, most often P0001.
+_REFUSING = frozenset({"21", "22", "23", "44", "P0"})
+# And beside the classes: a row or its index entry that is too large, one that is nested too deeply.
+_REFUSING_CODES = frozenset({"54000", "54001"})
+
 ADVICE: dict[str, Text] = {
     "22021": say("bytes are not what they are taken for; of a SQL_ASCII source say what they are: --source-encoding"),
     "22P05": say("the target's encoding lacks a character; a UTF8 database has them all"),
@@ -100,6 +105,16 @@ def classify(sqlstate: str | None) -> type[PghaulError]:
     if not sqlstate:
         return ConnectionLostError
     return CODES.get(sqlstate) or CLASSES.get(sqlstate[:2], TerminalError)
+
+
+def refuses_rows(sqlstate: str | None) -> bool:
+    """Does a target say this of single rows, while it would take others?
+
+    Asked about COPY and INSERT of rows only. Not among them: a COPY stream of another shape (22P04, 22P03).
+    """
+    if not sqlstate or CODES.get(sqlstate) is TerminalError:
+        return False
+    return sqlstate[:2] in _REFUSING or sqlstate in _REFUSING_CODES
 
 
 def translate(exc: BaseException, *, where: str) -> PghaulError:

@@ -136,6 +136,15 @@ def delete_markers(marker: str) -> str:
     return f"DELETE FROM {marker} WHERE run_id = $1 AND relation = $2"  # noqa: S608
 
 
+# A row is set aside in its chunk's transaction; a chunk that is done again first forgets what it had set aside.
+SET_ASIDE = """
+INSERT INTO pghaul.quarantine (run_id, relation, chunk, source_key, columns, row_data, encoding, sqlstate, message,
+                               column_name, constraint_name)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+TAKE_BACK = "DELETE FROM pghaul.quarantine WHERE run_id = $1 AND relation = ANY($2::text[])"
+
+
 def read_marker(marker: str) -> str:
     """What a twin committed."""
     return (

@@ -7,6 +7,7 @@ with the same chunk waits at the marker and finds it done; whoever comes with an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -14,6 +15,20 @@ from pghaul.model.errors import StaleRunError, TargetNotEmptyError
 from pghaul.model.receipt import Receipt
 from pghaul.model.text import say
 from pghaul.target import ledger_sql as sql
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A row that the target refuses. `line` is its COPY text in `encoding`, `key` the JSON text of the source's key."""
+
+    key: str | None
+    columns: Sequence[str]
+    line: bytes
+    encoding: str
+    sqlstate: str
+    message: str
+    column: str | None
+    constraint: str | None
 
 
 async def own(connection: asyncpg.Connection, run: str, relation: str, epoch: int) -> None:
@@ -65,6 +80,29 @@ async def unmark(connection: asyncpg.Connection, marker: str, run: str, relation
         await connection.execute(sql.delete_markers(marker), run, relation)
     else:
         await connection.execute(sql.delete_marker(marker), run, relation, chunk)
+
+
+async def take_back(connection: asyncpg.Connection, run: str, relations: Sequence[str]) -> None:
+    """These tables are loaded from their beginning again: none of their rows is set aside any more."""
+    await connection.execute(sql.TAKE_BACK, run, relations)
+
+
+async def set_aside(connection: asyncpg.Connection, run: str, relation: str, chunk: str, row: SetAside) -> None:
+    """One row into quarantine; it is committed with its chunk or not at all."""
+    await connection.execute(
+        sql.SET_ASIDE,
+        run,
+        relation,
+        chunk,
+        row.key,
+        row.columns,
+        row.line,
+        row.encoding,
+        row.sqlstate,
+        row.message,
+        row.column,
+        row.constraint,
+    )
 
 
 async def find(

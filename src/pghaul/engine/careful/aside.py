@@ -1,0 +1,144 @@
+"""The rows of one job that are set aside: counted, written to the quarantine, and the first of them kept in words."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import asyncpg
+
+from pghaul.engine.careful.refusal import Refusal
+from pghaul.engine.hands import Hands
+from pghaul.engine.job import Care, Job
+from pghaul.model import copy_text
+from pghaul.model.errors import PghaulError, QuarantineError, RowError
+from pghaul.model.rejects import allowance
+from pghaul.model.text import Text, joined, say
+from pghaul.postgres.sqlstate import translate
+from pghaul.target import load
+from pghaul.target.load import SetAside
+
+FIRST = 5  # rows that are named
+LOOKING = 10.0  # seconds for naming more of them than the first, where the job fails for it anyway
+MOST_KEYS = 100_000  # that are remembered for the proof
+SHORT = 300  # characters of a server's words among others
+
+
+ALLOW = say("or let such rows be set aside: --max-rejects")
+MEND = say("mend them on the source, leave them out with --where, or let them be set aside: --max-rejects")
+
+
+class LookedError(Exception):
+    """Where none may be set aside: the first rows have been found, or it takes too long."""
+
+    def __init__(self, reasons: list[Text]) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+
+class Aside:
+    """Of one job, within its transaction."""
+
+    def __init__(self, job: Job, care: Care, hands: Hands) -> None:
+        self._job = job
+        self._care = care
+        self._hands = hands
+        self._until = time.monotonic() + LOOKING
+        self._encoding = (job.target.encoding if job.target else None) or "UTF8"
+        self.hash_by_key = care.hash_by_key
+        self.count = 0
+        self.keys: list[tuple[str | None, ...]] | None = [] if care.key else None  # None: not all of them are known
+        self.reasons: list[Text] = []
+
+    def check(self) -> None:
+        """Raise LookedError when there is nothing more to find out."""
+        if self._care.only_looking and (self.count >= FIRST or time.monotonic() > self._until):
+            raise LookedError(self.reasons)
+
+    async def add(self, refusal: Refusal) -> None:
+        """One more. Raises QuarantineError where it is one too many, LookedError when enough are known."""
+        self.count += 1
+        key = self._key(refusal.line)
+        self._remember(key)
+        if len(self.reasons) < FIRST:
+            self.reasons.append(self._words(refusal, key))
+        self.check()
+        if self._care.only_looking:
+            return
+        self._refuse_more_than(self._care.most)
+        await self._write(refusal, key)
+
+    def _remember(self, key: tuple[str | None, ...] | None) -> None:
+        if key is None or self.count > MOST_KEYS:
+            self.keys = None
+        elif self.keys is not None:
+            self.keys.append(key)
+
+    def conclude(self, rows: int) -> None:
+        """All is read. Raises QuarantineError for a greater share than was asked for, LookedError."""
+        if self._care.only_looking:
+            raise LookedError(self.reasons)
+        if self._care.whole and self._care.limit.endswith("%"):
+            self._refuse_more_than(allowance(self._care.limit, rows))
+
+    def _refuse_more_than(self, most: int | None) -> None:
+        if most is not None and self.count > most:
+            raise QuarantineError(
+                say(
+                    "the target refuses more rows of {table} than may be set aside ({limit}); the first: {rows}",
+                    table=self._job.relation,
+                    limit=self._care.limit,
+                    rows=joined(" | ", self.reasons),
+                ),
+                where=f"{self._job.relation} {self._job.chunk}",
+                code=6801,
+            )
+
+    async def _write(self, refusal: Refusal, key: tuple[str | None, ...] | None) -> None:
+        names = [self._care.columns[i] for i in self._care.key]
+        row = SetAside(
+            key=json.dumps(dict(zip(names, key, strict=True))) if key else None,  # ASCII: any encoding has it
+            columns=self._care.columns,
+            line=refusal.line,
+            encoding=self._encoding,
+            sqlstate=refusal.sqlstate,
+            message=refusal.message,
+            column=refusal.column,
+            constraint=refusal.constraint,
+        )
+        await load.set_aside(self._hands.target, self._job.run, self._job.relation, self._job.chunk, row)
+
+    def _key(self, line: bytes) -> tuple[str | None, ...] | None:
+        places = self._care.key
+        if not places:
+            return None
+        fields = line.split(b"\t", max(places) + 1)  # no letter of any encoding has a tab in it
+        if len(fields) <= max(places):
+            return None
+        values = tuple(copy_text.decode(fields[i], self._encoding)[0] for i in places)
+        return None if any(copy_text.undecoded(v) for v in values) else values
+
+    def _words(self, refusal: Refusal, key: tuple[str | None, ...] | None) -> Text:
+        names = [self._care.columns[i] for i in self._care.key]
+        where = say("line {n}", n=refusal.number)
+        if key:
+            where = Text("{key}", {"key": ", ".join(f"{n} = {v}" for n, v in zip(names, key, strict=True))})
+        message = refusal.message[:SHORT]
+        if not refusal.column:
+            return say("{where}: {message}", where=where, message=message)
+        return say("{where}, column {column}: {message}", where=where, column=refusal.column, message=message)
+
+
+def row_error(first: asyncpg.PostgresError, reasons: list[Text], where: str) -> PghaulError:
+    """None may be set aside: what the target said of the first row, and which others it refuses."""
+    error = translate(first, where=where)
+    if not reasons:
+        return error
+    special = error.advice != RowError.counsel
+    return RowError(
+        say("{message}; refused rows: {rows}", message=error.message, rows=joined(" | ", reasons)),
+        where=where,
+        advice=joined("; ", [error.advice, ALLOW] if special else [MEND]),
+        sqlstate=error.sqlstate,
+        code=3001,
+    )
