@@ -326,14 +326,18 @@ class MergePlan:
             if there < new or alike < different:
                 raise _OvertakenError(new - there + different - alike)
             return Written(inserted=new, updated=different)
+        done = inserted + updated
+        if self._design.mode is MergeMode.UPDATE_ONLY:
+            gone = self._session.execute(self._sql.let_go())
+            alike = self._there(DIFFERENT)
+            if alike < different - gone:
+                raise _OvertakenError(different - gone - alike)
+            return Written(updated=updated, alike=alike - done, passed_over=gone)
         wanted = [v for v, n in ((NEW, new), (DIFFERENT, different)) if n]
         present = self._there(*wanted, present=True)
         alike = self._there(*wanted)
-        done = inserted + updated
         if self._design.mode is MergeMode.INSERT_ONLY and present == new:
             return Written(inserted=inserted, alike=alike - done, passed_over=present - alike)
-        if self._design.mode is MergeMode.UPDATE_ONLY and alike == present:
-            return Written(updated=updated, alike=alike - done, passed_over=different - present)
         if alike < new + different:
             raise _OvertakenError(new + different - alike)
         return Written(inserted=inserted, updated=updated, alike=alike - done)
@@ -349,12 +353,14 @@ class MergePlan:
         base = self._staged - self._superseded
         new, different = found.get(NEW, 0), found.get(DIFFERENT, 0)
         wanted = [v for v, n in zip((NEW, DIFFERENT), self._wanted, strict=True) if n]
-        present, alike, gone = self._session.rows(self._sql.found(wanted))[0] if wanted or self._deleted else (0, 0, 0)
+        present, alike = self._session.rows(self._sql.found(wanted))[0] if wanted else (0, 0)
         same = base - new - different
+        others = done.passed_over if mode is MergeMode.INSERT_ONLY else 0
         left = different if mode is MergeMode.INSERT_ONLY else new if mode is MergeMode.UPDATE_ONLY else 0
         passed_over = left + done.passed_over
         absent = passed_over if mode is MergeMode.UPDATE_ONLY else 0
-        marked = min(gone, self._deleted) if self._design.deleted is not None else 0
+        marks = self._deleted and self._design.deleted is not None
+        marked = min(int(self._session.value(self._sql.marked())), self._deleted) if marks else 0
         return MergeCounts(
             staged=self._staged,
             superseded=self._superseded,
@@ -367,7 +373,7 @@ class MergePlan:
             before=base - done.inserted - absent + self._deleted,
             after=same + present + (left if mode is MergeMode.INSERT_ONLY else 0) + marked,
             compared=same + alike if self._design.verify else 0,
-            differing=present - alike if self._design.verify else 0,
+            differing=present - alike - others if self._design.verify else 0,
         )
 
     def _keys(self, statement: Composable) -> str:

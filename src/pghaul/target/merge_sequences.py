@@ -6,9 +6,10 @@ numbers behind, nobody overtakes it in the meantime.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pghaul.model.table import Name
 from pghaul.postgres.session import Session
@@ -16,7 +17,7 @@ from pghaul.target.merge_sql import Statements
 
 WALK = 10_000  # about 5 ms
 
-# Of serial and identity columns, and those that a default calls without owning them; none that cycles.
+# Of serial and identity columns, and those that a default calls without owning them.
 FIND = SQL(
     """
 WITH used AS (
@@ -29,17 +30,23 @@ WITH used AS (
       FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_attrdef AS a ON a.oid = d.objid
      WHERE d.classid = 2604 AND d.refclassid = 1259 AND a.adrelid = {relation}::pg_catalog.regclass
 )
-SELECT n.nspname::text, s.relname::text, c.attname::text, p.increment, p.minimum_value, p.maximum_value
+SELECT n.nspname::text, s.relname::text, c.attname::text
   FROM used AS u
   JOIN pg_catalog.pg_class AS s ON s.oid = u.oid AND s.relkind = 'S'
   JOIN pg_catalog.pg_namespace AS n ON n.oid = s.relnamespace
   JOIN pg_catalog.pg_attribute AS c ON c.attrelid = u.relation AND c.attnum = u.attnum
    AND c.atttypid IN (20, 21, 23, 1700)
- CROSS JOIN LATERAL pg_catalog.pg_sequence_parameters(s.oid) AS p
- WHERE NOT p.cycle_option AND pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
-   AND pg_catalog.has_sequence_privilege(s.oid, 'UPDATE')
  ORDER BY 1, 2
 """
+)
+# Apart, as none of these functions bears to be asked about anything but a sequence. None that cycles is moved.
+RANGE = SQL(
+    "SELECT p.increment, p.minimum_value, p.maximum_value"
+    " FROM pg_catalog.pg_sequence_parameters({sequence}::pg_catalog.regclass) AS p WHERE NOT p.cycle_option"
+)
+MAY_MOVE = SQL(
+    "SELECT pg_catalog.has_sequence_privilege({sequence}::pg_catalog.regclass, 'SELECT')"
+    " AND pg_catalog.has_sequence_privilege({sequence}::pg_catalog.regclass, 'UPDATE')"
 )
 FURTHEST = SQL("SELECT pg_catalog.{extreme}({column}) FROM {changes} AS c WHERE c.verdict <> 'g'")
 POSITION = SQL("SELECT s.last_value, s.is_called FROM {sequence} AS s")
@@ -71,20 +78,25 @@ class Owned:
         return n, first + (n - 1) * self.increment
 
 
-def owned(session: Session, table: Name) -> list[Owned]:
-    """Those that we may move."""
-    relation = Literal(Identifier(table.schema, table.name).as_string(None))
-    return [
-        Owned(name=Name(schema, name), column=column, increment=int(step), least=int(least), greatest=int(greatest))
-        for schema, name, column, step, least, greatest in session.rows(FIND.format(relation=relation))
-    ]
+def owned(session: Session, table: Name, columns: Iterable[str]) -> Iterator[tuple[Name, str, bool]]:
+    """The sequences behind these columns: name, column, and whether we may move it."""
+    for schema, name, column in session.rows(FIND.format(relation=_literal(table))):
+        if column in set(columns):
+            sequence = Name(schema, name)
+            yield sequence, column, bool(session.value(MAY_MOVE.format(sequence=_literal(sequence))))
 
 
 def advance(session: Session, statements: Statements) -> None:
     """Beyond the rows that this merge has written."""
-    for sequence in owned(session, statements.design.target):
-        if sequence.column in statements.design.columns:
-            _advance(session, statements, sequence)
+    design = statements.design
+    for name, column, may in [*owned(session, design.target, design.columns)]:
+        range_ = session.rows(RANGE.format(sequence=_literal(name))) if may else []
+        for step, least, greatest in range_:
+            _advance(
+                session,
+                statements,
+                Owned(name=name, column=column, increment=int(step), least=int(least), greatest=int(greatest)),
+            )
 
 
 def _advance(session: Session, statements: Statements, sequence: Owned) -> None:
@@ -98,10 +110,15 @@ def _advance(session: Session, statements: Statements, sequence: Owned) -> None:
     if furthest is None:
         return
     name = Identifier(sequence.name.schema, sequence.name.name)
-    quoted = Literal(name.as_string(None))
+    quoted = _literal(sequence.name)
     last, called = session.rows(POSITION.format(sequence=name))[0]
     steps, end = sequence.steps(int(last), called, int(furthest))
     if steps > WALK:
         session.value(JUMP.format(sequence=quoted, position=Literal(end)))
     elif steps:
         session.value(STEPS.format(sequence=quoted, n=Literal(steps)))
+
+
+def _literal(name: Name) -> Composable:
+    """Its quoted name, for ::regclass."""
+    return Literal(Identifier(name.schema, name.name).as_string(None))

@@ -41,13 +41,15 @@ TWICE = SQL(
 )
 RANKED = SQL(
     "SELECT s.ctid AS place, ROW({key})::pg_catalog.text AS key, ROW({all})::pg_catalog.text AS image,"
-    " pg_catalog.rank() OVER w AS rank, pg_catalog.row_number() OVER w AS number"
+    " pg_catalog.rank() OVER w AS rank, pg_catalog.row_number() OVER w AS number,"
+    " pg_catalog.lag(ROW({all})::pg_catalog.text) OVER"
+    " (PARTITION BY {key} ORDER BY {latest} DESC NULLS LAST,"
+    ' ROW({all})::pg_catalog.text COLLATE pg_catalog."C") AS other'
     " FROM {staging} AS s WINDOW w AS (PARTITION BY {key} ORDER BY {latest} DESC NULLS LAST)"
 )
 # Of several latest rows all have to be the same.
 TIES = SQL(
-    "SELECT r.key FROM ({ranked}) AS r WHERE r.rank = 1 GROUP BY r.key"
-    ' HAVING pg_catalog.min(r.image COLLATE pg_catalog."C") <> pg_catalog.max(r.image COLLATE pg_catalog."C")'
+    "SELECT r.key FROM ({ranked}) AS r WHERE r.rank = 1 AND r.other <> r.image"
     ' ORDER BY r.key COLLATE pg_catalog."C" LIMIT 3'
 )
 SUPERSEDE = SQL(
@@ -70,12 +72,12 @@ FIXED = SQL(
     " WHERE c.verdict = 'd' AND {differ} LIMIT 3"
 )
 
-DELETE = SQL("DELETE FROM {target} AS t USING {changes} AS c WHERE c.verdict = 'g' AND {same_key}")
-MARK = SQL("UPDATE {target} AS t SET {sets} FROM {changes} AS c WHERE c.verdict = 'g' AND {same_key} AND {alive}")
-CLOSE = SQL("UPDATE {target} AS t SET {sets} FROM {changes} AS c WHERE {verdicts} AND {same_key} AND {alive}")
-KEPT = SQL(
-    "SELECT pg_catalog.count(*) FROM {changes} AS c JOIN {target} AS t ON {same_key} WHERE c.verdict = 'g' AND {alive}"
-)
+# What is gone is found again by its condition, with the target under its own name, as in the condition itself.
+REACHED = SQL("{alive} AND EXISTS (SELECT 1 FROM {changes} AS c WHERE c.verdict = 'g' AND {same_key}){scope}")
+DELETE = SQL("DELETE FROM {target} WHERE {reached}")
+MARK = SQL("UPDATE {target} SET {sets} WHERE {reached}")
+KEPT = SQL("SELECT pg_catalog.count(*) FROM {target} WHERE {reached}")
+CLOSE = SQL("UPDATE {target} AS t SET {sets} FROM {changes} AS c WHERE c.verdict = 'd' AND {same_key} AND {alive}")
 UPDATE = SQL("UPDATE {target} AS t SET {sets} FROM {changes} AS c WHERE c.verdict = 'd' AND {same_key} AND {differ}")
 INSERT = SQL(
     "INSERT INTO {target}{alias} ({columns}) {overriding}SELECT {values} FROM {changes} AS c WHERE {which}{rest}"
@@ -95,10 +97,14 @@ ALIKE = SQL(
     " WHERE {verdicts} AND {alike}{hold}) AS a"
 )
 HOLD = SQL(" FOR SHARE OF t")
+LET_GO = SQL(
+    "WITH held AS (SELECT c.ctid AS place FROM {changes} AS c JOIN {target} AS t ON {same_key}"
+    " WHERE c.verdict = 'd' FOR SHARE OF t)"
+    " DELETE FROM {changes} AS c WHERE c.verdict = 'd'"
+    " AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.place = c.ctid)"
+)
 FOUND = SQL(
-    "SELECT pg_catalog.count(CASE WHEN c.verdict <> 'g' THEN 1 END),"
-    " pg_catalog.count(CASE WHEN c.verdict <> 'g' AND {alike} THEN 1 END),"
-    " pg_catalog.count(CASE WHEN c.verdict = 'g' THEN 1 END)"
+    "SELECT pg_catalog.count(*), pg_catalog.count(CASE WHEN {alike} THEN 1 END)"
     " FROM {changes} AS c JOIN {target} AS t ON {same_key} WHERE {verdicts}"
 )
 OVERLAP = SQL(
@@ -187,12 +193,12 @@ class Statements:
         )
 
     def create_changes(self) -> Composable:
-        return CHANGES.format(changes=_name(self.changes), decide=self._decide())
+        return CHANGES.format(changes=_name(self.changes), decide=self._decide(gone=self.syncs))
 
     def decide_again(self) -> Sequence[Composable]:
         """What is gone has been dealt with by then."""
         changes = _name(self.changes)
-        return FORGET.format(changes=changes), AGAIN.format(changes=changes, decide=self._decide())
+        return FORGET.format(changes=changes), AGAIN.format(changes=changes, decide=self._decide(gone=False))
 
     def verdicts(self) -> Composable:
         return VERDICTS.format(changes=_name(self.changes))
@@ -214,21 +220,28 @@ class Statements:
     # --- what writes ---
 
     def remove(self) -> Composable:
+        """What the staging lacks."""
+        target, reached = _name(self.target.name), self._reached(self.alive(self._own))
         if self.versions:
-            return self._close(SQL("c.verdict = 'g'"))
+            return MARK.format(target=target, sets=_set(self.design.valid_to, self._moment), reached=reached)
         if self.design.deleted is None:
-            return DELETE.format(**self._joined)
+            return DELETE.format(target=target, reached=reached)
         mark = SQL("true") if self._flag else self._moment
-        return MARK.format(sets=_set(self.design.deleted, mark), alive=self.alive(), **self._joined)
+        return MARK.format(target=target, sets=_set(self.design.deleted, mark), reached=reached)
 
     def kept(self) -> Composable:
-        """Rows that are still there after `remove`."""
-        return KEPT.format(alive=self.alive(), **self._joined)
+        """Rows that `remove` should have taken, and that are still there."""
+        return KEPT.format(target=_name(self.target.name), reached=self._reached(self.alive(self._own)))
+
+    def marked(self) -> Composable:
+        """Rows that are marked, and still there."""
+        dead = SQL("NOT ({})").format(self.alive(self._own))
+        return KEPT.format(target=_name(self.target.name), reached=self._reached(dead))
 
     def update(self) -> Composable | None:
         """None where there is nothing that could be set."""
         if self.versions:
-            return self._close(SQL("c.verdict = 'd'"))
+            return CLOSE.format(sets=_set(self.design.valid_to, self._moment), alive=self.alive(), **self._joined)
         sets = self._sets(self.change)
         if not sets:
             return None
@@ -278,11 +291,13 @@ class Statements:
             **self._joined,
         )
 
+    def let_go(self) -> Composable:
+        """Forget changes to rows that others have taken away; the other rows stay until we commit."""
+        return LET_GO.format(**self._joined)
+
     def found(self, verdicts: Sequence[str]) -> Composable:
-        """Changes with these verdicts that are there, those of them that are alike, and rows that are gone and yet
-        there.
-        """
-        there = AND.join([self._verdicts((*verdicts, GONE)), self._current])
+        """Changes with these verdicts that are there, and those of them that are alike."""
+        there = AND.join([self._verdicts(verdicts), self.alive()])
         return FOUND.format(alike=self._alike(), verdicts=there, **self._joined)
 
     def drop_changes(self) -> Composable:
@@ -293,10 +308,10 @@ class Statements:
 
     # --- their parts ---
 
-    def same_key(self, left: Side, right: Side) -> Composable:
+    def same_key(self, left: Side, right: Side, *, nulls: bool = False) -> Composable:
         """NULL equals NULL inside a record, whose equality can be hashed or merged, as OR … IS NULL cannot."""
         key = [self.target.column(k) for k in self.design.key]
-        if self.design.nulls_match:
+        if self.design.nulls_match or nulls:
             rows = [
                 SQL("ROW({})::pg_catalog.record").format(COMMA.join([side(k.name) for k in key]))
                 for side in (left, right)
@@ -341,20 +356,20 @@ class Statements:
             SQL("(") + OR.join([self.differ(_t, side, self.others), SQL("NOT (") + self.alive() + SQL(")")]) + SQL(")")
         )
 
-    def _decide(self) -> Composable:
+    def _decide(self, *, gone: bool) -> Composable:
         there, at = SQL("t.place IS NOT NULL"), _t_numbered(self)
         differs = [self.differ(at, _s, self.compared)]
         if self.design.deleted is not None:
             differs.append(SQL("t.marked"))
         different = SQL("({} AND s.ctid IS NOT NULL AND ({}))").format(there, OR.join(differs))
         counts = [SQL("t.place IS NULL"), different]
-        counts += [SQL("(s.ctid IS NULL AND t.in_reach)")] if self.syncs else []
+        counts += [SQL("(s.ctid IS NULL AND t.in_reach)")] if gone else []
         values = [self._value(c, at) + SQL(" AS ") + Identifier(f"c{i}") for i, c in enumerate(self.design.columns)]
         return DECIDE.format(
             verdict=SQL("CASE WHEN t.place IS NULL THEN 'n' WHEN s.ctid IS NULL THEN 'g' ELSE 'd' END"),
             values=COMMA.join(values),
             staging=self._staging,
-            join=SQL("FULL" if self.syncs else "LEFT"),
+            join=SQL("FULL" if gone else "LEFT"),
             there=self._there(),
             same_key=self.same_key(at, _s),
             counts=OR.join(counts),
@@ -385,9 +400,18 @@ class Statements:
             latest=_s(self.design.latest_by or ""),
         )
 
-    def _close(self, verdicts: Composable) -> Composable:
-        sets = _set(self.design.valid_to, self._moment)
-        return CLOSE.format(sets=sets, verdicts=verdicts, alive=self.alive(), **self._joined)
+    def _reached(self, alive: Composable) -> Composable:
+        """A row with a NULL in its key is gone as any other, where its key can hold one."""
+        empty = not all(self.target.column(k).not_null for k in self.design.key)
+        return REACHED.format(
+            alive=alive,
+            changes=_name(self.changes),
+            same_key=self.same_key(self._own, self.change, nulls=empty),
+            scope=SQL(f" AND (\n{self.design.scope}\n)") if self.design.scope else NOTHING,
+        )
+
+    def _own(self, column: str) -> Composable:
+        return Identifier(self.target.name.schema, self.target.name.name, column)
 
     def _sets(self, side: Side) -> list[Composable]:
         if self.versions:
@@ -427,10 +451,6 @@ class Statements:
     def _verdicts(self, verdicts: Sequence[str]) -> Composable:
         listed = COMMA.join([Literal(v) for v in verdicts])
         return SQL("c.verdict IN (") + listed + SQL(")")
-
-    @property
-    def _current(self) -> Composable:
-        return self.alive() if self.versions else SQL("true")
 
     @property
     def _joined(self) -> dict[str, Composable]:
