@@ -114,6 +114,7 @@ BEHIND: dict[str, dict[str, str]] = {
     "postgres/catalog_sql.py": {
         "attgenerated": "generated_columns",
         "attidentity": "identity",
+        "nullsnotdistinct": "nulls_not_distinct",
         "relispartition": "declarative_partitions",
         "relrowsecurity": "row_security",
         "row_security": "row_security",
@@ -159,6 +160,7 @@ BEHIND: dict[str, dict[str, str]] = {
         "pg_statistic_ext": "extended_statistics",
     },
     "target/merge_sql.py": {"ON CONFLICT": "on_conflict"},
+    "target/replay.py": {"ON CONFLICT": "on_conflict"},
     "target/merge_target.py": {
         "attgenerated": "generated_columns",
         "collisdeterministic": "generated_columns",
@@ -174,6 +176,8 @@ BEFORE: dict[str, dict[str, str]] = {
 }
 # Texts that no server reads that is not known to be new: names of features, types and the demo's own servers.
 NOT_SENT = {
+    "engine/duplicates.py": "PARTITION BY",  # of a window
+    "target/merge_sql.py": "PARTITION BY",  # the same
     "engine/quiet.py": "pg_current_",  # looked up in pg_proc, whichever is there
     "postgres/versions.py": "",
     "postgres/widening.py": "jsonb",

@@ -307,6 +307,8 @@ class Attempt:
                 verify=options.verify is Verify.CHECKSUM,
                 max_rejects=options.max_rejects,
                 memory_limit=options.memory_limit,
+                duplicates=options.duplicates.value,
+                duplicates_by=options.duplicates_by,
                 build_indexes=options.indexes and dispositions[n] == "created",
                 analyze=options.analyze,
                 agreement=agree(here, far, encoding),

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pghaul.engine import hashing, statements
+from pghaul.engine import duplicates, hashing, statements
 from pghaul.engine.cares import care_of
 from pghaul.engine.dispatch import Task
 from pghaul.engine.inserts import Inserting, insert_plan, unproven
-from pghaul.engine.job import CopySide, HashPlan, Job, JobKind, Readiness, Statement
+from pghaul.engine.job import CopySide, Duplicates, HashPlan, Job, JobKind, Readiness, Statement
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.placement import Placement
 from pghaul.model.receipt import Proof, Receipt
-from pghaul.model.table import Column, Name, Table
+from pghaul.model.table import Column, Index, Name, Table
 from pghaul.model.text import Text, say
 from pghaul.postgres.rowhash import Agreement, row_hash_sql, unhashable
 from pghaul.postgres.widening import type_changes
@@ -48,6 +48,8 @@ class Loading:
     inserting: Inserting | None = None  # by the recipe `insert`; None: by COPY
     max_rejects: int | str = 0  # rows, or a share of them, that the target may refuse
     memory_limit: int | None = None
+    duplicates: duplicates.Rule = "fail"  # which of the rows stays that a unique index will not have twice
+    duplicates_by: str | None = None
 
     @property
     def name(self) -> Name:
@@ -130,7 +132,7 @@ def _careful(task: Task, loading: Loading, before: int) -> Task:
 def _leaf_job(loading: Loading, epoch: Epoch, chunk: Chunk, *, redo: bool) -> Job:
     steps: list[Statement] = []
     if loading.build_indexes:
-        steps += statements.in_one_transaction(loading.name, loading.source.indexes)
+        steps += _unique(loading, statements.in_one_transaction(loading.name, loading.source.indexes))
     if loading.analyze:
         steps.append(_analyze(loading))
     readiness = _readiness(loading, again=redo)
@@ -181,7 +183,7 @@ def _steps_after(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *,
     tasks: list[Task] = []
     if loading.build_indexes:
         builds, constraints = statements.side_by_side(loading.name, loading.source.indexes)
-        tasks = [step(s, after) for s in builds if s.name not in done]
+        tasks = [step(s, after) for s in _unique(loading, builds) if s.name not in done]
         # One after another: each takes the table for itself, for a moment.
         previous = after + tasks
         for statement in constraints:
@@ -191,6 +193,26 @@ def _steps_after(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt], *,
     if loading.analyze and "analyze" not in done:
         tasks.append(step(_analyze(loading), after + tasks))
     return tasks
+
+
+def _unique(loading: Loading, building: Iterable[Statement]) -> list[Statement]:
+    """With what becomes of rows that are in the way of a unique index."""
+    indexes = {f"index:{i.name}": i for i in loading.source.indexes}
+    indexes |= {f"constraint:{i.constraint}": i for i in loading.source.indexes if i.constraint}
+    primary = next((i.columns for i in loading.source.indexes if i.constraint_kind == "p"), ())
+
+    def of(index: Index) -> Duplicates | None:
+        return duplicates.duplicates(
+            loading.name,
+            loading.columns,
+            index,
+            rule=loading.duplicates,
+            by=loading.duplicates_by,
+            limit=loading.max_rejects,
+            primary=primary,
+        )
+
+    return [replace(s, duplicates=of(indexes[s.name])) for s in building]
 
 
 def _ready_task(loading: Loading, epoch: Epoch, *, again: bool) -> Task:

@@ -137,12 +137,29 @@ class Care:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """What becomes of rows that a unique index will not have twice; all of them are found by one query.
+
+    `look` tells how many are to go, and the first of their keys; `move` sets them aside ($1 run, $2 table, $3 chunk).
+    """
+
+    index: str
+    rule: Literal["fail", "first", "last", "none"]  # which of the rows with one key stays
+    limit: str  # how many rows of the table may be set aside, as it was asked for
+    lock: str
+    look: str
+    move: str
+    count: str  # the rows of the table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """`exists` is a query for a boolean: the statement has been done already (by an earlier epoch)."""
 
     name: str
     sql: str
     exists: str | None = None
+    duplicates: Duplicates | None = None  # of a unique index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

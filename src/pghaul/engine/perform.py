@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from pghaul.engine import hashing
+from pghaul.engine import hashing, uniqueness
 from pghaul.engine.careful.aside import Aside
 from pghaul.engine.careful.copying import sift
 from pghaul.engine.careful.proof import prove_without
@@ -130,7 +130,7 @@ async def _copy(job: Job, hands: Hands) -> JobResult:
         moved, aside = await transfer(job, hands, digest), None
     stream = digest.hexdigest() if digest else ""
     proof, source_hash, target_hash = await _prove_loaded(job, hands, stream, aside)
-    await run_statements(job, hands)
+    losers = await run_statements(job, hands)
     receipt = receipt_of(
         job,
         rows=moved.rows,
@@ -139,7 +139,7 @@ async def _copy(job: Job, hands: Hands) -> JobResult:
         proof=proof,
         source_hash=source_hash,
         target_hash=target_hash,
-        rejected=aside.count if aside else 0,
+        rejected=losers + (aside.count if aside else 0),
     )
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=tuple(aside.reasons) if aside else ())
@@ -155,7 +155,7 @@ async def _insert(job: Job, hands: Hands) -> JobResult:
     await empty(job, hands)
     moved = await insert(job, hands)
     proof, source_hash, target_hash = await _prove_inserted(job, job.insert, hands, moved)
-    await run_statements(job, hands)
+    losers = await run_statements(job, hands)
     receipt = receipt_of(
         job,
         **moved.facts(job.insert),
@@ -163,6 +163,7 @@ async def _insert(job: Job, hands: Hands) -> JobResult:
         proof=proof,
         source_hash=source_hash,
         target_hash=target_hash,
+        rejected=losers,
     )
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt, agrees=receipt.agrees)
@@ -252,8 +253,8 @@ async def _step(job: Job, hands: Hands) -> JobResult:
     await empty(job, hands)
     if job.helpers and hands.parallel_index:
         await hands.waiting(hands.target.execute(f"SET LOCAL max_parallel_maintenance_workers = {job.helpers:d}"))
-    await run_statements(job, hands)
-    receipt = receipt_of(job, seconds=time.monotonic() - started)
+    aside = await run_statements(job, hands)
+    receipt = receipt_of(job, seconds=time.monotonic() - started, rejected=aside)
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt)
 
@@ -325,12 +326,17 @@ async def _check(job: Job, hands: Hands) -> JobResult:
     return JobResult(receipt=receipt, agrees=source_hash == target_hash)
 
 
-async def run_statements(job: Job, hands: Hands) -> None:
-    """What is not there yet."""
+async def run_statements(job: Job, hands: Hands) -> int:
+    """What is not there yet; how many rows were set aside for it."""
+    aside = 0
     for statement in job.statements:
         if statement.exists and await hands.waiting(hands.target.fetchval(statement.exists)):
             continue
-        await hands.waiting(hands.target.execute(statement.sql))
+        if statement.duplicates:
+            aside += await uniqueness.build(job, statement, statement.duplicates, hands)
+        else:
+            await hands.waiting(hands.target.execute(statement.sql))
+    return aside
 
 
 async def _complete(receipt: Receipt, job: Job, hands: Hands) -> None:

@@ -43,7 +43,7 @@ class Rejects:
     def finished(self, task: Task, result: JobResult) -> None:
         """A job is committed. Raises QuarantineError where the table's chunks have set aside too many together."""
         receipt = result.receipt
-        if not task.job.kind.loads:
+        if not (task.job.kind.loads or receipt.rejected):  # an index may set rows aside, too
             return
         self._chunks[task.table, task.job.chunk] = (receipt.rows, receipt.rejected)
         if receipt.rejected:
@@ -82,6 +82,8 @@ class Rejects:
 
 def _words(receipt: Receipt, chunk: str, reasons: Iterable[Text]) -> Text:
     said = list(reasons)
+    if not receipt.rows:
+        return say("{n} rows ({chunk})", n=receipt.rejected, chunk=chunk)
     if not said:
         return say("{n} of {rows} rows ({chunk})", n=receipt.rejected, rows=receipt.rows, chunk=chunk)
     return say(

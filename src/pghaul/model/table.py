@@ -68,6 +68,10 @@ class Index:
     constraint_kind: str | None = None  # p, u or x
     columns: tuple[str, ...] = ()  # its key, where that is plain columns of all rows; empty for anything cleverer
     immediate: bool = True  # uniqueness is checked at once: not deferrable
+    # Of a unique one: what is compared, each as SQL over the table's columns; of which rows; and whether NULL is NULL.
+    keys: tuple[str, ...] = ()
+    predicate: str | None = None
+    nulls_distinct: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,7 +196,8 @@ def _column(row: tuple[Any, ...], facts: TypeFacts) -> Column:
 
 def _indexes(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Index, ...]]:
     indexes = defaultdict(list)
-    for relation, name, definition, unique, constraint, constraint_definition, kind, columns, immediate in rows:
+    for relation, name, definition, unique, constraint, constraint_definition, kind, columns, immediate, *more in rows:
+        keys, predicate, nulls_distinct = more
         indexes[relation].append(
             Index(
                 name=name,
@@ -207,6 +208,9 @@ def _indexes(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Index, ...]]:
                 constraint_kind=kind,
                 columns=tuple(columns),
                 immediate=immediate,
+                keys=tuple(keys),
+                predicate=predicate,
+                nulls_distinct=nulls_distinct,
             )
         )
     return {relation: tuple(found) for relation, found in indexes.items()}

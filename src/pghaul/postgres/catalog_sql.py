@@ -113,7 +113,8 @@ LEFT JOIN pg_catalog.pg_type a_out ON a_out.oid = p_out.proargtypes[0]
 """
 )
 
-# The last but one: the key's columns; of expressions, parts of a table and foreign operator classes, none.
+# `columns`: of expressions, parts of a table and foreign operator classes, none. The keys of a unique index, each with
+# its collation where that is not the column's own (a column's definition does not tell it).
 _INDEXES = SQL(
     """
 SELECT i.indrelid::int8, c.relname::text, pg_catalog.pg_get_indexdef(i.indexrelid), i.indisunique,
@@ -124,7 +125,18 @@ SELECT i.indrelid::int8, c.relname::text, pg_catalog.pg_get_indexdef(i.indexreli
        ) THEN ARRAY(SELECT a.attname::text FROM pg_catalog.generate_series(0, {keys} - 1) AS n
                     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n] ORDER BY n)
        ELSE '{{}}'::text[] END,
-       i.indimmediate
+       i.indimmediate,
+       CASE WHEN i.indisunique THEN ARRAY(
+           SELECT '(' || pg_catalog.pg_get_indexdef(i.indexrelid, n + 1, false) || ')' || coalesce(
+               ' COLLATE ' || pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname), '')
+           FROM pg_catalog.generate_series(0, {keys} - 1) AS n
+           LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n]
+           LEFT JOIN pg_catalog.pg_collation co
+             ON co.oid = i.indcollation[n] AND co.oid <> coalesce(nullif(a.attcollation, 0), 100)
+           LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
+           ORDER BY n) ELSE '{{}}'::text[] END,
+       CASE WHEN i.indisunique THEN pg_catalog.pg_get_expr(i.indpred, i.indrelid) END,
+       {nulls_distinct}
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 LEFT JOIN pg_catalog.pg_constraint k
@@ -137,7 +149,10 @@ ORDER BY i.indrelid, i.indisunique DESC, c.relname
 
 def indexes_sql(capable: Capabilities) -> Composable:
     """One row per valid index."""
-    return _INDEXES.format(keys=SQL("i.indnkeyatts") if capable.index_include else SQL("i.indnatts"))
+    return _INDEXES.format(
+        keys=SQL("i.indnkeyatts") if capable.index_include else SQL("i.indnatts"),
+        nulls_distinct=SQL("NOT i.indnullsnotdistinct") if capable.nulls_not_distinct else SQL("true"),
+    )
 
 
 def relations_sql(capable: Capabilities) -> Composable:
