@@ -9,11 +9,10 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from pghaul.cli.merging import merge_of
+from pghaul.model.figures import parse_size
 from pghaul.model.plan import Layout, Unit
 from pghaul.model.text import say
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
-MULTIPLE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SIZE_WRONG = say("a size is written 64MB or 1GB")
 
 WHAT = "What and where"
@@ -23,11 +22,11 @@ WORDS = frozenset({"schemas", "exclude", "whole", "query", *OF_SELECTIONS, *OF_P
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes: 0, 8192, 64MB, 1.5GB; units are powers of two, as PostgreSQL's are."""
-    found = SIZE.fullmatch(text.strip())
-    if found is None:
+    """Bytes, as figures.parse_size reads them."""
+    size = parse_size(text)
+    if size is None:
         raise typer.BadParameter(SIZE_WRONG)
-    return int(float(found[1]) * MULTIPLE[found[2].lower()])
+    return size
 
 
 Schemas: TypeAlias = Annotated[

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from unicodedata import category
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+MULTIPLE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse_size(text: str) -> int | None:
+    """Bytes: 0, 8192, 64MB, 1.5GB; units are powers of two, as PostgreSQL's are. None where it is no size."""
+    found = SIZE.fullmatch(text.strip())
+    return int(float(found[1]) * MULTIPLE[found[2].lower()]) if found else None
 
 
 def amount(size: float) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 from pghaul.model.errors import OutletError, PausedError, PghaulError, StoppedError, UsageError
 from pghaul.model.event import Event, EventKind, Level, level_of
+from pghaul.model.figures import parse_size
 from pghaul.model.plan import Plan
 from pghaul.model.redaction import redacted, redacted_data, traceback_of
 from pghaul.model.run import Run
@@ -34,7 +34,6 @@ PARTS = "PGHAUL_LOG_PARTS"
 DAYS = "PGHAUL_LOG_DAYS"
 OFF = "off"
 DEFAULT_SIZE, DEFAULT_PARTS, DEFAULT_DAYS = 10 * 2**20, 5, 90
-UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
 SMALLEST = 64 * 2**10
 
 PROGRESS_EVERY = 10.0  # seconds between two lines of how far it is, at level debug
@@ -89,12 +88,8 @@ def _level(said: str) -> Level | None:
 
 
 def _size(said: str) -> int:
-    found = re.fullmatch(r"(\d+)\s*([kMG]?B?)", said.strip(), re.IGNORECASE)
-    if not said:
-        return DEFAULT_SIZE
-    unit = (found[2].upper() if found else "").removesuffix("B") + "B"
-    size = int(found[1]) * UNITS[unit] if found else 0
-    if size < SMALLEST:
+    size = parse_size(said) if said else DEFAULT_SIZE
+    if size is None or size < SMALLEST:
         words = say("{variable} is no size of at least 64kB", variable=SIZE)
         raise OutletError(words, code=6502, advice=say("write PGHAUL_LOG_SIZE=10MB, or leave it out"))
     return size
