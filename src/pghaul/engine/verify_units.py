@@ -185,7 +185,7 @@ def _sides(
         float_binary=agreed.float_binary,
         recode=agreed.source_recode,
         raw=found.raw[0],
-        types={c.name: c.type for c in lender.columns} | {"": ""},
+        types={c.name: c.type for c in lender.columns},
     )
     part = Part(table=target, where=_either(origins), children=children)
     there = replace(

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pghaul.model.errors import SecretError
 from pghaul.model.redaction import know
@@ -66,18 +66,6 @@ class Key:
             raise ValueError("not 32 bytes")
         know(words.strip())
         return cls(raw=raw)
-
-
-class Place(Protocol):
-    """What can hold keys."""
-
-    def read(self) -> list[Key] | None:
-        """The current one first; None where this place cannot be used at all."""
-        ...
-
-    def write(self, keys: Sequence[Key]) -> bool:
-        """Replace them; False where this place cannot keep them."""
-        ...
 
 
 class KeyFile:
