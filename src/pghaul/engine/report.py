@@ -98,7 +98,7 @@ class Reporter:
             state=RunState.RUNNING,
         )
         self._journal.create_run(self.run, self._plan, manifest)
-        self.begin(manifest)
+        self._count(manifest)
         self.emit(
             EventKind.RUN_STARTED,
             data={
@@ -113,9 +113,13 @@ class Reporter:
             self.notice(item.kind, item.name, item.why)
 
     def begin(self, manifest: Manifest) -> None:
+        """Go on with a run that is recorded."""
+        self._journal.remember(self.run, self._plan, manifest)
+        self._count(manifest)
+
+    def _count(self, manifest: Manifest) -> None:
         """Know the chunks, and count from nothing: what is done is found in the ledger."""
         heap = self._tally.know(manifest.chunks)
-        self._journal.remember(self.run, self._plan, manifest)
         self._recorded = True
         self._tally.recall(self._journal.past_rates(self.run.source, self.run.target, heap), heap)
 
