@@ -323,13 +323,19 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     memory_limit: MemoryLimit = None,
 ) -> Plan:
     """The Plan that these words say: those of the command line over those of the file."""
-    said = {PLAN_KEYS.get(key, key): value for key, value in locals().items()}
-    chosen = {key: value for key, value in said.items() if key in Options.model_fields}
+    said = locals()
+    chosen, selected = parted(said)
     chosen |= outlets(**{key: chosen[key] for key in OUTLETS})
-    selected = {key: value for key, value in said.items() if key in selecting.WORDS}
     merge = {key: value for key, value in said.items() if merging.KEYS.get(key, key) in Merge.model_fields}
     selected["merge"] = {key: value for key, value in merge.items() if key != "key"}
     return composed(plan_file, source, target, table, chosen, selected)
+
+
+def parted(said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a command's parameters: the words of options, and those of selections, both under the plan's keys."""
+    keyed = {PLAN_KEYS.get(key, key): value for key, value in said.items()}
+    chosen = {key: value for key, value in keyed.items() if key in Options.model_fields}
+    return chosen, {key: value for key, value in keyed.items() if key in selecting.WORDS}
 
 
 def composed(

@@ -89,30 +89,11 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
     verbose: options.Verbose = False,
 ) -> int:
     """Compare two databases by content, and name the rows that differ."""
+    chosen, selected = options.parted(locals())
     if count and checksum:
         raise UsageError(BOTH, code=1075)
     from pghaul.service.verifying import Request  # noqa: PLC0415 -- drivers
 
-    chosen = {
-        "workers": workers,
-        "source_encoding": source_encoding,
-        "stall_timeout": stall_timeout,
-        "lock_timeout": lock_timeout,
-    }
-    selected = {
-        "schemas": schema,
-        "exclude": exclude,
-        "whole": everything,
-        "where": where,
-        "since": since,
-        "until": until,
-        "timezone": timezone,
-        "unit": unit,
-        "registry": registry,
-        "key": key,
-        "layout": layout,
-        "into": into,
-    }
     if not any((what, source, target, table, *selected.values())):
         raise UsageError(NOTHING, advice=NOTHING_ADVICE, code=1077)
     about = _about(what, source, target, table, chosen, selected)
