@@ -21,7 +21,7 @@ from pghaul.model.errors import OutletError
 from pghaul.model.event import EMPTY, Event, EventKind
 from pghaul.model.run import Run, RunState
 from pghaul.model.text import Text, say
-from pghaul.service.tally import Figures, Tally
+from pghaul.service.totals import Figures, Totals
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -46,14 +46,14 @@ class Exposition:
     def __init__(self, run: Run) -> None:
         from prometheus_client.registry import CollectorRegistry  # noqa: PLC0415 -- 0.1 s, only where asked for
 
-        self.tally = Tally(run)
+        self.totals = Totals(run)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' protocol of a collector."""
-        with self.tally.lock:
-            yield from _families(self.tally.figures)
+        with self.totals.lock:
+            yield from _families(self.totals.figures)
 
     def text(self) -> bytes:
         """All of it as it is now."""
@@ -221,7 +221,7 @@ class MetricsPort:
 
     def __call__(self, event: Event) -> None:
         """Count it."""
-        self._exposition.tally.add(event)
+        self._exposition.totals.add(event)
 
     def close(self) -> None:
         """Answer nobody any more."""
@@ -265,7 +265,7 @@ class MetricsFile:
 
     def __call__(self, event: Event) -> None:
         """Count it."""
-        self._exposition.tally.add(event)
+        self._exposition.totals.add(event)
 
     def news(self) -> list[tuple[EventKind, Text]]:
         """A full disk is said once; it is tried again all the same."""

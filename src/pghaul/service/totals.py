@@ -47,7 +47,7 @@ class Figures:
     read_at: datetime | None = None  # when it looked at the source
 
 
-class Tally:
+class Totals:
     """One per run. Read `figures` under `lock`."""
 
     def __init__(self, run: Run) -> None:
