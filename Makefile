@@ -21,7 +21,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m tests.components
 	$(BIN)/coverage erase
-	PYTHONDONTWRITEBYTECODE= PGHAUL_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov=pghaul --cov-report=
+	PYTHONDONTWRITEBYTECODE= PGHAUL_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=pghaul --cov-report=
 	$(BIN)/coverage report
 
 faults: $(STAMP)
@@ -35,7 +35,7 @@ matrix: $(STAMP)
 	PGHAUL_REQUIRE=all PGHAUL_MATRIX=build/matrix.json $(BIN)/python -m pytest -n $(WORKERS) tests/matrix
 	for old in 11 12 13 14 17; do echo "the suite, with PostgreSQL $$old in the place of 16"; \
 	  $(BIN)/python -m tests.servers $$old && PGHAUL_TEST_SERVERS=16=$$old \
-	  $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(SUITE) || exit 1; done
+	  $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(SUITE) || exit 1; done
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --out build/bench.json

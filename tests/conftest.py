@@ -25,7 +25,9 @@ from pghaul.service.embedded import Cluster
 from tests import servers
 from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, database_pair
+from tests.memory import files_in_memory
 
+files_in_memory()
 # Nothing here outlives a crash of the machine, so nothing needs to reach its disk.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # not that of whoever runs the tests
 os.environ["PGHAUL_LANG"] = "en"  # what a test expects is English, on a Korean's machine too
@@ -113,6 +115,17 @@ def db_pair(request: pytest.FixtureRequest) -> Iterator[DatabasePair]:
         source, target, source_sql=scripts.get("source", ""), target_sql=scripts.get("target", "")
     ) as pair:
         yield pair
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> Iterator[None]:
+    if os.name == "nt":
+        yield
+        return
+    from tests.warm import warm_workers  # noqa: PLC0415
+
+    with warm_workers():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from typing import Any
 from tests.faults.case import Result, play
 from tests.faults.lane import Lane, open_lane, why_no_small_disk
 from tests.faults.schedule import SHARES, Case, case_at
+from tests.memory import files_in_memory
 
 FIELDS = ("faults", "recovered_without_help", "recovered_by_resume", "lost_rows", "doubled_rows")
 
@@ -156,6 +157,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Play the campaign; 1 when a case failed or the bars were missed."""
     asked = arguments()
+    files_in_memory()
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     campaign = Campaign(
         cases(asked.seed, asked.count, asked.kind, asked.recipe or list(SHARES), asked.only),

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 from pghaul.engine.control import Control
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
     from multiprocessing.queues import SimpleQueue
 
     from pghaul.engine.job import Job, JobResult
     from pghaul.engine.worker import WorkerConfig
+
+CONTEXT: BaseContext = multiprocessing.get_context("spawn")
 
 
 class WorkerPool:
@@ -34,13 +37,12 @@ class WorkerPool:
         # Anew with every pool: a worker of the old one may still write into the old memory.
         self.control = Control(self.size)
         self.control.set_share(self._max_rate / self.size)
-        context = multiprocessing.get_context("spawn")
-        self._configs: SimpleQueue[WorkerConfig] = context.SimpleQueue()
+        self._configs: SimpleQueue[WorkerConfig] = CONTEXT.SimpleQueue()
         self._others = {p.pid for p in multiprocessing.active_children()}
         self._ours: set[multiprocessing.process.BaseProcess] = set()
         self._executor = ProcessPoolExecutor(
             self.size,
-            mp_context=context,
+            mp_context=CONTEXT,
             initializer=_start,
             initargs=(self._configs, self.control),
         )
