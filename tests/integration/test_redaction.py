@@ -65,7 +65,7 @@ Inside: TypeAlias = Callable[..., str]
 
 @pytest.fixture
 def inside(place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Inside:
-    """As Place.pghaul, in this process: for what ends before anything is started."""
+    """As Place.pghaul, in this process: for what does not depend on how a process begins, inherits or ends."""
     for name in [n for n in os.environ if n.startswith("PG")]:
         monkeypatch.delenv(name)
     for name, value in place.environ.items():
@@ -275,16 +275,16 @@ def is_copying(server: Cluster, database: str) -> bool:
         return admin.execute(asked, [database]).fetchone() is not None
 
 
-def look_everywhere(place: Place) -> None:
+def look_everywhere(place: Place, inside: Inside) -> None:
     """What all commands show of what has happened."""
-    place.pghaul("runs", "--json")
+    inside("runs", "--json")
     for run_id in place.runs():
         for argv in (("show", "--json"), ("logs", "--level", "debug"), ("logs", "--json")):
-            place.pghaul(argv[0], run_id, *argv[1:])
+            inside(argv[0], run_id, *argv[1:])
 
 
 @pytest.mark.parametrize("side", ["origin", "aim"])
-def test_a_copy_whose_server_goes_away(server: Cluster, place: Place, side: str) -> None:
+def test_a_copy_whose_server_goes_away(server: Cluster, place: Place, inside: Inside, side: str) -> None:
     process = place.start(*words(server, "--max-rate", "100kB/s", "--retries", "0", "--give-up-after", "0.1"))
     try:
         assert wait_until(lambda: is_copying(server, side), 20), place.said()
@@ -295,15 +295,15 @@ def test_a_copy_whose_server_goes_away(server: Cluster, place: Place, side: str)
     said = place.said()
     assert process.returncode == 1, said
     assert_tight(said=said)
-    look_everywhere(place)
+    look_everywhere(place, inside)
 
 
-def test_rows_that_the_target_refuses(server: Cluster, place: Place) -> None:
+def test_rows_that_the_target_refuses(server: Cluster, inside: Inside) -> None:
     with psycopg.connect(server.url("aim"), autocommit=True) as owner:
         owner.execute("DROP TABLE IF EXISTS payment CASCADE")
         owner.execute("CREATE TABLE payment (id int, amount numeric(10,2), note text CHECK (length(note) < 10))")
     try:
-        said = place.pghaul(*words(server, "--no-indexes"), expect=1)
+        said = inside(*words(server, "--no-indexes"), expect=1)
     finally:
         with psycopg.connect(server.url("aim"), autocommit=True) as owner:
             owner.execute("DROP TABLE payment")
@@ -322,7 +322,7 @@ exit 1
 
 
 @pytest.mark.parametrize("fails", ["pg_dump", "pg_restore"])
-def test_a_program_that_says_all_it_knows(server: Cluster, place: Place, fails: str) -> None:
+def test_a_program_that_says_all_it_knows(server: Cluster, place: Place, inside: Inside, fails: str) -> None:
     """Its pass file, its environment; and it fails."""
     folder = server_folder(18)
     assert folder is not None
@@ -334,12 +334,12 @@ def test_a_program_that_says_all_it_knows(server: Cluster, place: Place, fails: 
         file = programs / name
         file.write_text(PROGRAM.format(name=name, fails=fails, program=folder / name))
         file.chmod(0o755)
-    said = place.pghaul(*words(server), expect=1, PGHAUL_PG_BIN=str(programs))
+    said = inside(*words(server), expect=1, PGHAUL_PG_BIN=str(programs))
     assert "connection failed with these" in said
     assert "PGPASSFILE" in said
 
 
-def test_a_run_that_works_and_all_its_processes(server: Cluster, place: Place) -> None:
+def test_a_run_that_works_and_all_its_processes(server: Cluster, place: Place, inside: Inside) -> None:
     with psycopg.connect(server.url("aim"), autocommit=True) as owner:
         owner.execute("DROP TABLE IF EXISTS payment")
     bare = {end: f"postgresql://keeper@127.0.0.1:{server.port}/{end}" for end in ("origin", "aim")}
@@ -355,7 +355,7 @@ def test_a_run_that_works_and_all_its_processes(server: Cluster, place: Place) -
     for environ in seen.programs():
         assert "PGPASSWORD" not in environ
     assert_tight(said=place.said(), plan=(place.folder / "work" / "plan.toml").read_bytes())
-    look_everywhere(place)
+    look_everywhere(place, inside)
 
 
 def test_a_password_of_the_environment_reaches_no_program(server: Cluster, place: Place) -> None:
@@ -405,7 +405,7 @@ def test_a_run_that_is_killed_leaves_no_password_behind_and_its_resume_nothing_a
 
 
 @pytest.mark.parametrize(("where", "debug"), [*((b, "1") for b in BUGS), ("in a worker", "")])
-def test_a_bug(server: Cluster, place: Place, where: str, debug: str) -> None:
+def test_a_bug(server: Cluster, place: Place, inside: Inside, where: str, debug: str) -> None:
     folder = place.folder / "given-code"
     folder.mkdir()
     (folder / "given.py").write_text(BUGS[where])
@@ -415,7 +415,7 @@ def test_a_bug(server: Cluster, place: Place, where: str, debug: str) -> None:
     assert "***" in said
     if where == "in a worker":
         assert "in broken" in "".join(p.read_text() for p in (place.folder / "log").glob("*.jsonl"))
-        look_everywhere(place)
+        look_everywhere(place, inside)
 
 
 # --- what else knows a password ------------------------------------------------------------------------------
@@ -442,13 +442,13 @@ def test_the_url_of_the_state_store(server: Cluster, inside: Inside, state: str)
     assert "PGH-" in said, said
 
 
-def test_a_state_store_in_postgresql_that_works_and_breaks(server: Cluster, place: Place) -> None:
+def test_a_state_store_in_postgresql_that_works_and_breaks(server: Cluster, inside: Inside) -> None:
     state = url(server, "book")
-    place.pghaul(*words(server), expect=0, PGHAUL_STATE=state)
-    place.pghaul("runs", expect=0, PGHAUL_STATE=state)
+    inside(*words(server), expect=0, PGHAUL_STATE=state)
+    inside("runs", expect=0, PGHAUL_STATE=state)
     with psycopg.connect(server.url("book"), autocommit=True) as owner:
         owner.execute("ALTER TABLE pghaul_run RENAME COLUMN state TO other")
-    place.pghaul(*words(server), expect=1, PGHAUL_STATE=state)
+    inside(*words(server), expect=1, PGHAUL_STATE=state)
     dump = subprocess.run(
         [str(Path(server_folder(18) or "") / "pg_dump"), server.url("book")], capture_output=True, check=True
     )
@@ -474,15 +474,15 @@ def test_completion_in_a_shell(place: Place) -> None:
         assert_tight(stdout=done.stdout, stderr=done.stderr)
 
 
-def test_a_webhook_s_secret(server: Cluster, place: Place) -> None:
+def test_a_webhook_s_secret(server: Cluster, place: Place, inside: Inside) -> None:
     with webhook(status(404)) as receiver:
         hook = f"http://127.0.0.1:{receiver.port}/services/{ENCODED}?token={ENCODED}"
-        said = place.pghaul(
+        said = inside(
             *words(server, "--notify", hook, "--notify-on", "finished"), PGHAUL_WEBHOOK_SECRET=SECRET, expect=0
         )
     assert "127.0.0.1" in said
-    place.pghaul(*words(server, "--notify", f"https://u:{ENCODED}@h/x"), expect=1)
-    look_everywhere(place)
+    inside(*words(server, "--notify", f"https://u:{ENCODED}@h/x"), expect=1)
+    look_everywhere(place, inside)
 
 
 # --- profiles, verification and reports ----------------------------------------------------------------------
@@ -526,17 +526,17 @@ def test_profiles_and_what_goes_wrong_with_them(server: Cluster, place: Place, k
     inside("doctor", "--json", PGPASSWORD=SECRET, PGHAUL_SOURCE_PASSWORD=SECRET)
 
 
-def test_verification_and_reports(server: Cluster, place: Place) -> None:
+def test_verification_and_reports(server: Cluster, place: Place, inside: Inside) -> None:
     with psycopg.connect(server.url("aim"), autocommit=True) as owner:
         owner.execute("DROP TABLE IF EXISTS payment")
-    place.pghaul(*words(server), expect=0)
+    inside(*words(server), expect=0)
     run_id = place.runs()[0]
     with psycopg.connect(server.url("aim"), autocommit=True) as owner:
         owner.execute("UPDATE payment SET note = 'other' WHERE id = 7")
     ends = ("--from", url(server, "origin"), "--to", url(server, "aim"), "--table", "payment")
-    assert "7" in place.pghaul("verify", *ends, "-v", expect=3)
+    assert "7" in inside("verify", *ends, "-v", expect=3)
     wrong = ("--from", url(server, "origin", password=ENCODED + "x"), "--to", url(server, "aim"), "--table", "payment")
-    place.pghaul("verify", *wrong, expect=1)
+    inside("verify", *wrong, expect=1)
     for form in ("text", "json", "html"):
-        place.pghaul("report", run_id, "--format", form, "-o", f"report.{form}", expect=0)
+        inside("report", run_id, "--format", form, "-o", f"report.{form}", expect=0)
     assert (place.folder / "work" / "report.html").stat().st_size > 1000
