@@ -442,13 +442,13 @@ def test_the_url_of_the_state_store(server: Cluster, inside: Inside, state: str)
     assert "PGH-" in said, said
 
 
-def test_a_state_store_in_postgresql_that_works_and_breaks(server: Cluster, inside: Inside) -> None:
+def test_a_state_store_in_postgresql_that_works_and_breaks(server: Cluster, place: Place) -> None:
     state = url(server, "book")
-    inside(*words(server), expect=0, PGHAUL_STATE=state)
-    inside("runs", expect=0, PGHAUL_STATE=state)
+    place.pghaul(*words(server), expect=0, PGHAUL_STATE=state)
+    place.pghaul("runs", expect=0, PGHAUL_STATE=state)
     with psycopg.connect(server.url("book"), autocommit=True) as owner:
         owner.execute("ALTER TABLE pghaul_run RENAME COLUMN state TO other")
-    inside(*words(server), expect=1, PGHAUL_STATE=state)
+    place.pghaul(*words(server), expect=1, PGHAUL_STATE=state)
     dump = subprocess.run(
         [str(Path(server_folder(18) or "") / "pg_dump"), server.url("book")], capture_output=True, check=True
     )
