@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import context, reduction
+from multiprocessing import context, reduction, util
 from typing import Any
 
 from pghaul.engine import pool
@@ -45,6 +45,7 @@ def warm_workers() -> Iterator[None]:
     """All pools of this process fork theirs."""
     made = _Context()
     made.set_forkserver_preload([m for m in PRELOADED if m != "coverage" or m in sys.modules])
+    util.get_temp_dir()  # where the server listens: not in the folder of the test that comes first
     before, pool.CONTEXT = pool.CONTEXT, made
     try:
         yield
