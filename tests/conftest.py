@@ -32,6 +32,7 @@ files_in_memory()
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # not that of whoever runs the tests
 os.environ["PGHAUL_LANG"] = "en"  # what a test expects is English, on a Korean's machine too
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+SETTINGS["max_prepared_transactions"] = "8"  # what they do to increments
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,60 @@
+"""Nothing slips through: writers commit late in every way there is, while increments go on."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import psycopg
+import pytest
+from tests.databases import DatabasePair
+from tests.late_writers import SCHEMA, writing
+from tests.reading import Follower, everything, session_at
+
+from pghaul.model.merging import Guarantee
+from pghaul.model.plan import Merge
+from pghaul.sources import increments_advance
+
+ROUNDS = int(os.environ.get("PGHAUL_INCREMENTS", "60"))
+SEED = int(os.environ.get("PGHAUL_FAULT_SEED", "20"))
+
+
+class Naive:
+    """What everybody writes first: greater than the greatest that was seen."""
+
+    def __init__(self, url: str, column: str, position: int) -> None:
+        self._url, self._column, self._position = url, column, position
+        self.rows: dict[int, tuple[object, ...]] = {}
+
+    def step(self) -> None:
+        """One increment."""
+        greatest = max((row[self._position] for row in self.rows.values()), default=None)  # type: ignore[type-var]
+        condition = f"WHERE {self._column} > %s" if greatest is not None else ""
+        with psycopg.connect(self._url) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            found = connection.execute(f"SELECT * FROM public.t {condition}", greatest and [greatest]).fetchall()
+        self.rows |= {row[0]: row for row in found}
+
+
+@pytest.mark.template(source=SCHEMA)
+def test_what_commits_late_is_in_a_later_increment(db_pair: DatabasePair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every watermark the source is reached exactly, and the usual way has lost rows of the same writers."""
+    monkeypatch.setattr(increments_advance, "MARGIN", timedelta(seconds=0.1))
+    watermarks = {"at": Merge(watermark="at"), "ver": Merge(watermark="ver"), "xmin": Merge(watermark="xmin")}
+    watermarks["local"] = Merge(watermark="local", watermark_zone="Asia/Seoul")
+    with session_at(db_pair.source) as session:
+        followers = {name: Follower(session=session, table="t", merge=merge) for name, merge in watermarks.items()}
+        naive = {"at": Naive(db_pair.source, "at", 1), "ver": Naive(db_pair.source, "ver", 3)}
+        with writing(db_pair.source, 4, SEED) as writers:
+            for _ in range(ROUNDS):
+                for follower in (*followers.values(), *naive.values()):
+                    follower.step()
+        for follower in (*followers.values(), *naive.values()):
+            follower.step()
+        expected = everything(db_pair.source, "public.t")
+        assert {name for name, f in followers.items() if f.rows != expected} == set()
+        assert {name for name, n in naive.items() if n.rows == expected} == set()
+        assert {f.last.guarantee for f in followers.values() if f.last} == {Guarantee.EXACT}
+        assert sum(w.done["_long"] for w in writers) > len(writers)
+        whole = ROUNDS * len(expected) / 2  # what reading all rows every time would have read, or so
+        assert max(f.read for f in followers.values()) < whole
