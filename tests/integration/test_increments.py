@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
+import psycopg
 import pytest
 from tests.databases import DatabasePair
 from tests.moving import run_sql
 from tests.reading import Follower, everything, session_at
 
+from pghaul.model.errors import UsageError, WatermarkError
+from pghaul.model.finding import Severity
+from pghaul.model.merging import Guarantee, WatermarkKind
 from pghaul.model.plan import Merge
 from pghaul.postgres.session import Session
+from pghaul.sources.increments import horizon, reading
 
 ROWS = """
 CREATE TABLE public.t (id serial PRIMARY KEY, at timestamptz DEFAULT now(), v text);
@@ -36,3 +43,322 @@ def test_the_first_reading_is_of_all_rows_and_the_next_of_new_ones(
     assert "new" in {row[2] for row in follower.step()}
     assert follower.read < 60
     assert follower.rows == everything(db_pair.source, "public.t")
+
+
+# --- who is at work -------------------------------------------------------------------------------------------------
+
+
+def other(url: str, *statements: str) -> psycopg.Connection[tuple[object, ...]]:
+    """A session that has done this, and stays."""
+    connection = psycopg.connect(url, autocommit=True)
+    for statement in statements:
+        connection.execute(statement)
+    return connection
+
+
+BEGIN = ("BEGIN", "INSERT INTO public.t (v) VALUES ('late')")
+
+
+@pytest.mark.template(source=ROWS)
+@pytest.mark.parametrize("watermark", ["at", "id", "xmin"])
+def test_an_open_transaction_is_waited_for(db_pair: DatabasePair, source: Session, watermark: str) -> None:
+    """Numbers of the first reading are read whole once more: nobody could say what the open one had taken."""
+    follower = Follower(session=source, table="t", merge=Merge(watermark=watermark))
+    with other(db_pair.source, *BEGIN) as late:
+        follower.step()
+        run_sql(db_pair.source, "INSERT INTO public.t (at, v) SELECT clock_timestamp(), 'after' FROM pg_sleep(0.01)")
+        follower.step()
+        late.execute("COMMIT")
+        follower.step()
+    assert follower.rows == everything(db_pair.source, "public.t")
+    assert "late" in {row[2] for row in follower.rows.values()}
+    follower.step()
+    follower.step()
+    assert follower.last is not None
+    assert not follower.last.full
+
+
+@pytest.mark.template(source=ROWS)
+@pytest.mark.parametrize("watermark", ["at", "id"])
+def test_prepared_transactions_hold_increments_back_and_are_named(
+    db_pair: DatabasePair, source: Session, watermark: str
+) -> None:
+    follower = Follower(session=source, table="t", merge=Merge(watermark=watermark))
+    follower.step()
+    first = follower.mark
+    assert first is not None
+    run_sql(db_pair.source, "; ".join([*BEGIN, f"PREPARE TRANSACTION 'held {watermark}'"]))
+    for _ in range(2):
+        run_sql(db_pair.source, "INSERT INTO public.t (v) VALUES ('after')")
+        follower.step()
+        assert follower.mark is not None
+        assert follower.mark.low == first.low
+    assert follower.last is not None
+    assert [f.what for f in follower.last.findings if f.code == 6731] == [
+        f"prepared transactions keep increments from moving on: held {watermark}"
+    ]
+    run_sql(db_pair.source, f"COMMIT PREPARED 'held {watermark}'")
+    follower.step()
+    assert follower.rows == everything(db_pair.source, "public.t")
+    assert "late" in {row[2] for row in follower.rows.values()}
+
+
+PLAIN = ROWS + "GRANT SELECT ON public.t TO PUBLIC;"
+
+
+@pytest.fixture
+def reader(db_pair: DatabasePair) -> Iterator[str]:
+    """The source's URL, for a role that may only read."""
+    name = "reader_" + db_pair.source.rpartition("/")[2]
+    run_sql(db_pair.source, f"CREATE ROLE {name} LOGIN")
+    yield db_pair.source.replace("postgres@", f"{name}@")
+    run_sql(db_pair.source, f"DROP ROLE {name}")
+
+
+@pytest.mark.template(source=PLAIN)
+@pytest.mark.parametrize(("watermark", "back"), [("at", "10m"), ("id", "20")])
+def test_a_plain_role_needs_a_lookback_and_is_told_so(
+    db_pair: DatabasePair, reader: str, watermark: str, back: str
+) -> None:
+    with session_at(reader) as session:
+        with pytest.raises(WatermarkError, match="is not shown when other transactions began") as refused:
+            Follower(session=session, table="t", merge=Merge(watermark=watermark)).step()
+        assert "pg_monitor" in (refused.value.advice or "")
+        follower = Follower(session=session, table="t", merge=Merge(watermark=watermark, lookback=back))
+        with other(db_pair.source, *BEGIN) as late:
+            follower.step()
+            run_sql(db_pair.source, "INSERT INTO public.t (v) VALUES ('after')")
+            follower.step()
+            late.execute("COMMIT")
+        follower.step()
+        assert follower.last is not None
+        assert (follower.last.guarantee, follower.last.full) == (Guarantee.LOOKBACK, False)
+        assert follower.rows == everything(db_pair.source, "public.t")
+
+
+@pytest.mark.template(source=PLAIN)
+def test_pg_monitor_sees_what_a_lookback_would_stand_for(db_pair: DatabasePair, reader: str) -> None:
+    role = reader.partition("://")[2].partition("@")[0]
+    run_sql(db_pair.source, f"GRANT pg_monitor TO {role}")
+    with session_at(reader) as session, other(db_pair.source, *BEGIN):
+        follower = Follower(session=session, table="t", merge=Merge(watermark="at"))
+        follower.step()
+        assert follower.last is not None
+        assert follower.last.guarantee is Guarantee.EXACT
+        assert horizon(session).oldest is not None
+
+
+@pytest.mark.template(source=ROWS)
+def test_a_session_that_tracks_no_activity_is_not_taken_for_idle(db_pair: DatabasePair, source: Session) -> None:
+    with other(db_pair.source, "SET track_activities = off", *BEGIN):
+        assert horizon(source).oldest is None
+        with pytest.raises(WatermarkError, match="1 sessions do not show"):
+            Follower(session=source, table="t", merge=Merge(watermark="at")).step()
+
+
+@pytest.mark.template(source=ROWS)
+def test_a_transaction_that_is_open_for_hours_is_named(db_pair: DatabasePair, source: Session) -> None:
+    follower = Follower(session=source, table="t", merge=Merge(watermark="at"))
+    with other(db_pair.source, "SET application_name = 'forgotten'", "BEGIN"):
+        look = horizon(source)
+        assert look.oldest is not None
+        later = replace(look, clock=look.oldest + timedelta(hours=2))
+        table = follower.described()
+        found = reading(source, table, follower.merge, None, later).findings
+    assert [f.severity for f in found if f.code == 6732] == [Severity.WARNING]
+    assert "forgotten" in str(look.oldest_session)
+
+
+COUNTING = """
+CREATE SEQUENCE public.cached CACHE 10;
+CREATE TABLE public.c (id bigint DEFAULT nextval('public.cached'), v int);
+CREATE TABLE public.d (id bigint GENERATED ALWAYS AS IDENTITY (CACHE 5));
+CREATE TABLE public.e (id bigint GENERATED ALWAYS AS IDENTITY);
+"""
+
+
+@pytest.mark.template(source=COUNTING)
+def test_a_sequence_with_a_cache_gives_numbers_out_of_order(source: Session) -> None:
+    for table, sequence in (("c", "public.cached"), ("d", "public.d_id_seq")):
+        follower = Follower(session=source, table=table, merge=Merge(watermark="id"))
+        with pytest.raises(WatermarkError, match=f"{sequence} does not count up one by one"):
+            follower.step()
+        Follower(session=source, table=table, merge=Merge(watermark="id", lookback="100")).step()
+    assert Follower(session=source, table="e", merge=Merge(watermark="id")).step() == []
+
+
+FOREIGN = """
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw;
+CREATE USER MAPPING FOR PUBLIC SERVER away;
+CREATE TABLE public.p (id int, at timestamptz);
+CREATE FOREIGN TABLE public.f () INHERITS (public.p) SERVER away;
+"""
+
+
+@pytest.mark.template(source=FOREIGN)
+@pytest.mark.parametrize("db_pair", [("pg15", "pg15")], indirect=True)
+def test_rows_of_another_server_have_open_transactions_that_nobody_sees(source: Session) -> None:
+    for merge, words in ((Merge(watermark="at"), "rows of another server"), (Merge(watermark="xmin"), "has no xmin")):
+        with pytest.raises(WatermarkError, match=words):
+            Follower(session=source, table="p", merge=merge).step()
+
+
+# --- what has no order ----------------------------------------------------------------------------------------------
+
+ODD = """
+CREATE TABLE public.o (id int PRIMARY KEY, tz timestamptz, ts timestamp, d date, n numeric, t text, u uuid, i int8);
+INSERT INTO public.o VALUES
+ (1, '2025-01-01 00:00:00.000001+09', '2025-01-01 00:00:00.000001', '2025-01-01', 1.50, '20250101',
+  '01941f29-7c00-7000-8000-000000000001', 1),
+ (2, 'infinity', 'infinity', 'infinity', 12345678901234567890.123456789, '20250102',
+  '01941f29-7c00-7000-8000-000000000002', 2),
+ (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+ (4, '-infinity', '-infinity', '-infinity', 'NaN', '2025/1/4', '11111111-1111-4111-8111-111111111111', NULL);
+"""
+PLACED = {"tz": {}, "ts": {"watermark_zone": "Asia/Seoul"}, "d": {}, "n": {}, "u": {}, "i": {}}
+PLACED |= {"t": {"watermark_format": "YYYYMMDD"}}
+
+
+@pytest.mark.template(source=ODD)
+def test_rows_without_an_order_are_refused_included_or_left_out(db_pair: DatabasePair, source: Session) -> None:
+    for column, said in PLACED.items():
+        merge = Merge(watermark=column, **said)
+        with pytest.raises(WatermarkError, match=rf"2 rows of public.o have no usable watermark in {column}: "):
+            Follower(session=source, table="o", merge=merge).step()
+        for nulls, first, again in (("include", {1, 2, 3, 4}, {3, 4}), ("exclude", {1, 2}, set())):
+            merge = Merge(watermark=column, null_watermarks=nulls, **said)
+            follower = Follower(session=source, table="o", merge=merge)
+            assert {row[0] for row in follower.step()} == first
+            assert {row[0] for row in follower.step()} - {1, 2} == again
+            assert follower.last is not None
+            assert not follower.last.full
+
+
+@pytest.mark.template(source=ODD)
+@pytest.mark.parametrize("column", ["tz", "ts", "d"])
+def test_infinity_hides_nothing(db_pair: DatabasePair, source: Session, column: str) -> None:
+    merge = Merge(watermark=column, null_watermarks="exclude", watermark_zone=None if column == "tz" else "UTC")
+    follower = Follower(session=source, table="o", merge=merge)
+    follower.step()
+    run_sql(db_pair.source, f"INSERT INTO public.o (id, {column}) VALUES (10, now() AT TIME ZONE 'UTC')")
+    run_sql(db_pair.source, f"INSERT INTO public.o (id, {column}) VALUES (11, '9999-12-31'), (12, '12345-01-01')")
+    assert {10, 11, 12} <= {row[0] for row in follower.step()}
+    run_sql(db_pair.source, f"INSERT INTO public.o (id, {column}) VALUES (13, now() AT TIME ZONE 'UTC')")
+    assert 13 in {row[0] for row in follower.step()}
+
+
+@pytest.mark.template(source=ODD)
+def test_marks_have_all_digits(source: Session) -> None:
+    for column, expected in {
+        "tz": "2024-12-31 15:00:00.000001+00",
+        "n": "12345678901234567890.123456789",
+        "t": "20250102",
+        "u": "01941f29-7c00-7000-8000-000000000002",
+    }.items():
+        merge = Merge(watermark=column, null_watermarks="exclude", **PLACED[column])
+        follower = Follower(session=source, table="o", merge=merge)
+        follower.step()
+        assert follower.mark is not None
+        assert (follower.mark.low, follower.mark.seen) == (expected, expected)
+
+
+TEXTS = """
+CREATE TABLE public.x (id int PRIMARY KEY, day varchar(10), moment char(20));
+INSERT INTO public.x VALUES (1, '2025-01-31', '20250131235959'), (2, '2025-02-01', '20250201000000');
+"""
+
+
+@pytest.mark.template(source=TEXTS)
+@pytest.mark.parametrize(("column", "form"), [("day", "YYYY-MM-DD"), ("moment", "YYYYMMDDHH24MISS")])
+def test_texts_are_moments_of_their_format(db_pair: DatabasePair, source: Session, column: str, form: str) -> None:
+    follower = Follower(session=source, table="x", merge=Merge(watermark=column, watermark_format=form))
+    assert len(follower.step()) == 2
+    assert [row[0] for row in follower.step()] == [2]
+    run_sql(db_pair.source, "INSERT INTO public.x VALUES (3, '01.02.2025', '1 February 2025')")
+    with pytest.raises(WatermarkError, match=r"1 rows of public.x .*: (01.02.2025|1 February 2025)"):
+        follower.step()
+
+
+# --- what is wrong --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.template(source=ODD + "ALTER TABLE public.o ADD f float8, ADD j jsonb, ADD a int[];")
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"watermark": "gone"}, "no column gone for a watermark"),
+        ({"watermark": "f"}, r"o\.f is double precision: that is no watermark"),
+        ({"watermark": "j"}, r"o\.j is jsonb"),
+        ({"watermark": "a"}, r"o\.a is integer\[\]"),
+        ({"watermark": "t"}, "a text needs a format"),
+        ({"watermark": "d", "watermark_format": "YYYYMMDD"}, "no other has one: d is date"),
+        ({"watermark": "t", "watermark_format": "DD.MM.YYYY"}, "there is no watermark_format 'DD.MM.YYYY'"),
+        ({"watermark": "tz", "lookback": "100"}, "'100' is no span of time"),
+        ({"watermark": "i", "lookback": "10m"}, "'10m' is no number"),
+        ({"watermark": "ts", "watermark_zone": "Asia/Seul"}, "there is no time zone 'Asia/Seul'"),
+    ],
+)
+def test_what_cannot_be_a_watermark_is_refused(source: Session, said: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError if "zone" in words else WatermarkError, match=words):
+        Follower(session=source, table="o", merge=Merge(**said)).step()
+
+
+@pytest.mark.template(source=ROWS)
+def test_marks_of_another_time_and_place(db_pair: DatabasePair, source: Session) -> None:
+    """Another database and an older one are refused; a clock that went back, and new columns, are read again whole."""
+    follower = Follower(session=source, table="t", merge=Merge(watermark="at"))
+    follower.step()
+    mark, table, look = follower.mark, follower.described(), horizon(source)
+    assert mark is not None
+    for changed, words in (
+        (replace(mark, source_identity="1/2/x"), "came from another database: 1/2/x"),
+        (replace(mark, txid=mark.txid + 1000), "the source is older than what was read from it"),
+    ):
+        with pytest.raises(WatermarkError, match=words):
+            reading(source, table, follower.merge, changed, look)
+    for changed, words in (
+        (replace(mark, read_at="2999-01-01T00:00:00+00:00"), "clock shows less"),
+        (replace(mark, columns=("id", "at")), "not read before: v"),
+        (replace(mark, kind=WatermarkKind.DATE), "the watermark was date, and is timestamptz now"),
+    ):
+        again = reading(source, table, follower.merge, changed, look)
+        assert again.full
+        assert [f for f in again.findings if f.code == 6730 and words in f.what]
+
+
+# --- trees, conditions and queries ----------------------------------------------------------------------------------
+
+TREES = """
+CREATE TABLE public.part (id int, at timestamptz) PARTITION BY RANGE (id);
+CREATE TABLE public.part_1 PARTITION OF public.part FOR VALUES FROM (0) TO (10);
+CREATE TABLE public.part_2 PARTITION OF public.part FOR VALUES FROM (10) TO (20);
+INSERT INTO public.part VALUES (1, '2025-01-01'), (11, '2025-01-02');
+CREATE TABLE public."Eltern" (id int, at timestamptz);
+CREATE TABLE public.child () INHERITS (public."Eltern");
+INSERT INTO public."Eltern" VALUES (1, '2025-01-01'); INSERT INTO public.child VALUES (11, '2025-01-02');
+"""
+
+
+@pytest.mark.template(source=TREES)
+@pytest.mark.parametrize("watermark", ["at", "xmin", None])
+@pytest.mark.parametrize("table", ["part", "Eltern"])
+def test_a_parent_is_read_with_its_children(source: Session, table: str, watermark: str | None) -> None:
+    follower = Follower(session=source, table=table, merge=Merge(watermark=watermark))
+    follower.step()
+    follower.step()
+    assert set(follower.rows) == {1, 11}
+
+
+@pytest.mark.template(source=ROWS)
+def test_a_condition_and_a_query_bound_what_is_read(db_pair: DatabasePair, source: Session) -> None:
+    odd = Follower(session=source, table="t", merge=Merge(watermark="at"), where="id % 2 = 1 OR id = 2 -- 100%")
+    query = "SELECT id * 10 AS id, at, v || ';' AS v FROM public.t; -- done"
+    asked = Follower(session=source, table="t", merge=Merge(watermark="at"), query=query)
+    assert (len(odd.step()), len(asked.step())) == (26, 50)
+    run_sql(db_pair.source, "INSERT INTO public.t (v) VALUES ('a'), ('b')")
+    assert {row[2] for row in odd.step()} & {"a", "b"} == {"a"}
+    assert {row[2] for row in asked.step()} >= {"a;", "b;"}
+    assert asked.read < 60
+    with pytest.raises(WatermarkError, match=r"public\.t has no xmin"):
+        Follower(session=source, table="t", merge=Merge(watermark="xmin"), query=query).step()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
-import psycopg
 import pytest
 from tests.databases import DatabasePair
 from tests.late_writers import SCHEMA, writing
@@ -22,18 +23,15 @@ SEED = int(os.environ.get("PGHAUL_FAULT_SEED", "20"))
 class Naive:
     """What everybody writes first: greater than the greatest that was seen."""
 
-    def __init__(self, url: str, column: str, position: int) -> None:
-        self._url, self._column, self._position = url, column, position
-        self.rows: dict[int, tuple[object, ...]] = {}
+    def __init__(self, url: str, column: str, position: int, order: Callable[[Any], Any]) -> None:
+        self._url, self._column, self._position, self._order = url, column, position, order
+        self.rows: dict[int, tuple[Any, ...]] = {}
 
     def step(self) -> None:
         """One increment."""
-        greatest = max((row[self._position] for row in self.rows.values()), default=None)  # type: ignore[type-var]
-        condition = f"WHERE {self._column} > %s" if greatest is not None else ""
-        with psycopg.connect(self._url) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            found = connection.execute(f"SELECT * FROM public.t {condition}", greatest and [greatest]).fetchall()
-        self.rows |= {row[0]: row for row in found}
+        greatest = max((self._order(row[self._position]) for row in self.rows.values()), default=None)
+        condition = "" if greatest is None else f"WHERE {self._column} > '{greatest}'"
+        self.rows |= everything(self._url, f"public.t {condition}")
 
 
 @pytest.mark.template(source=SCHEMA)
@@ -44,7 +42,7 @@ def test_what_commits_late_is_in_a_later_increment(db_pair: DatabasePair, monkey
     watermarks["local"] = Merge(watermark="local", watermark_zone="Asia/Seoul")
     with session_at(db_pair.source) as session:
         followers = {name: Follower(session=session, table="t", merge=merge) for name, merge in watermarks.items()}
-        naive = {"at": Naive(db_pair.source, "at", 1), "ver": Naive(db_pair.source, "ver", 3)}
+        naive = {"at": Naive(db_pair.source, "at", 1, str), "ver": Naive(db_pair.source, "ver", 3, int)}
         with writing(db_pair.source, 4, SEED) as writers:
             for _ in range(ROUNDS):
                 for follower in (*followers.values(), *naive.values()):

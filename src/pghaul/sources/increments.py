@@ -10,21 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from psycopg.sql import SQL, Composable, Identifier
 
 from pghaul.model.errors import WatermarkError
-from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.merging import Mark, Reading, WatermarkKind
 from pghaul.model.plan import Merge, NullWatermarks
 from pghaul.model.table import Name, Table
 from pghaul.model.text import Text, listed, say
 from pghaul.sources import increments_sql as texts
 from pghaul.sources.increments_advance import MARGIN, Horizon, advance, changed_since, start
-from pghaul.sources.increments_kinds import kind_of, promise
+from pghaul.sources.increments_findings import again, of_reading
+from pghaul.sources.increments_kinds import indexed, kind_of, promise
 from pghaul.sources.increments_moments import TIMES
 from pghaul.sources.queries import bare
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Horizon", "Wanted", "advance", "horizon", "origin", "reading", "seen_sql"]
 
 ORDERED = frozenset({WatermarkKind.INTEGER, WatermarkKind.NUMERIC})
-LONG_OPEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,7 @@ def _top(session: Session, wanted: Wanted) -> str | None:
     kind = kind_of(wanted.table, wanted.merge, query=wanted.query is not None)
     if kind not in ORDERED or wanted.merge.watermark is None:
         return None
-    if not (wanted.first or _indexed(session, wanted.table, wanted.merge)):
+    if not (wanted.first or indexed(session, wanted.table, wanted.merge)):
         return None
     rows = texts.rows_of(wanted.table.name, _query(wanted.query))
     where = texts.stated(wanted.where) if wanted.where else SQL("true")
@@ -121,14 +120,14 @@ def reading(
     that have none (unless the plan says what becomes of them), and where a lookback is missing.
     """
     kind = kind_of(table, merge, query=query is not None)
-    guarantee, why = promise(session, table, kind, merge, horizon)
+    rows, stated = texts.rows_of(table.name, _query(query)), [texts.stated(where)] if where else []
+    guarantee, why = promise(session, table, kind, merge, horizon, rows)
     taken = tuple(columns) if columns is not None else tuple(c.name for c in table.copied_columns)
     _check_taken(table, merge, kind, taken)
     moment, xmax = session.rows(texts.AFTER)[0]
     known = _known(session, mark, kind, taken, horizon)
     low = start(known.base, merge) if known.base is not None and known.again is None else None
     condition = _condition(session, merge, kind, low, xmax)
-    rows, stated = texts.rows_of(table.name, _query(query)), [texts.stated(where)] if where else []
     no_order = _unusable(session, merge, kind)
     if no_order is not None and merge.null_watermarks is NullWatermarks.FAIL:
         searched = [condition] if kind is WatermarkKind.UUID and condition is not None else []
@@ -142,7 +141,7 @@ def reading(
         why=why,
         nulls=merge.null_watermarks,
         full=condition is None,
-        findings=(*_again(table, known.again), *_findings(session, table, merge, kind, horizon, query=query)),
+        findings=(*again(table, known.again), *of_reading(session, table, merge, kind, horizon, query=query)),
         merge=merge,
         origin=origin(session, table, merge, where=where, query=query),
         moment=moment.isoformat(),
@@ -302,83 +301,3 @@ def seen_sql(staging: Name, reading: Reading) -> Composable:
         return SQL("SELECT NULL::pg_catalog.text")
     merge, table = reading.merge, texts.rows_of(staging, None)
     return texts.greatest(merge.watermark or "", reading.kind, merge.watermark_format, table, SQL("true"))
-
-
-# --- what a person should know ------------------------------------------------------------------------------------
-
-
-def _again(table: Table, why: Text | None) -> list[Finding]:
-    if why is None:
-        return []
-    return [
-        Finding(
-            severity=Severity.WARNING,
-            kind=Kind.WATERMARK,
-            object=str(table.name),
-            what=say("all rows of {table} are read again: {why}", table=str(table.name), why=why),
-            code=6730,
-        )
-    ]
-
-
-def _findings(
-    session: Session, table: Table, merge: Merge, kind: WatermarkKind, horizon: Horizon, *, query: str | None
-) -> list[Finding]:
-    if kind is WatermarkKind.NONE:
-        return []
-    found = [*_held_up(table, horizon)]
-    if kind is WatermarkKind.XMIN:
-        return found
-    if query is None and not _indexed(session, table, merge):
-        found.append(
-            Finding(
-                severity=Severity.NOTE,
-                kind=Kind.WATERMARK,
-                object=str(table.name),
-                what=say(
-                    "no index of {table} begins with {column}: each increment scans the table",
-                    table=str(table.name),
-                    column=str(merge.watermark),
-                ),
-                code=6733,
-            )
-        )
-    return found
-
-
-def _held_up(table: Table, horizon: Horizon) -> list[Finding]:
-    """What keeps the low from moving: nothing is missed, and more and more is read."""
-    found = []
-    if horizon.prepared:
-        found.append(
-            Finding(
-                severity=Severity.WARNING,
-                kind=Kind.WATERMARK,
-                object=str(table.name),
-                what=say(
-                    "prepared transactions keep increments from moving on: {names}", names=listed(horizon.prepared)
-                ),
-                advice=say("COMMIT PREPARED or ROLLBACK PREPARED them; until then the same rows are read every time"),
-                code=6731,
-            )
-        )
-    if horizon.oldest is not None and horizon.clock - horizon.oldest > LONG_OPEN:
-        found.append(
-            Finding(
-                severity=Severity.WARNING,
-                kind=Kind.WATERMARK,
-                object=str(table.name),
-                what=say(
-                    "a transaction is open since {moment}: {session}",
-                    moment=str(horizon.oldest),
-                    session=horizon.oldest_session,
-                ),
-                advice=say("every increment reads again what came since then, until it ends"),
-                code=6732,
-            )
-        )
-    return found
-
-
-def _indexed(session: Session, table: Table, merge: Merge) -> bool:
-    return bool(table.oid and session.value(texts.INDEXED, (table.oid, merge.watermark)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from psycopg.sql import Composable
+
 from pghaul.model.errors import WatermarkError
 from pghaul.model.merging import Guarantee, WatermarkKind
 from pghaul.model.plan import Merge
@@ -13,7 +15,7 @@ from pghaul.model.text import Text, listed, say
 from pghaul.postgres.moments import find_zone
 from pghaul.sources.increments_advance import Horizon, number
 from pghaul.sources.increments_moments import FORMATS, LOCAL, TIMES, span
-from pghaul.sources.increments_sql import UNORDERED
+from pghaul.sources.increments_sql import EXPLAIN, INDEXED, UNORDERED
 
 if TYPE_CHECKING:
     from pghaul.postgres.session import Session
@@ -33,6 +35,7 @@ BY_TYPE: Final = {
     "bpchar": WatermarkKind.TEXT,
     "uuid": WatermarkKind.UUID,
 }
+ELSEWHERE = say("rows of another server are among them, and its open transactions are not seen from here")
 _MODIFIER = re.compile(r"\([\d,-]+\)")
 
 
@@ -72,12 +75,16 @@ def _column(table: Table, name: str) -> Column:
 
 def _xmin(table: Table, *, query: bool) -> WatermarkKind:
     if query or table.kind is RelationKind.FOREIGN:
-        raise WatermarkError(
-            say("{table} has no xmin: only the rows of tables have", table=str(table.name)),
-            advice=say("name a column as its watermark, or read all rows"),
-            code=6705,
-        )
+        raise _no_xmin(table)
     return WatermarkKind.XMIN
+
+
+def _no_xmin(table: Table) -> WatermarkError:
+    return WatermarkError(
+        say("{table} has no xmin: only rows of this server's own tables have", table=str(table.name)),
+        advice=say("name a column as its watermark, or read all rows"),
+        code=6705,
+    )
 
 
 def _check_words(column: Column, kind: WatermarkKind, merge: Merge) -> None:
@@ -102,15 +109,16 @@ def _check_words(column: Column, kind: WatermarkKind, merge: Merge) -> None:
 
 
 def promise(
-    session: Session, table: Table, kind: WatermarkKind, merge: Merge, horizon: Horizon
+    session: Session, table: Table, kind: WatermarkKind, merge: Merge, horizon: Horizon, rows: Composable
 ) -> tuple[Guarantee, Text | str]:
     """What increments by this watermark are worth, and why not more. WatermarkError where it takes a lookback."""
     if kind is WatermarkKind.NONE:
         return Guarantee.WHOLE, ""
+    elsewhere = any("Foreign Scan" in line for (line,) in session.rows(EXPLAIN.format(rows=rows)))
     if kind is WatermarkKind.XMIN:
-        _check_xmin(horizon)
+        _check_xmin(table, horizon, elsewhere=elsewhere)
         return Guarantee.EXACT, say("xmin scans the whole table, and sees no deletions")
-    why = _doubt(session, table, kind, merge, horizon)
+    why = ELSEWHERE if elsewhere else _doubt(session, table, kind, merge, horizon)
     if why is not None and merge.lookback is None:
         raise WatermarkError(
             say("rows that commit late could be missed: {why}", why=why),
@@ -127,7 +135,9 @@ def promise(
     return Guarantee.EXACT, _remark(kind, merge)
 
 
-def _check_xmin(horizon: Horizon) -> None:
+def _check_xmin(table: Table, horizon: Horizon, *, elsewhere: bool) -> None:
+    if elsewhere:
+        raise _no_xmin(table)
     if horizon.in_recovery:
         raise WatermarkError(
             say("a replica cannot tell which transactions are still open: xmin is of no use there"),
@@ -167,3 +177,8 @@ def _remark(kind: WatermarkKind, merge: Merge) -> Text | str:
     if kind in TIMES:
         return say("as far as the server's clock makes the values: now() and its kin")
     return say("as far as numbers are taken in ascending order, in the transaction that writes them")
+
+
+def indexed(session: Session, table: Table, merge: Merge) -> bool:
+    """Whether an index begins with the watermark."""
+    return bool(table.oid and session.value(INDEXED, (table.oid, merge.watermark)))

@@ -51,6 +51,7 @@ SELECT pg_catalog.txid_snapshot_xmin(s.now), pg_catalog.txid_snapshot_xmax(s.now
 AFTER = """
 SELECT pg_catalog.clock_timestamp(), pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot())
 """
+EXPLAIN = SQL("EXPLAIN (COSTS off) SELECT * FROM {rows}")  # nothing runs
 SOME = SQL("SELECT {column}::pg_catalog.text FROM {rows} WHERE {where} LIMIT 3")
 INDEXED = """
 SELECT EXISTS (
@@ -62,10 +63,12 @@ SELECT EXISTS (
 UNORDERED = """
 SELECT s.seqrelid::pg_catalog.regclass::text
   FROM pg_catalog.pg_attribute AS a
-  JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-   AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
-   AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-  JOIN pg_catalog.pg_sequence AS s ON s.seqrelid = d.objid
+  LEFT JOIN pg_catalog.pg_attrdef AS f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+  JOIN pg_catalog.pg_depend AS d
+    ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+   AND (d.classid = d.refclassid AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+        OR d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = f.oid)
+  JOIN pg_catalog.pg_sequence AS s ON s.seqrelid = CASE WHEN d.classid = d.refclassid THEN d.objid ELSE d.refobjid END
  WHERE a.attrelid = %s::pg_catalog.oid AND a.attname = %s AND (s.seqcache > 1 OR s.seqincrement < 0)
  LIMIT 1
 """

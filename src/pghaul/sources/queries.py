@@ -33,6 +33,7 @@ _PIECE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BLOCK = re.compile(r"/\*|\*/")
+HOMELESS = frozenset({"record", "record[]", "unknown", "void", "cstring"})  # a literal is of unknown type before 10
 READS = ("select", "with", "values", "table")
 ONE = say("write one SELECT, without anything behind it")
 
@@ -48,7 +49,7 @@ def check(sql: str) -> None:
     word = first[1].lower() if first else ""
     if word not in READS:
         raise PlanError(
-            say("a query begins with SELECT, WITH, VALUES or TABLE, not with {word!r}", word=word),
+            say("a query begins with SELECT, WITH, VALUES or TABLE, not with {word!r}", word=word.upper()),
             advice=ONE,
             code=1172,
         )
@@ -141,7 +142,7 @@ def describe(session: Session, sql: str, name: Name) -> Table:
         raise _refused(exc) from exc
     _check_names([column for column, _, _ in shape])
     columns = describe_columns(session, shape)
-    if homeless := [c.name for c in columns if not c.output_function and c.type in {"record", "unknown", "void"}]:
+    if homeless := [c.name for c in columns if c.type in HOMELESS]:
         raise PlanError(
             say("columns of the query have no type that a table could have: {columns}", columns=listed(homeless)),
             advice=say("cast them: … ::text AS name"),
