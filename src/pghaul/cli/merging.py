@@ -62,6 +62,10 @@ ValidFrom: TypeAlias = Annotated[
 ValidTo: TypeAlias = Annotated[
     str | None, typer.Option("--valid-to", metavar="COLUMN", help="Of scd2.", rich_help_panel=PANEL)
 ]
+Reload: TypeAlias = Annotated[
+    bool | None,
+    typer.Option("--reload", help="All rows, whatever the watermark says.", rich_help_panel=PANEL),
+]
 Drift: TypeAlias = Annotated[
     OnDrift | None, typer.Option("--on-drift", help="Columns that differ.", rich_help_panel=PANEL)
 ]

@@ -316,6 +316,7 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     allow_empty: merging.AllowEmpty = None,
     valid_from: merging.ValidFrom = None,
     valid_to: merging.ValidTo = None,
+    reload: merging.Reload = None,
     on_drift: merging.Drift = None,
     max_rejects: MaxRejects = None,
     duplicates: Duplicate = None,

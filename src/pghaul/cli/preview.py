@@ -16,7 +16,7 @@ from pghaul.cli.words import tell
 from pghaul.model import figures
 from pghaul.model.finding import Finding, Severity
 from pghaul.model.plan import Plan
-from pghaul.model.preview import Forecast, Outlook, Preview, Space
+from pghaul.model.preview import Forecast, Merging, Outlook, Preview, Space
 from pghaul.model.text import joined, say, saying
 from pghaul.model.wording import kind_named, side_named, worded
 from pghaul.service.migration import MigrationService
@@ -39,7 +39,15 @@ FATES = {
     "refresh": say("is compared"),
     "ask": say("will be asked"),
     "fail": say("has rows: refused"),
+    "merge": say("is merged into"),
 }
+MERGED = saying("{table}: {mode} by {key}; {reading}")
+MERGED_LOCKED = saying("{table}: {mode} by {key}, locked against other writers meanwhile; {reading}")
+READ_ALL = say("reads all rows every time")
+READ_SINCE = saying("reads by {watermark} from {since} on ({promise})")
+READ_FIRST = saying("reads all rows this time, by {watermark} from then on ({promise})")
+READ_NEVER = say("cannot be read")
+NO_KEY = say("no key")
 SERVERS = saying("{source} (PostgreSQL {old}) → {target} (PostgreSQL {new})")
 NOTHING = say("nothing is selected")
 SUM = saying("tables: {n}")
@@ -100,8 +108,10 @@ def preview(console: Console, found: Preview, *, verbose: bool) -> None:
     render.line(console, SERVERS.format(source=found.source, target=found.target, old=old, new=new))
     if found.tables:
         console.print(_tables(found.tables, limit=None if verbose else render.TABLES_SHOWN))
+        _merged(console, found.tables, limit=None if verbose else render.TABLES_SHOWN)
         render.line(console, _creates(found))
-        render.line(console, _space(found.space))
+        if not any(t.merge for t in found.tables):
+            render.line(console, _space(found.space))
         render.line(console, _time(found.forecast, found.workers))
     if verbose:
         _details(console, found)
@@ -142,6 +152,33 @@ def _tables(outlooks: Sequence[Outlook], *, limit: int | None) -> Table:
         "",
     )
     return table
+
+
+def _merged(console: Console, outlooks: Sequence[Outlook], *, limit: int | None) -> None:
+    """One line for each table that is merged: how, by what, and what is promised."""
+    told = [(o, o.merge) for o in outlooks if o.merge is not None]
+    for outlook, merging in told[:limit]:
+        words = MERGED_LOCKED if merging.locked else MERGED
+        render.line(
+            console,
+            words.format(
+                table=str(outlook.table),
+                mode=merging.mode,
+                key=", ".join(merging.key) or NO_KEY,
+                reading=_reading(merging),
+            ),
+        )
+    if limit is not None and len(told) > limit:
+        render.line(console, render.AND_MORE.format(n=len(told) - limit))
+
+
+def _reading(merging: Merging) -> str:
+    if not merging.guarantee:
+        return READ_NEVER
+    if not merging.watermark:
+        return READ_ALL
+    words = READ_FIRST if merging.since is None else READ_SINCE
+    return words.format(watermark=merging.watermark, since=merging.since or "", promise=merging.promise)
 
 
 def _about(rows: int | None) -> str:

@@ -32,6 +32,7 @@ from pghaul.engine.compose import Epoch, Loading
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.job import JobResult
 from pghaul.engine.mapping import Mapped
+from pghaul.engine.merge.standing import Standing
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
@@ -73,6 +74,7 @@ class Order:
     trust_ledger: bool
     ask: preflight.Ask | None
     pool: WorkerPool | None = None  # spawned ahead, for the first attempt that comes so far
+    standing: Standing | None = None  # of merges that are repeated: what stays open from round to round
 
 
 class Attempt:

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
 from pghaul.engine.job import Job, JobKind, JobResult
-from pghaul.engine.pool import WorkerPool
+from pghaul.engine.pool import Pool
 from pghaul.model.errors import PghaulError, SnapshotLostError, StoppedError, TransientError
 from pghaul.model.table import Name
 from pghaul.model.text import say
@@ -78,7 +78,7 @@ def delay(attempt: int) -> float:
 class Dispatcher:
     """Runs tasks to their end on a pool."""
 
-    def __init__(self, pool: WorkerPool, hooks: Hooks, *, retries: int, stall_timeout: float) -> None:
+    def __init__(self, pool: Pool, hooks: Hooks, *, retries: int, stall_timeout: float) -> None:
         self._pool = pool
         self._hooks = hooks
         self._retries = retries

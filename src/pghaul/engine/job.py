@@ -201,3 +201,4 @@ class JobResult:
     agrees: bool = True
     parts: tuple[JobResult, ...] = ()  # of a batch
     reasons: tuple[Text, ...] = ()  # of the first rows that were set aside
+    watermark: str = ""  # of a merge: up to where the source has been read

@@ -164,16 +164,29 @@ def target_name(plan: Plan, tables: Mapping[Name, Table], name: Name) -> Name:
     return new if at == name else Name(new.schema, derived(name.name, at.name, new.name))
 
 
-def _into(name: Name, into: str) -> Name:
+def only(table: Table, columns: list[str] | None) -> Table:
+    """With these columns alone, or all. NotFoundError for one that cannot be copied."""
+    if columns is None:
+        return table
+    kept = _columns(table, columns)
+    return replace(table, columns=tuple(c for c in table.columns if c.name in kept))
+
+
+def place_of(into: str) -> Name:
+    """Of a table that has no name of its own. PlanError for what is no place."""
+    return _into(None, into)
+
+
+def _into(name: Name | None, into: str) -> Name:
     schema, dot, relation = into.partition(".")
-    if not dot or not schema or not relation:
+    if not dot or not schema or not relation or (name is None and relation == "*"):
         raise PlanError(
             say("'{place}' is no place for a table", place=into),
             where="into",
             advice=say("write schema.table, or schema.* to keep the names"),
             code=1134,
         )
-    return Name(schema, name.name if relation == "*" else relation)
+    return Name(schema, name.name if name is not None and relation == "*" else relation)
 
 
 def _columns(table: Table, wanted: list[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pghaul.engine.control import Control
 
@@ -21,6 +21,45 @@ if TYPE_CHECKING:
     from pghaul.engine.worker import WorkerConfig
 
 CONTEXT: BaseContext = multiprocessing.get_context("spawn")
+
+
+class Pool(Protocol):
+    """What a dispatcher needs of its workers, in whatever process they are."""
+
+    size: int
+    control: Control
+
+    def configure(self, config: WorkerConfig) -> None:
+        """Whom they work for, before the first job."""
+        ...
+
+    def limit(self, max_rate: float) -> None:
+        """Bytes per second of all of them together, 0 without a bound."""
+        ...
+
+    def warm_up(self) -> None:
+        """Be ready for the first job."""
+        ...
+
+    def submit(self, job: Job) -> Future[JobResult]:
+        """Raises BrokenProcessPool when a worker has died."""
+        ...
+
+    def has_lost(self) -> bool:
+        """Has one of them ended?"""
+        ...
+
+    def rebuild(self) -> None:
+        """Nothing of what they do goes on; new ones take their places."""
+        ...
+
+    def wind_down(self) -> None:
+        """No more jobs will come."""
+        ...
+
+    def close(self, grace: float) -> None:
+        """Ask, wait up to `grace` seconds, then end them. Nothing happens the second time."""
+        ...
 
 
 class WorkerPool:

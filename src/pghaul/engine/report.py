@@ -224,7 +224,9 @@ class Reporter:
             EventKind.CHUNK_DONE,
             table=task.table,
             chunk=task.job.chunk,
-            data=_facts(receipt) | ({} if result.agrees else {"agrees": False}),
+            data=_facts(receipt)
+            | ({} if result.agrees else {"agrees": False})
+            | ({"watermark": result.watermark} if result.watermark else {}),
             store=not result.agrees,
         )
 
@@ -313,6 +315,16 @@ class Reporter:
         """Before the first change of an attempt: a paused run keeps nothing open for it. Raises PausedError."""
         self._heed()
         self.steering.let_go()
+
+    def heed(self) -> None:
+        """Raise StoppedError when somebody has asked for it; a pause waits until what is under way is done."""
+        self._heed()
+        if self._due("look", LOOK_EVERY):
+            self._tell_progress(())
+
+    def progressed(self) -> None:
+        """Something got further, though no chunk is done."""
+        self.moved_at = time.monotonic()
 
     def rest(self) -> None:
         """Wait while the run is paused; nothing is open."""

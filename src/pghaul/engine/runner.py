@@ -13,6 +13,9 @@ from pghaul.engine.attempt import Attempt, Order
 from pghaul.engine.care import CareTaker
 from pghaul.engine.dispatch import delay
 from pghaul.engine.journal import Journal
+from pghaul.engine.merge.attempt import MergeAttempt
+from pghaul.engine.merge.choice import is_merge
+from pghaul.engine.merge.standing import Standing
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.preflight import Ask
 from pghaul.engine.report import Reporter
@@ -26,6 +29,7 @@ from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.text import say
 from pghaul.postgres.session import connect, terminate_sessions
 from pghaul.postgres.settings import Role
+from pghaul.target import staging
 
 FIRST_PATIENCE = 5.0  # seconds, while no attempt has reached both servers
 NAP = 0.1  # seconds between looks at the wish to stop, while waiting for a server to come back
@@ -48,6 +52,7 @@ class Runner:
         ask: Ask | None = None,
         stop: Callable[[], bool] = lambda: False,
         pool: WorkerPool | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self._order = Order(
             run=run.id,
@@ -58,7 +63,9 @@ class Runner:
             trust_ledger=trust_ledger,
             ask=ask,
             pool=pool,
+            standing=standing,
         )
+        self._merges = is_merge(plan)
         self._manifest = manifest
         self._reached = False
         self._led = False
@@ -102,7 +109,7 @@ class Runner:
         failures = 0
         while True:
             self._report.rest()
-            attempt = Attempt(self._order, self._manifest, self._report, led=self._led)
+            attempt = self._attempt()
             before = self._report.moved_at
             try:
                 return attempt.perform()
@@ -115,7 +122,12 @@ class Runner:
                 failures = 1 if self._report.moved_at > before else failures + 1
                 self._wait(exc, failures)
 
-    def _after(self, attempt: Attempt) -> None:
+    def _attempt(self) -> Attempt | MergeAttempt:
+        """By the recipe of the plan."""
+        kind = MergeAttempt if self._merges else Attempt
+        return kind(self._order, self._manifest, self._report, led=self._led)
+
+    def _after(self, attempt: Attempt | MergeAttempt) -> None:
         """What the next attempt starts from."""
         self._manifest = attempt.manifest
         self._reached |= attempt.reached
@@ -156,3 +168,5 @@ class Runner:
                 ) as session,
             ):
                 terminate_sessions(session, f"pghaul/{self._order.run}/")
+                if self._merges and role == "target":
+                    staging.sweep(session, self._order.run)

@@ -62,22 +62,9 @@ def opened(
     With `leader`, only as long as the ledger names it: nobody has resumed the run meanwhile.
     """
     options = plan.options
-    name = application_name(run, epoch, "leader")
     with contextlib.ExitStack() as stack:
-        timeouts: Any = {
-            "reconnect": manifest is not None,
-            "stall_timeout": options.stall_timeout,
-            "lock_timeout": options.lock_timeout,
-        }
-        here = stack.enter_context(connect(source, application_name=name, role="source", **timeouts))
-        there = stack.enter_context(connect(target, application_name=name, role="target", **timeouts))
-        if leader is not None:
-            check_leader(there, run, leader)
-        # What an earlier attempt left behind a dead path keeps its locks, on the ledger too, until it is ended.
-        for session in (here, there):
-            terminate_sessions(session, f"pghaul/{run}/")
-        if manifest is not None:
-            _same_endpoints(manifest, here, there)
+        here, there = connected(stack, run, epoch, plan, source, target, reconnect=manifest is not None)
+        clear(run, here, there, manifest, leader=leader)
         chosen = _chosen(here, plan, manifest)
         names = [c.table for c in chosen]
         gone = tuple(t.name for t in manifest.tables if t.name not in names) if manifest else ()
@@ -85,7 +72,7 @@ def opened(
         stack.callback(snapshot.release)
         tables = {n: t for n, t in describe(here, names).items() if t.kind is not RelationKind.FOREIGN}
         conditions = {c.table: c.where for c in chosen}
-        with _standby_told(here):
+        with standby_told(here):
             yield Scene(
                 source=here,
                 target=there,
@@ -97,8 +84,42 @@ def opened(
             )
 
 
+def connected(
+    stack: contextlib.ExitStack,
+    run: str,
+    epoch: int,
+    plan: Plan,
+    source: Endpoint,
+    target: Endpoint,
+    *,
+    reconnect: bool,
+) -> tuple[Session, Session]:
+    """The leader's sessions, closed when the stack is left."""
+    name = application_name(run, epoch, "leader")
+    timeouts: Any = {
+        "reconnect": reconnect,
+        "stall_timeout": plan.options.stall_timeout,
+        "lock_timeout": plan.options.lock_timeout,
+    }
+    here = stack.enter_context(connect(source, application_name=name, role="source", **timeouts))
+    return here, stack.enter_context(connect(target, application_name=name, role="target", **timeouts))
+
+
+def clear(run: str, here: Session, there: Session, manifest: Manifest | None, *, leader: str | None) -> None:
+    """What an earlier attempt left behind a dead path keeps its locks, on the ledger too, until it is ended.
+
+    Raises StaleRunError where somebody else leads the run now, EndpointChangedError for another database.
+    """
+    if leader is not None:
+        check_leader(there, run, leader)
+    for session in (here, there):
+        terminate_sessions(session, f"pghaul/{run}/")
+    if manifest is not None:
+        _same_endpoints(manifest, here, there)
+
+
 @contextlib.contextmanager
-def _standby_told(source: Session) -> Iterator[None]:
+def standby_told(source: Session) -> Iterator[None]:
     """A snapshot that is lost on a standby was, as a rule, in the way of its recovery; few would guess it."""
     try:
         yield

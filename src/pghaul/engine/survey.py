@@ -11,6 +11,8 @@ from dataclasses import replace
 
 from pghaul.engine import checks, layout, mapping, remake, scene
 from pghaul.engine.checks import Stage, Verdict
+from pghaul.engine.merge import survey as merge_survey
+from pghaul.engine.merge.choice import is_merge
 from pghaul.engine.tree_notes import tree_notes
 from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.finding import Finding, Kind, Severity, of_error
@@ -38,6 +40,7 @@ SELECT n.nspname::text, c.relname::text
 
 def survey(run: str, plan: Plan, source: Endpoint, target: Endpoint) -> Preview:
     """Raises what keeps us from looking (no connection, no password); everything else is a finding."""
+    merges = is_merge(plan)
     with scene.glimpsed(run, plan, source, target) as (here, there):
         blank = Preview(
             source=source.display,
@@ -46,8 +49,9 @@ def survey(run: str, plan: Plan, source: Endpoint, target: Endpoint) -> Preview:
             workers=plan.options.workers,
             settings=_settings(here, there, plan),
         )
+        looked = merge_survey.looked if merges else _looked
         try:
-            return _looked(run, plan, here, there, blank)
+            return looked(run, plan, here, there, blank)
         except TransientError:
             raise
         except PghaulError as exc:

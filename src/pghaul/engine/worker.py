@@ -63,6 +63,7 @@ class Worker:
         self.loop = asyncio.new_event_loop()
         self._source: asyncpg.Connection | None = None
         self._target: asyncpg.Connection | None = None
+        self._names: dict[str, str] = {}
         self._snapshot = ""
         self._pids: dict[str, int] = {}
         self._reads = 0
@@ -71,6 +72,25 @@ class Worker:
         """Do one job. Raises only PghaulError: driver errors do not travel between processes."""
         self.control.take(job.slot)
         return self.loop.run_until_complete(self._run(job))
+
+    def rest(self) -> None:
+        """Hold no snapshot of the source while there is nothing to do; for a worker that is to be used again."""
+        if not self.loop.is_closed():
+            self.loop.run_until_complete(self._rest())
+
+    async def _rest(self) -> None:
+        try:
+            if self._source is not None and self._snapshot:
+                self._snapshot = ""
+                await self._source.execute("ROLLBACK", timeout=ANSWER)
+        except Exception:  # noqa: BLE001 -- then the next job gets new ones
+            await self._drop()
+
+    def close(self) -> None:
+        """Give the connections back; for a worker that does not end with its process."""
+        if not self.loop.is_closed():
+            self.loop.run_until_complete(self._drop())
+            self.loop.close()
 
     async def _run(self, job: Job) -> JobResult:
         try:
@@ -120,6 +140,8 @@ class Worker:
                 c.target, application_name=c.application_name, settings=c.target_settings
             )
             self._pids["target"] = self._target.get_server_pid()
+            self._names["target"] = c.application_name
+        await self._rename("target", self._target)
         return Hands(
             source=self._source,
             target=self._target,
@@ -137,12 +159,7 @@ class Worker:
         if usable and self._reads < MOST_READS:
             return
         self._reads = reads
-        await _close(self._source)
-        c = self.config
-        self._source = await relay_connection.open_connection(
-            c.source, application_name=c.application_name, settings=c.source_settings
-        )
-        self._pids["source"] = self._source.get_server_pid()
+        self._source = await self._outside(self._source)
         if not SNAPSHOT_ID.fullmatch(snapshot):
             raise SnapshotLostError(say("not a snapshot: {snapshot!r}", snapshot=snapshot), code=2430)
         await self._source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", timeout=ANSWER)
@@ -155,6 +172,29 @@ class Worker:
                 ) from exc
             raise
         self._snapshot = snapshot
+
+    async def _outside(self, connection: asyncpg.Connection | None) -> asyncpg.Connection:
+        """A source connection in no transaction: the one that there is, or a new one."""
+        c = self.config
+        if connection is not None and not connection.is_closed():
+            if self._snapshot:
+                self._snapshot = ""
+                await connection.execute("ROLLBACK", timeout=ANSWER)
+            await self._rename("source", connection)
+            return connection
+        connection = await relay_connection.open_connection(
+            c.source, application_name=c.application_name, settings=c.source_settings
+        )
+        self._pids["source"] = connection.get_server_pid()
+        self._names["source"] = c.application_name
+        return connection
+
+    async def _rename(self, side: str, connection: asyncpg.Connection) -> None:
+        """A connection that served another run before is found by the name of this one."""
+        name = self.config.application_name
+        if self._names.get(side) != name:
+            await connection.execute("SELECT pg_catalog.set_config('application_name', $1, false)", name)
+            self._names[side] = name
 
     async def _end_backends(self) -> None:
         """The path is dead; a backend at its other end may live on, and keep its locks until it notices."""

@@ -176,6 +176,8 @@ class Merge(Model):
     """With `scd2`: the target's column with the time from which a version was the current one."""
     valid_to: str = "valid_to"
     """With `scd2`: the one with the time until which it was; NULL in the current version."""
+    reload: bool = False
+    """Read all rows, whatever the watermark of earlier runs says; it is set anew."""
     on_drift: OnDrift = OnDrift.FAIL
     """Columns that differ: `"fail"`; `"add"` adds what the target lacks and widens types where nothing can be lost;
     `"ignore"` merges what both sides have.
@@ -405,3 +407,9 @@ class Plan(Model):
         if not self.tables and not self.whole:
             raise ValueError(say("nothing is selected: it takes [[tables]], or whole = true"))
         return self
+
+    @property
+    def merges(self) -> bool:
+        """Whether any of it goes by the recipe merge."""
+        said = [s.recipe or self.options.recipe for s in self.tables]
+        return Recipe.MERGE in [*said, *([self.options.recipe] if self.whole else [])]

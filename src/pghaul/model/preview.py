@@ -23,17 +23,34 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Merging:
+    """How one target is merged: in words that are stable for programs, but for `promise` and `changes`."""
+
+    mode: str
+    key: tuple[str, ...]
+    query: str = ""  # instead of a table
+    watermark: str = ""
+    kind: str = ""  # of the watermark
+    since: str | None = None  # where the next reading begins; None: with all rows
+    guarantee: str = ""  # whole | exact | lookback; empty where it cannot be read
+    promise: str = ""  # the same for a person, with the reason
+    locked: bool = False  # nobody else writes to the table while it is merged
+    changes: tuple[str, ...] = ()  # of the table's columns, before the merge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """One target relation with rows: what fills it, and what becomes of what is there."""
 
     table: Name
     source: Name
-    disposition: str  # created | empty | truncate | append | skip | refresh | ask | fail
+    disposition: str  # created | empty | truncate | append | skip | refresh | ask | fail | merge
     chunks: int = 0
     bytes: int = 0  # of the source's heap, estimated
     rows: int | None = None  # None: the catalogue does not know
     there_bytes: int = 0
     there_rows: int | None = None
+    merge: Merging | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

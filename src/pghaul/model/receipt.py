@@ -69,13 +69,13 @@ class Sum:
 
     @property
     def met(self) -> bool:
-        """Some of the rows were there before."""
-        return self.inserted != self.rows
+        """Some of the rows were there before, or rows were deleted."""
+        return self.inserted != self.rows or self.deleted > 0
 
     @property
     def became(self) -> Mapping[str, int]:
-        """What has become of the rows, by the name of the field."""
-        return {k: getattr(self, k) for k in BECAME}
+        """What has become of the rows, by the name of the field; and of the target's own."""
+        return {k: getattr(self, k) for k in (*BECAME, "deleted")}
 
 
 def sum_of(receipts: Iterable[Receipt]) -> Sum:

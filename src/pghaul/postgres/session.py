@@ -126,6 +126,10 @@ class Session:
         except psycopg.Error:
             self._watchdog.cut()
 
+    def cut(self) -> None:
+        """End whatever another thread waits for, where no cancel has helped. The session is lost."""
+        self._watchdog.cut()
+
     @property
     def encrypted(self) -> bool:
         """Whether our leg of the way is."""

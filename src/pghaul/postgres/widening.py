@@ -47,3 +47,37 @@ def _is_lossless(narrow: str, wide: str) -> bool:
 
 def _numbers(modifier: re.Match[str]) -> tuple[int, int]:
     return int(modifier[1]), int(modifier[2] or 0)
+
+
+# Each holds every value of those before it, in its own row.
+LADDERS = (
+    ("smallint", "integer", "bigint", "numeric"),
+    ("character varying", "text"),
+    ("real", "double precision"),
+    ("date", "timestamp without time zone"),
+)
+DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}  # before the point, at most
+PARSED = re.compile(r"^(.*?)(?:\((\d+)(?:,(-?\d+))?\))?( with(?:out)? time zone)?$")
+
+
+def holds(narrow: str, wide: str) -> bool:
+    """Does a column of the one type hold every value of the other, unchanged? Types as format_type() writes them."""
+    (small, s1, s2), (large, l1, l2) = _parsed(narrow), _parsed(wide)
+    if small == large:
+        if small == "numeric":
+            return l1 is None or (s1 is not None and l2 >= s2 and l1 - l2 >= s1 - s2)
+        return l1 is None or (s1 is not None and (l1 == s1 if small == "bit" else l1 >= s1))
+    ladder = next((x for x in LADDERS if small in x and large in x), ())
+    if not ladder or ladder.index(small) > ladder.index(large):
+        return False
+    if large == "numeric":
+        return l1 is None or l1 - l2 >= DIGITS[small]
+    return l1 is None
+
+
+def _parsed(name: str) -> tuple[str, int | None, int]:
+    found = PARSED.match(name)
+    if found is None:
+        return name, None, 0
+    base, first, second, zone = found.groups()
+    return f"{base}{zone or ''}", None if first is None else int(first), int(second or 0)

@@ -168,7 +168,7 @@ class MigrationService:
         if not fresh:  # the store would be opened for it, which takes longer than to connect
             self._refuse_known(run_id)
         keep = self._save_event
-        with telling(listener, run, plan, keep) as told, _spawning(plan.options.workers) as pool:
+        with telling(listener, run, plan, keep) as told, _spawning(plan) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
 
             return Runner(
@@ -227,7 +227,7 @@ class MigrationService:
         *,
         trust_ledger: bool,
     ) -> Run:
-        with _spawning(plan.options.workers) as pool:
+        with _spawning(plan) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415
 
             return Runner(
@@ -506,11 +506,14 @@ class MigrationService:
 
 
 @contextmanager
-def _spawning(workers: int) -> Iterator[WorkerPool]:
-    """Processes that start and import while we import too, connect and plan."""
+def _spawning(plan: Plan) -> Iterator[WorkerPool | None]:
+    """Processes that start and import while we import too, connect and plan. Few merges need any."""
     from pghaul.engine.pool import WorkerPool  # noqa: PLC0415
 
-    pool = WorkerPool(workers)
+    if plan.merges:
+        yield None
+        return
+    pool = WorkerPool(plan.options.workers)
     try:
         pool.warm_up()
         yield pool

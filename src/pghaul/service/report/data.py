@@ -101,7 +101,7 @@ def _who(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _sum(found: Sum) -> dict[str, Any]:
     figures = {"rows": found.rows, "bytes": found.bytes, "seconds": round(found.seconds, 3)}
-    return figures | dict(found.became) | {"deleted": found.deleted}
+    return figures | dict(found.became)
 
 
 def _table(table: TableProof) -> dict[str, Any]:

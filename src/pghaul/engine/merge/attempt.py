@@ -1,0 +1,234 @@
+"""One attempt of a merge: everything is staged anew under one snapshot, and merged in one transaction, or not at all.
+
+What a lost connection or a killed process leaves behind is a staging table, which the next attempt drops. Whether a
+merge whose answer was lost has been committed, its marker says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pghaul.engine import scene as scenes
+from pghaul.engine.attempt import Order
+from pghaul.engine.compose import Epoch
+from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task
+from pghaul.engine.job import JobResult
+from pghaul.engine.local_pool import LocalPool
+from pghaul.engine.merge import looks, scene, staging, transaction
+from pghaul.engine.merge.beside import Breath, beside
+from pghaul.engine.merge.looks import Look
+from pghaul.engine.merge.scene import Ground
+from pghaul.engine.merge.staging import Staged
+from pghaul.engine.merge.transaction import Merged
+from pghaul.engine.pool import Pool, WorkerPool
+from pghaul.engine.report import Reporter
+from pghaul.model.errors import PghaulError
+from pghaul.model.event import EventKind
+from pghaul.model.finding import Severity, refuse
+from pghaul.model.manifest import Manifest
+from pghaul.model.receipt import Receipt
+from pghaul.model.table import Name
+from pghaul.postgres.pressure import waiting_behind
+from pghaul.target import staging as tables
+from pghaul.target.ledger import Ledger
+
+GRACE = 3.0  # seconds that workers get to let go of what is in flight
+INCREMENT = "increment"
+
+
+class MergeAttempt:
+    """As engine.attempt.Attempt, for the recipe merge."""
+
+    def __init__(self, order: Order, manifest: Manifest | None, report: Reporter, *, led: bool = False) -> None:
+        self._order = order
+        self._manifest = manifest
+        self._report = report
+        self._number = report.run.epoch + 1
+        self.reached = False
+        self.led = led
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What the next attempt starts from."""
+        return self._manifest
+
+    def perform(self) -> bool:
+        """True when all is merged and nothing differs. Raises what ended it."""
+        order = self._order
+        leader = order.leader if self.led else None
+        with scene.opened(
+            order.run,
+            self._number,
+            order.plan,
+            order.source,
+            order.target,
+            self._manifest,
+            leader=leader,
+            standing=order.standing,
+        ) as ground:
+            self.reached = True
+            ledger = Ledger(ground.target, order.run)
+            found = self._look(ground) if self._manifest is None else None
+            self._report.facts(ground.source.server, ground.target.server)
+            ledger.install()
+            epoch = self._open(ground, ledger)
+            done = self._done(ledger)
+            agrees = all(r.agrees for r in done) if done else self._move(ground, ledger, epoch, found)
+            ledger.finish("done" if agrees else "different", epoch.number, release=True)
+        return agrees
+
+    # --- before anything changes ------------------------------------------------------------------------------------
+
+    def _look(self, ground: Ground) -> Look:
+        """Every look that can refuse; of a new run also its record."""
+        found = looks.look(self._order.run, self._order.plan, ground)
+        refuse(found.findings)
+        if self._manifest is None:
+            self._plan(ground, found)
+        for finding in found.findings:
+            if finding.severity is Severity.WARNING:
+                self._report.warn(finding.what)
+        return found
+
+    def _plan(self, ground: Ground, found: Look) -> None:
+        self._manifest = Manifest(
+            tables=tuple(u.asked.source for u in found.units),
+            placements=looks.placements(found.units),
+            chunks=tuple(staging.chunk_of(u, found.readings.get(u.name)) for u in found.units),
+            identities=(ground.source.server.identity, ground.target.server.identity),
+        )
+        self._report.planned(self._manifest)
+
+    def _open(self, ground: Ground, ledger: Ledger) -> Epoch:
+        """Own the run and its targets."""
+        number = ledger.open(self._targets(), ground.source.server.identity, self._order.leader)
+        self.led = True
+        self._report.attempt(number, ground.snapshot.id)
+        return Epoch(run=self._order.run, number=number, snapshot=ground.snapshot.id)
+
+    def _targets(self) -> list[Name]:
+        return [p.target for p in self._manifest.placements] if self._manifest else []
+
+    def _done(self, ledger: Ledger) -> list[Receipt]:
+        """The receipts of a merge that is committed: of all tables, or of none."""
+        names = self._targets()
+        markers = ledger.markers(names)
+        done = [r for (_, chunk), r in markers.items() if chunk == INCREMENT]
+        self._report.found({r.table: {INCREMENT: r} for r in done})
+        return done if len(done) == len(names) else []
+
+    # --- moving -----------------------------------------------------------------------------------------------------
+
+    def _move(self, ground: Ground, ledger: Ledger, epoch: Epoch, found: Look | None) -> bool:
+        found = found or self._look(ground)
+        self._report.ready_to_move()
+        tables.sweep(ground.target, self._order.run)
+        planned = [u for u in found.units if u.name in set(self._targets())]
+        staged = [
+            Staged(
+                unit=u,
+                reading=found.readings[u.name],
+                known=found.marks[u.name],
+                table=tables.name_for(self._order.run, i),
+            )
+            for i, u in enumerate(planned)
+        ]
+        try:
+            for one in staged:
+                tables.create(ground.target, one.table, transaction.staged_columns(ground.target, one.unit))
+            self._stage(ground, ledger, epoch, staged)
+            self._report.check_wish()
+            merged = self._merge(ground, epoch, staged)
+        finally:
+            with contextlib.suppress(PghaulError):  # the next attempt sweeps, and so does the next run
+                tables.drop(ground.target, [s.table for s in staged])
+        self._tell(merged)
+        return all(m.agrees for m in merged)
+
+    def _stage(self, ground: Ground, ledger: Ledger, epoch: Epoch, staged: Sequence[Staged]) -> None:
+        options = self._order.plan.options
+        here, there = ground.source.server, ground.target.server
+        for one in staged:
+            one.tasks = staging.tasks(one, epoch, options, here, there)
+        with self._pool(staged) as pool:
+            pool.configure(scenes.worker_config(epoch.run, epoch.number, self._order.plan, ground))
+            pool.limit(options.max_rate or 0)
+            pool.warm_up()
+            hooks = self._hooks(pool, ground, ledger, staged)
+            dispatcher = Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
+            dispatcher.run([t for s in staged for t in s.tasks])
+            pool.wind_down()
+
+    @contextlib.contextmanager
+    def _pool(self, staged: Sequence[Staged]) -> Iterator[Pool]:
+        """Threads for little, processes for much; threads that are lent go back."""
+        order = self._order
+        many = sum(len(s.tasks) for s in staged)
+        if order.standing is not None:
+            yield order.standing.pool(order.plan.options.workers)
+            return
+        pool: Pool
+        if staging.is_large(staged):
+            pool = WorkerPool(order.plan.options.workers)
+        else:
+            pool = LocalPool(min(order.plan.options.workers, many))
+        try:
+            yield pool
+        finally:
+            pool.close(GRACE)
+
+    def _hooks(self, pool: Pool, ground: Ground, ledger: Ledger, staged: Sequence[Staged]) -> Hooks:
+        by_name = {s.unit.name: s for s in staged}
+        arrived: list[InFlight] = []
+        report = self._report
+
+        def leaders() -> None:
+            ground.snapshot.check()
+            ledger.check()
+            report.waiting(waiting_behind(ground.source, f"pghaul/{self._order.run}/"))
+
+        def finished(task: Task, result: JobResult) -> None:
+            report.progressed()
+            by_name[task.table].receipts.append(result.receipt)
+            arrived.append(InFlight(task=_increment(task), bytes=result.receipt.bytes, moving=False))
+
+        def look(flying: Sequence[InFlight]) -> None:
+            shown = [replace(f, task=_increment(f.task)) for f in flying]
+            report.look([*shown, *arrived], pool.control, leaders)
+
+        return Hooks(
+            started=lambda task: report.started(_increment(task)),
+            finished=finished,
+            finished_together=lambda _: None,
+            retried=lambda task, exc, pause: report.retried(_increment(task), exc, pause),
+            failed=lambda task, exc: report.failed(_increment(task), exc),
+            look=look,
+            may_start=report.may_start,
+        )
+
+    def _merge(self, ground: Ground, epoch: Epoch, staged: Sequence[Staged]) -> list[Merged]:
+        """In a thread, so that a wish to stop ends it at once."""
+        plan = self._order.plan
+
+        def call(breath: Breath) -> list[Merged]:
+            return transaction.merge_all(ground, epoch, plan.options.verify, staged, breath)
+
+        return beside(ground.target, call, self._report.heed)
+
+    def _tell(self, merged: Sequence[Merged]) -> None:
+        self._report.finished_together([(_increment(m.staged.tasks[0]), _result(m)) for m in merged])
+        made = [str(m.staged.unit.name) for m in merged if m.staged.unit.there is None]
+        made += [c.what for m in merged for c in m.staged.unit.drift.changes if m.staged.unit.there is not None]
+        if made:
+            self._report.emit(EventKind.SCHEMA, data={"step": "create", "objects": made})
+
+
+def _result(merged: Merged) -> JobResult:
+    return JobResult(receipt=merged.receipt, agrees=merged.agrees, watermark=merged.mark.seen or "")
+
+
+def _increment(task: Task) -> Task:
+    """As the person's unit of work: its stages are our own affair."""
+    return replace(task, job=replace(task.job, chunk=INCREMENT))

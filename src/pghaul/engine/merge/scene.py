@@ -1,0 +1,104 @@
+"""What an attempt of a merge stands on: both servers, how old the source's transactions are, and the snapshot.
+
+The horizon comes before the snapshot: what was open then, the snapshot may not show, and a later increment has to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pghaul.engine import scene
+from pghaul.engine.merge import choice
+from pghaul.engine.merge.choice import Asked
+from pghaul.engine.merge.standing import Standing
+from pghaul.model.manifest import Manifest
+from pghaul.model.merging import Mark
+from pghaul.model.plan import Plan
+from pghaul.model.profile import Endpoint
+from pghaul.model.table import Name
+from pghaul.postgres.session import Session
+from pghaul.sources import increments
+from pghaul.sources.increments import Horizon, Wanted, horizon
+from pghaul.sources.postgresql import Snapshot
+from pghaul.target import watermarks
+
+
+@dataclass(kw_only=True)
+class Ground(scene.Scene):
+    asked: tuple[Asked, ...]
+    horizon: Horizon
+
+
+@contextlib.contextmanager
+def opened(
+    run: str,
+    epoch: int,
+    plan: Plan,
+    source: Endpoint,
+    target: Endpoint,
+    manifest: Manifest | None,
+    *,
+    leader: str | None = None,
+    standing: Standing | None = None,
+) -> Iterator[Ground]:
+    """As scene.opened(), for the tables and queries that are merged. `standing` lends sessions that stay open."""
+    with contextlib.ExitStack() as stack:
+        if standing is not None:
+            here, there = standing.sessions(run, epoch, plan, source, target)
+        else:
+            here, there = scene.connected(stack, run, epoch, plan, source, target, reconnect=manifest is not None)
+        if standing is None or epoch > 1 or manifest is not None:
+            scene.clear(run, here, there, manifest, leader=leader)
+        names = choice.names(here, plan)
+        age = horizon(here, _wanted(here, there, plan, names, manifest))
+        snapshot = Snapshot.acquire(here, names, locks=plan.options.locks)
+        stack.callback(snapshot.release)
+        with scene.standby_told(here):
+            asked = choice.asked(here, plan, names, manifest)
+            yield _ground(here, there, snapshot, asked, age)
+
+
+@contextlib.contextmanager
+def glimpsed(plan: Plan, here: Session, there: Session) -> Iterator[Ground]:
+    """To look at only, over the sessions of scene.glimpsed()."""
+    asked = choice.asked(here, plan, choice.names(here, plan), None)
+    wanted = [_wanting(here, there, a) for a in asked]
+    yield _ground(here, there, Snapshot(here, ""), asked, horizon(here, wanted))
+
+
+def _wanted(here: Session, there: Session, plan: Plan, names: list[Name], manifest: Manifest | None) -> list[Wanted]:
+    """Whose greatest values are looked up before the open transactions are; without a watermark nobody's."""
+    if all(s.merge is None or s.merge.watermark is None for s in plan.tables):
+        return []
+    return [_wanting(here, there, a) for a in choice.asked(here, plan, names, manifest)]
+
+
+def _wanting(here: Session, there: Session, asked: Asked) -> Wanted:
+    first = asked.merge.watermark is not None and mark_of(here, there, asked) is None
+    return Wanted(table=asked.source, merge=asked.merge, where=asked.where, query=asked.query, first=first)
+
+
+def origin_of(source: Session, asked: Asked) -> str:
+    """The key of a mark beside its target."""
+    return increments.origin(source, asked.source, asked.merge, where=asked.where, query=asked.query)
+
+
+def mark_of(source: Session, target: Session, asked: Asked) -> Mark | None:
+    """Up to where earlier runs have merged."""
+    return watermarks.load(target, str(asked.target), origin_of(source, asked))
+
+
+def _ground(here: Session, there: Session, snapshot: Snapshot, asked: list[Asked], age: Horizon) -> Ground:
+    return Ground(
+        source=here,
+        target=there,
+        snapshot=snapshot,
+        selected=tuple(a.source.name for a in asked),
+        tables={a.source.name: a.source for a in asked},
+        conditions={},
+        gone=(),
+        asked=tuple(asked),
+        horizon=age,
+    )

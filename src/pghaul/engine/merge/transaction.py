@@ -1,0 +1,209 @@
+"""The one transaction of a merge, over all tables of the run: shapes, rows, watermarks, markers, or nothing of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from psycopg import sql
+
+from pghaul.engine import statements
+from pghaul.engine.compose import Epoch
+from pghaul.engine.merge import creation
+from pghaul.engine.merge.beside import Breath
+from pghaul.engine.merge.scene import Ground
+from pghaul.engine.merge.staging import Staged
+from pghaul.engine.merge.units import Unit
+from pghaul.model.errors import MergeError, TransientError
+from pghaul.model.merging import Mark, MergeCounts, MergeDesign
+from pghaul.model.plan import MergeMode, NullWatermarks, Verify
+from pghaul.model.receipt import Proof, Receipt
+from pghaul.model.text import say
+from pghaul.postgres.session import Session
+from pghaul.sources import increments
+from pghaul.target import merge, merge_markers, watermarks
+from pghaul.target import staging as tables
+
+INCREMENT = "increment"
+HOLDS_ROWS = sql.SQL("SELECT EXISTS (SELECT 1 FROM {})")  # its partitions' count, too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    staged: Staged
+    receipt: Receipt
+    counts: MergeCounts
+    mark: Mark
+
+    @property
+    def changed(self) -> bool:
+        """The target is another one now."""
+        return bool(self.receipt.inserted or self.receipt.updated or self.receipt.deleted or self.receipt.rejected)
+
+    @property
+    def agrees(self) -> bool:
+        """Nothing that was compared differs."""
+        return self.counts.differing == 0
+
+
+def staged_columns(target: Session, unit: Unit) -> list[tuple[str, str]]:
+    """(name, type) of a staging table: what the target's columns are, or will be in the transaction."""
+    changed = {c.name: c.type for c in unit.drift.columns}
+    if unit.there is None:
+        return list(changed.items())
+    there = {c.name: c.type for c in unit.there.columns}
+    same = [n for n, t in changed.items() if there.get(n) == t]
+    known = dict(tables.columns_of(target, unit.name, same)) if same else {}
+    return [(n, known.get(n, t)) for n, t in changed.items()]
+
+
+def merge_all(ground: Ground, epoch: Epoch, verify: Verify, staged: Sequence[Staged], breath: Breath) -> list[Merged]:
+    """Merge what is staged. Everything that the caller is told is committed."""
+    session = ground.target
+    started = time.monotonic()
+    with session.transaction():
+        _begin(session, epoch, staged)
+        for one in staged:
+            breath.take()
+            _check_staged(session, one)
+            _shape(session, one)
+        counts = _merge(session, verify, staged, breath)
+        done = [
+            _account(ground, epoch, one, c, time.monotonic() - started) for one, c in zip(staged, counts, strict=True)
+        ]
+        merge_markers.forget_staged(session, epoch.run)
+        breath.take()
+    return done
+
+
+def _begin(session: Session, epoch: Epoch, staged: Sequence[Staged]) -> None:
+    names = sorted(str(s.unit.name) for s in staged)
+    merge_markers.own(session, epoch.run, names, epoch.number)
+    for one in sorted(staged, key=lambda s: s.unit.name):
+        name, unlogged = str(one.unit.name), _unlogged(one)
+        merge_markers.mark(session, epoch.run, name, INCREMENT, epoch.number, unlogged=unlogged)
+        if watermarks.load(session, name, one.reading.origin) != one.known:
+            raise TransientError(
+                say("another run has merged into {table} since this one looked", table=name), code=2035
+            )
+
+
+def _unlogged(staged: Staged) -> bool:
+    return staged.unit.there is not None and staged.unit.there.unlogged
+
+
+def _check_staged(session: Session, staged: Staged) -> None:
+    """A crash or a failover of the target empties an UNLOGGED table: then everything is staged again."""
+    found = tables.count(session, staged.table)
+    if found != staged.rows:
+        raise TransientError(
+            say(
+                "{found} rows are staged for {table}, and {rows} were sent: the target has been restarted meanwhile",
+                found=found,
+                table=str(staged.unit.name),
+                rows=staged.rows,
+            ),
+            code=2034,
+        )
+
+
+def _shape(session: Session, staged: Staged) -> None:
+    """The table itself, where it is missing; columns that it lacks."""
+    unit = staged.unit
+    if unit.there is None:
+        changes = creation.create(unit.asked, unit.drift.columns, unit.key)
+    else:
+        changes = [c.sql for c in unit.drift.changes]
+    for statement in changes:
+        session.execute(statement)
+
+
+def _merge(session: Session, verify: Verify, staged: Sequence[Staged], breath: Breath) -> list[MergeCounts]:
+    """Deletes go from children to parents, everything else from parents to children."""
+    _refuse_emptiness(session, staged)
+    plans = [merge.plan(session, _design(s, verify), s.rows) for s in staged]
+    for plan in plans:
+        breath.take()
+        plan.prepare()
+    for plan in reversed(plans):
+        breath.take()
+        plan.remove()
+    for plan in plans:
+        breath.take()
+        plan.write()
+    return [plan.account() for plan in plans]
+
+
+def _design(staged: Staged, verify: Verify) -> MergeDesign:
+    """Rows that were set aside are in the source, and not in the staging table: nothing may be deleted for it."""
+    unit, reading = staged.unit, staged.reading
+    whole = reading.full and reading.nulls is not NullWatermarks.EXCLUDE and not staged.sum.rejected
+    design = unit.design(
+        staged.table,
+        moment=reading.moment,
+        whole=whole and unit.asked.merge.mode is MergeMode.SCD2,
+        verify=verify is Verify.CHECKSUM,
+    )
+    if staged.sum.rejected and design.mode is MergeMode.FULL_SYNC:
+        return replace(design, mode=MergeMode.UPSERT, scope="")
+    return design
+
+
+def _refuse_emptiness(session: Session, staged: Sequence[Staged]) -> None:
+    """A full-sync deletes what the source does not have: of a source without any row, everything."""
+    for one in staged:
+        asked = one.unit.asked
+        if asked.merge.mode is not MergeMode.FULL_SYNC or asked.merge.allow_empty or one.rows:
+            continue
+        if one.unit.there is None or not session.value(HOLDS_ROWS.format(statements.identifier(one.unit.name))):
+            continue
+        raise MergeError(
+            say(
+                "the source has no row for {table}: a full-sync would delete all that is there",
+                table=str(one.unit.name),
+            ),
+            where=str(asked.source.name),
+            advice=say("look at the source; where it is meant to be empty: --allow-empty"),
+            code=6646,
+        )
+
+
+def _account(ground: Ground, epoch: Epoch, staged: Staged, counts: MergeCounts, seconds: float) -> Merged:
+    """Count, save the mark, complete the marker."""
+    if not counts.settled:
+        raise MergeError(
+            say("the rows of {table} do not add up: {counts}", table=str(staged.unit.name), counts=str(counts)),
+            where=str(staged.unit.name),
+            advice=say("nothing was committed; please report it, with these numbers"),
+            code=6647,
+        )
+    receipt = _receipt(epoch, staged, counts, seconds)
+    session, unit, reading = ground.target, staged.unit, staged.reading
+    seen = session.value(increments.seen_sql(staged.table, reading)) if staged.rows else None
+    mark = increments.advance(reading, ground.horizon, seen)
+    mark = watermarks.complete(session, unit.design(staged.table), mark)
+    watermarks.save(session, str(unit.name), reading.origin, epoch.run, mark)
+    merge_markers.complete(session, epoch.run, receipt, unlogged=_unlogged(staged))
+    return Merged(staged=staged, receipt=receipt, counts=counts, mark=mark)
+
+
+def _receipt(epoch: Epoch, staged: Staged, counts: MergeCounts, seconds: float) -> Receipt:
+    found = staged.sum
+    compared = counts.compared + counts.differing
+    return Receipt(
+        table=staged.unit.name,
+        chunk=INCREMENT,
+        rows=found.rows,
+        bytes=found.bytes,
+        seconds=found.seconds + seconds,
+        epoch=epoch.number,
+        proof=Proof.ROWS if compared else Proof.COUNT,
+        source_hash=str(compared) if compared else "",
+        target_hash=str(counts.compared) if compared else "",
+        updated=counts.updated,
+        unchanged=counts.unchanged,
+        ignored=counts.passed_over + counts.superseded,
+        rejected=found.rejected,
+        deleted=counts.deleted,
+    )

@@ -1,0 +1,81 @@
+"""The ledger's part of a merge: one transaction over several tables, run by the leader (psycopg).
+
+The order of locks is that of a chunk's transaction: run row, claim rows, markers, then the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pghaul.model.errors import StaleRunError
+from pghaul.model.receipt import Receipt
+from pghaul.model.text import say
+from pghaul.postgres.session import Session
+from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
+
+STAGED = "stage:"  # how the chunks begin that fill staging tables: their markers go with these
+
+OWNED = """
+SELECT pg_catalog.count(*) FROM (
+    SELECT 1 FROM pghaul.run r JOIN pghaul.claim c ON c.run_id = r.run_id
+    WHERE r.run_id = %s AND r.epoch = %s AND c.relation = ANY(%s::text[]) FOR SHARE
+) AS owned
+"""
+
+
+def own(session: Session, run: str, relations: Sequence[str], epoch: int) -> None:
+    """Hold the run's and the claims' rows until this transaction ends. Raises StaleRunError where they are not ours."""
+    found = session.value(OWNED, (run, epoch, list(relations)))
+    if found != len(relations):
+        raise StaleRunError(
+            say(
+                "{n} of {all} tables do not belong to epoch {epoch} now",
+                n=len(relations) - found,
+                all=len(relations),
+                epoch=epoch,
+            ),
+            code=5606,
+        )
+
+
+def mark(session: Session, run: str, relation: str, chunk: str, epoch: int, *, unlogged: bool) -> None:
+    """Insert the marker, before the table is touched."""
+    table = MARKER_UNLOGGED if unlogged else MARKER
+    session.execute(
+        f"INSERT INTO {table} (run_id, relation, chunk, epoch) VALUES (%s, %s, %s, %s)",  # noqa: S608
+        (run, relation, chunk, epoch),
+    )
+
+
+def complete(session: Session, run: str, receipt: Receipt, *, unlogged: bool) -> None:
+    """Write the receipt into the marker, last before commit."""
+    table = MARKER_UNLOGGED if unlogged else MARKER
+    session.execute(
+        f"UPDATE {table} SET rows = %s, bytes = %s, seconds = %s, proof = %s, source_hash = %s, target_hash = %s, "  # noqa: S608
+        "updated = %s, unchanged = %s, ignored = %s, rejected = %s, deleted = %s, "
+        "finished_at = pg_catalog.clock_timestamp() WHERE run_id = %s AND relation = %s AND chunk = %s",
+        (
+            receipt.rows,
+            receipt.bytes,
+            receipt.seconds,
+            receipt.proof.value,
+            receipt.source_hash,
+            receipt.target_hash,
+            receipt.updated,
+            receipt.unchanged,
+            receipt.ignored,
+            receipt.rejected,
+            receipt.deleted,
+            run,
+            str(receipt.table),
+            receipt.chunk,
+        ),
+    )
+
+
+def forget_staged(session: Session, run: str) -> None:
+    """The markers of what was staged: the rows are merged, or staged anew."""
+    session.execute(
+        f"DELETE FROM {MARKER_UNLOGGED} WHERE run_id = %s AND pg_catalog.left(chunk, %s) = %s",  # noqa: S608
+        (run, len(STAGED), STAGED),
+    )
