@@ -34,7 +34,7 @@ def own(session: Session, run: str, relations: Sequence[str], epoch: int) -> Non
                 all=len(relations),
                 epoch=epoch,
             ),
-            code=5606,
+            code=5605,
         )
 
 

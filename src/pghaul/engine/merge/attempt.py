@@ -74,6 +74,7 @@ class MergeAttempt:
             self._report.facts(ground.source.server, ground.target.server)
             ledger.install()
             epoch = self._open(ground, ledger)
+            tables.sweep(ground.target, order.run)  # a killed process's, and our own of an earlier attempt
             done = self._done(ledger)
             agrees = all(r.agrees for r in done) if done else self._move(ground, ledger, epoch, found)
             ledger.finish("done" if agrees else "different", epoch.number, release=True)
@@ -124,7 +125,6 @@ class MergeAttempt:
     def _move(self, ground: Ground, ledger: Ledger, epoch: Epoch, found: Look | None) -> bool:
         found = found or self._look(ground)
         self._report.ready_to_move()
-        tables.sweep(ground.target, self._order.run)
         planned = [u for u in found.units if u.name in set(self._targets())]
         staged = [
             Staged(

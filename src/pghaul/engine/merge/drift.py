@@ -100,14 +100,24 @@ def _missing(
         what = say("{table} gets the column {column} ({type})", table=table, column=column.name, type=column.type)
         changes.append(Change(what=what, sql=statement.as_string(None)))
     elif asked.merge.on_drift is OnDrift.IGNORE:
-        what = say("the target's {table} has no column {column}: it is not merged", table=table, column=column.name)
-        findings.append(_note(asked, column.name, what, 6630))
+        findings.append(
+            Finding(
+                severity=Severity.NOTE,
+                kind=Kind.MERGE,
+                object=f"{table}.{column.name}",
+                what=say(
+                    "the target's {table} has no column {column}: it is not merged", table=table, column=column.name
+                ),
+                where=say("target"),
+                code=6630,
+            )
+        )
     else:
         findings.append(
             Finding(
                 kind=Kind.MERGE,
                 object=f"{table}.{column.name}",
-                what=say("the target's {table} has no column {column}", table=table, column=column.name),
+                what=say("the source's {column} has no place in the target's {table}", table=table, column=column.name),
                 where=say("target"),
                 advice=say("on_drift = add adds it ({type}), on_drift = ignore leaves it out", type=column.type),
                 code=6631,
@@ -117,12 +127,12 @@ def _missing(
 
 def _generated(asked: Asked, column: str) -> Finding:
     return Finding(
-        kind=Kind.MERGE,
+        kind=Kind.SHAPE,
         object=f"{asked.target}.{column}",
         what=say("the target's column {column} is generated: it takes no values", column=f"{asked.target}.{column}"),
         where=say("target"),
         advice=say("leave it out with `columns`, or make it a plain column on the target"),
-        code=6632,
+        code=5834,
     )
 
 
@@ -141,11 +151,19 @@ def _typed(
     table = str(asked.target)
     facts = {"table": table, "column": here.name, "here": here.type, "there": there.type}
     if asked.merge.on_drift is OnDrift.IGNORE:
-        what = say(
-            "{table}.{column} is {here} on the source and {there} on the target: values that do not fit are refused",
-            **facts,
+        findings.append(
+            Finding(
+                severity=Severity.NOTE,
+                kind=Kind.MERGE,
+                object=f"{table}.{here.name}",
+                what=say(
+                    "{table}.{column} is {here} on the source and {there} on the target: what does not fit is refused",
+                    **facts,
+                ),
+                where=say("target"),
+                code=6633,
+            )
         )
-        findings.append(_note(asked, here.name, what, 6633))
     elif asked.merge.on_drift is OnDrift.ADD and holds(there.type, here.type):
         columns[-1] = here
         statement = WIDEN.format(statements.identifier(asked.target), sql.Identifier(here.name), sql.SQL(here.type))
@@ -194,16 +212,11 @@ def _lost(asked: Asked, column: Column) -> Iterator[Finding]:
             code=6636,
         )
     else:
-        what = say("{table}.{column} stays as it is: the source does not have it", table=table, column=column.name)
-        yield _note(asked, column.name, what, 6637)
-
-
-def _note(asked: Asked, column: str, what: Text, code: int) -> Finding:
-    return Finding(
-        severity=Severity.NOTE,
-        kind=Kind.MERGE,
-        object=f"{asked.target}.{column}",
-        what=what,
-        where=say("target"),
-        code=code,
-    )
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.MERGE,
+            object=f"{table}.{column.name}",
+            what=say("{table}.{column} stays as it is: the source does not have it", table=table, column=column.name),
+            where=say("target"),
+            code=6637,
+        )

@@ -93,25 +93,33 @@ def _promises(outlooks: tuple[Outlook, ...]) -> Iterator[Finding]:
         if merging is None:
             continue
         for change in merging.changes:
-            yield _note(outlook, change, 6648)
-        if outlook.disposition == "created":
-            words = say(
-                "{table} is created with its columns, NOT NULL and the key; defaults, other indexes, checks and "
-                "foreign keys come with --recipe copy",
-                table=str(outlook.table),
+            yield Finding(
+                severity=Severity.NOTE,
+                kind=Kind.MERGE,
+                object=str(outlook.table),
+                what=say("before the merge: {change}", change=change),
+                where=say("target"),
+                code=6648,
             )
-            yield _note(outlook, words, 6649)
-        if merging.mode == MergeMode.FULL_SYNC.value and not merging.query:
-            words = say("rows of {table} that the source does not have are deleted", table=str(outlook.table))
-            yield _note(outlook, words, 6650)
-
-
-def _note(outlook: Outlook, what: Text | str, code: int) -> Finding:
-    return Finding(
-        severity=Severity.NOTE,
-        kind=Kind.MERGE,
-        object=str(outlook.table),
-        what=what,
-        where=say("target"),
-        code=code,
-    )
+        if outlook.disposition == "created":
+            yield Finding(
+                severity=Severity.NOTE,
+                kind=Kind.MERGE,
+                object=str(outlook.table),
+                what=say(
+                    "{table} is created with its columns, NOT NULL and the key; defaults, other indexes, checks and "
+                    "foreign keys come with --recipe copy",
+                    table=str(outlook.table),
+                ),
+                where=say("target"),
+                code=6649,
+            )
+        if merging.mode == MergeMode.FULL_SYNC.value:
+            yield Finding(
+                severity=Severity.NOTE,
+                kind=Kind.MERGE,
+                object=str(outlook.table),
+                what=say("rows of {table} that the source does not have are deleted", table=str(outlook.table)),
+                where=say("target"),
+                code=6650,
+            )

@@ -185,13 +185,13 @@ def _condition_findings(source: Session, unit: Unit) -> Iterator[Finding]:
         raise
     except PghaulError as exc:
         yield Finding(
-            kind=Kind.MERGE,
+            kind=Kind.USAGE,
             object=str(unit.name),
             what=say("the condition on {table} cannot be used: {error}", table=str(table), error=exc.message),
             where="where",
             advice=say("it is SQL on the source's columns; names outside pg_catalog need their schema"),
             sqlstate=exc.sqlstate,
-            code=6644,
+            code=1135,
         )
         return
     if unit.asked.merge.mode is MergeMode.FULL_SYNC and not _is_about(source, unit, where):
