@@ -13,7 +13,7 @@ from tests.compare import assert_same_content
 from tests.databases import DatabasePair
 from tests.faults.program import Program
 from tests.faults.proxy import Fate, Moment, Proxy, Trigger
-from tests.merging import became, merge, merge_plan, staging_left
+from tests.merge_runs import became, merge, merge_plan, staging_left
 from tests.moving import Moved, assert_done, resume, rows, run_sql
 
 from pghaul.model.errors import StoppedError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
-from tests.merging import became, merge, merge_plan, staging_left
+from tests.merge_runs import became, merge, merge_plan, staging_left
 from tests.moving import assert_done, rows, run_sql
 
 from pghaul.model.errors import MergeError, PghaulError, PlanError

@@ -32,8 +32,7 @@ WITH used AS (
 )
 SELECT n.nspname::text, s.relname::text, c.attname::text
   FROM used AS u
-  -- OFFSET 0: nothing else is asked for its parameters, whatever comes first to the planner
-  JOIN (SELECT c.* FROM pg_catalog.pg_class AS c WHERE c.relkind = 'S' OFFSET 0) AS s ON s.oid = u.oid
+  JOIN pg_catalog.pg_class AS s ON s.oid = u.oid AND s.relkind = 'S'
   JOIN pg_catalog.pg_namespace AS n ON n.oid = s.relnamespace
   JOIN pg_catalog.pg_attribute AS c ON c.attrelid = u.relation AND c.attnum = u.attnum
    AND c.atttypid IN (20, 21, 23, 1700)
