@@ -9,11 +9,13 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench import Bench, Case
 from benchmarks.big_table import pg_big_table
 from benchmarks.insert import insert
 from benchmarks.memory import memory
+from benchmarks.merge_large import merge_large
 from benchmarks.partitions import pg_partitions, pg_partitions_20m, pg_partitions_checksum
 from benchmarks.planning import planning
 from benchmarks.relay import relay
@@ -35,6 +37,7 @@ CASES: Mapping[str, Case] = {
         planning,
         insert,
         verify,
+        merge_large,
     )
 }
 
@@ -47,7 +50,7 @@ def main() -> int:
         _say(f"{name}:")
         # New servers for every case: none inherits another's bloat, cache or WAL.
         with two_servers(words.target) as pair:
-            bench = Bench(pair=pair, runs=words.runs, quick=words.quick, say=_say)
+            bench = Bench(pair=pair, runs=words.runs, quick=words.quick, scale=words.scale, say=_say)
             for result in CASES[name](bench):
                 results.append(result)
                 _say(f"  {json.dumps(result.as_json())}")
@@ -61,17 +64,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(CASES), help="this case; may be given again")
     parser.add_argument("--runs", type=int, default=5, help="interleaved runs of each program")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the rows: does everything run?")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all sides' rows, where a machine is small")
     parser.add_argument("--target", type=int, choices=(16, 18), default=18, help="version of the target server")
     return parser.parse_args()
 
 
 def _write(path: Path, results: list[Result], words: argparse.Namespace) -> None:
     """After every result, so that an interrupted hour is not lost."""
-    place = {
+    place: dict[str, Any] = {
         "machine": f"{platform.platform()}, {os.cpu_count()} CPUs",
         "servers": f"16 to {words.target}, fsync on",
     }
-    objects = [r.as_json() | place | ({"quick": True} if words.quick else {}) for r in results]
+    place |= {"quick": True} if words.quick else {}
+    place |= {"scale": words.scale} if words.scale != 1 else {}
+    objects = [r.as_json() | place for r in results]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(objects, indent=2) + "\n")
 

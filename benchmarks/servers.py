@@ -51,6 +51,7 @@ class Pair:
     target: Cluster
     folder: Path
     database: str = "bench"
+    into: str = ""  # the target's database where it is called otherwise: several programs, each with its own
 
     @property
     def from_url(self) -> str:
@@ -58,7 +59,7 @@ class Pair:
 
     @property
     def to_url(self) -> str:
-        return self.target.url(self.database)
+        return self.target.url(self.into or self.database)
 
     @property
     def programs(self) -> Path:
@@ -78,7 +79,18 @@ class Pair:
         """
         if keep:
             _put_aside(self.target, self.database)
-        _recreate(self.target, self.database)
+        _recreate(self.target, self.into or self.database)
+        self._settle()
+
+    def target_like(self, template: str, *, name: str = "") -> None:
+        """The target's database becomes a copy of another one, file by file: what each run of a merge begins with."""
+        with psycopg.connect(self.target.url(), autocommit=True) as session:
+            for database in (template, name or self.into or self.database):
+                session.execute(END_SESSIONS, [database])
+        _recreate(self.target, name or self.into or self.database, template=template)
+        self._settle()
+
+    def _settle(self) -> None:
         for server in (self.source, self.target):
             with psycopg.connect(server.url(), autocommit=True) as session:
                 session.execute("CHECKPOINT")
@@ -138,8 +150,11 @@ def _put_aside(server: Cluster, database: str) -> None:
             session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (database, free))))
 
 
-def _recreate(server: Cluster, database: str) -> None:
+def _recreate(server: Cluster, database: str, *, template: str | None = None) -> None:
     name = sql.Identifier(database)
+    # Pages of a large template would all go through the WAL; version 14 and older know no other way than files.
+    way = "TEMPLATE {} STRATEGY file_copy" if template else "TEMPLATE {}"
+    like = sql.SQL(way).format(sql.Identifier(template or "template0"))
     with psycopg.connect(server.url(), autocommit=True) as session:
         session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+        session.execute(sql.SQL("CREATE DATABASE {} {}").format(name, like))

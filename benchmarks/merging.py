@@ -1,0 +1,110 @@
+"""The table of the merges: as it is on both servers, how it changes on the source, and whether both are equal again.
+
+A change stamps its rows by the source's clock, as applications do. The rows that it updates lie all over the table:
+every one on a page of its own, which is the worst case, and the same for everyone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psycopg
+from psycopg import sql
+
+from benchmarks.bench import Bench, WrongContentError
+from benchmarks.measure import Command, measure
+from benchmarks.servers import Pair
+
+ROWS = 10_000_000
+TABLE, KEY, CURSOR = "orders", "id", "updated_at"
+BASE = "orders_base"  # the target's database that each program's own begins as
+CREATE = """
+CREATE TABLE {table} (
+    id int8 NOT NULL, customer int4 NOT NULL, state text NOT NULL, amount numeric(12,2) NOT NULL, note text,
+    updated_at timestamptz NOT NULL)
+"""
+VALUES = """
+i, hashint8(i) & 65535, (ARRAY['new', 'paid', 'packed', 'sent'])[1 + i %% 4], (i * 7919 %% 1000003) / 100.0,
+CASE WHEN i %% 5 = 0 THEN md5(i::text) END
+"""
+FILL = f"INSERT INTO {{table}} SELECT {VALUES}, timestamptz '2025-01-01 00:00+00' + i * interval '1 s' "
+FILL += "FROM generate_series(1, %s::int8) AS i"
+# Programs that keep no state ask the target for its newest row: the index is on both sides.
+INDEXES = ("ALTER TABLE {table} ADD PRIMARY KEY (id)", "CREATE INDEX ON {table} (updated_at)")
+UPDATE = "UPDATE orders SET amount = amount + 1, state = 'back', updated_at = clock_timestamp() WHERE id %% %s = %s"
+INSERT = f"INSERT INTO orders SELECT {VALUES}, clock_timestamp() FROM generate_series(%s + 1, %s + %s::int8) AS i"
+DELETE = "DELETE FROM orders WHERE id %% %s = %s"
+GREATEST = "SELECT max(id) FROM orders"
+CONTENT = """
+SELECT count(*), sum(hashtextextended((id, customer, state, amount, note, updated_at)::text, 0)::numeric) FROM orders
+"""
+
+
+def both(bench: Bench, *, rows: int) -> int:
+    """The same table on both servers, with its indexes; the target's also as the template BASE."""
+    bench.pair.fresh_source(TABLE)
+    bench.pair.fresh_target()
+    with bench.pair.on_source() as session:
+        fill(session, rows)
+    with bench.pair.on_target() as session:
+        session.execute(sql.SQL(CREATE).format(table=sql.Identifier(TABLE)))
+    measure(relay(bench.pair, TABLE))
+    with bench.pair.on_target() as session:
+        index(session)
+    bench.pair.target_like(TABLE, name=BASE)
+    bench.say(f"  {rows:,} rows on both servers")
+    return rows
+
+
+def fill(session: psycopg.Connection, rows: int, *, table: str = TABLE) -> None:
+    """Rows in the order of their keys."""
+    words = {"table": sql.Identifier(table)}
+    session.execute(sql.SQL(CREATE).format(**words))
+    session.execute(sql.SQL(FILL).format(**words), [rows])
+    index(session, table=table)
+
+
+def index(session: psycopg.Connection, *, table: str = TABLE) -> None:
+    """As the last step, and vacuumed: nobody pays for hint bits."""
+    for statement in (*INDEXES, "VACUUM (ANALYZE) {table}"):
+        session.execute(sql.SQL(statement).format(table=sql.Identifier(table)))
+
+
+def relay(pair: Pair, table: str) -> Command:
+    """One COPY of the table through a pipe: nothing moves it whole in less."""
+    psql = (str(pair.programs / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-c")
+    read, write = f"COPY {table} TO STDOUT", f"COPY {table} FROM STDIN"
+    return Command(name="psql | psql", steps=(((*psql, read, pair.from_url), (*psql, write, pair.to_url)),))
+
+
+def change(bench: Bench, *, updates: int, inserts: int, deletes: int = 0, turn: int = 0) -> None:
+    """On the source, in one transaction; another `turn` takes other rows."""
+    with bench.pair.on_source() as session, session.transaction():
+        (greatest,) = session.execute(GREATEST).fetchone() or (0,)
+        for statement, number, offset in ((UPDATE, updates, 0), (DELETE, deletes, 7)):
+            if number:
+                step = max(1, greatest // number)
+                session.execute(sql.SQL(statement), [step, (turn * 31 + offset) % step])
+        session.execute(sql.SQL(INSERT), [greatest, greatest, inserts])
+    with bench.pair.on_source() as session:
+        session.execute("VACUUM (ANALYZE) orders")
+
+
+def content(session: psycopg.Connection) -> tuple[object, ...]:
+    """How many rows, and a sum of their hashes: equal on both servers when every row is."""
+    session.execute("SET TimeZone TO 'UTC'")
+    return session.execute(CONTENT.encode()).fetchone() or ()
+
+
+def equal(bench: Bench, *, pair: Pair | None = None) -> None:
+    """WrongContentError unless the target has become what the source is."""
+    pair = pair or bench.pair
+    with pair.on_source() as source, pair.on_target() as target:
+        ours, theirs = content(source), content(target)
+    if ours != theirs:
+        raise WrongContentError(f"{pair.into or pair.database}: {theirs} instead of {ours}")
+
+
+def own(pair: Pair, database: str) -> Pair:
+    """The same servers, with a target database of a program's own."""
+    return replace(pair, into=database)
