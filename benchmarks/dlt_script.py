@@ -1,4 +1,4 @@
-"""dlt's side of the merges: `python dlt_script.py` in the peers' own environment, with the settings that served it best.
+"""dlt's side of the merges: `python dlt_script.py` in the peers' own environment, with what served it best.
 
 Once: one process loads what has changed and ends. As a loop (`--loop`): one process that loads whenever it is told by
 a line on its standard input, and answers each with a line, so that neither its start nor its imports are in a round.
@@ -7,17 +7,14 @@ a line on its standard input, and answers each with a line, so that neither its 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
 
-# Nothing is reported to anybody, and nothing waits for a network that may not be there.
-os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-# dlt wants one; these servers trust whoever is on this machine.
-os.environ.setdefault("DESTINATION__POSTGRES__CREDENTIALS__PASSWORD", "none")
+import dlt  # type: ignore[import-not-found, unused-ignore]
+from dlt.common import pendulum  # type: ignore[import-not-found, unused-ignore]
+from dlt.sources.sql_database import sql_table  # type: ignore[import-not-found, unused-ignore]
 
-CHUNK = 100_000  # rows of one arrow table
+CHUNK = 100_000  # rows of one arrow table, by pyarrow; connectorx reads all into one
 
 
 def main() -> None:
@@ -33,8 +30,6 @@ def main() -> None:
 
 def load(words: argparse.Namespace) -> None:
     """Extract, normalize, load: what is new by the cursor since dlt's own state."""
-    import dlt  # type: ignore[import-not-found, unused-ignore]
-
     pipeline = dlt.pipeline(
         pipeline_name="bench",
         pipelines_dir=words.state,
@@ -45,25 +40,18 @@ def load(words: argparse.Namespace) -> None:
 
 
 def _table(words: argparse.Namespace) -> Any:
-    import dlt  # type: ignore[import-not-found, unused-ignore]
-    from dlt.common import pendulum  # type: ignore[import-not-found, unused-ignore]
-    from dlt.sources.sql_database import sql_table  # type: ignore[import-not-found, unused-ignore]
-
-    disposition: dict[str, Any] = {"disposition": "merge", "strategy": words.strategy}
-    # Keys are unique on the source: no need to look for duplicates in the staging table.
-    columns = {words.key: {"primary_key": True, "x-stage-data-deduplicated": True}} if words.unique else None
+    # An open range: no row is read twice, and none has to be told from its like.
     cursor = dlt.sources.incremental(words.cursor, initial_value=pendulum.parse(words.since), range_start="open")
-    url = words.from_url.replace("postgresql://", "postgresql+psycopg2://")
     return sql_table(
-        credentials=url,
+        credentials=words.from_url.replace("postgresql://", "postgresql+psycopg2://"),
         table=words.table,
         incremental=cursor,
         chunk_size=CHUNK,
         backend=words.backend,
-        reflection_level="full_with_precision",
         backend_kwargs={"conn": words.from_url} if words.backend == "connectorx" else None,
+        reflection_level="full_with_precision",
         primary_key=words.key,
-        write_disposition=disposition,
+        write_disposition={"disposition": "merge", "strategy": words.strategy},
     )
 
 
@@ -71,10 +59,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("from_url", "to_url", "table", "key", "cursor", "since", "state"):
         parser.add_argument(name)
-    parser.add_argument("--backend", default="pyarrow", choices=("pyarrow", "connectorx", "sqlalchemy"))
+    parser.add_argument("--backend", default="connectorx", choices=("pyarrow", "connectorx", "sqlalchemy"))
     parser.add_argument("--strategy", default="upsert", choices=("upsert", "delete-insert"))
-    parser.add_argument("--format", default="csv", choices=("csv", "parquet", "insert_values"))
-    parser.add_argument("--unique", action="store_true")
+    parser.add_argument("--format", default="parquet", choices=("csv", "parquet", "insert_values"))
     parser.add_argument("--loop", action="store_true")
     return parser.parse_args()
 

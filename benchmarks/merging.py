@@ -29,8 +29,9 @@ CASE WHEN i %% 5 = 0 THEN md5(i::text) END
 """
 FILL = f"INSERT INTO {{table}} SELECT {VALUES}, timestamptz '2025-01-01 00:00+00' + i * interval '1 s' "
 FILL += "FROM generate_series(1, %s::int8) AS i"
-# Programs that keep no state ask the target for its newest row: the index is on both sides.
-INDEXES = ("ALTER TABLE {table} ADD PRIMARY KEY (id)", "CREATE INDEX ON {table} (updated_at)")
+PRIMARY_KEY = "ALTER TABLE {table} ADD PRIMARY KEY (id)"
+CURSOR_INDEX = "CREATE INDEX ON {table} (updated_at)"
+VACUUM = "VACUUM (ANALYZE) {table}"
 UPDATE = "UPDATE orders SET amount = amount + 1, state = 'back', updated_at = clock_timestamp() WHERE id %% %s = %s"
 INSERT = f"INSERT INTO orders SELECT {VALUES}, clock_timestamp() FROM generate_series(%s + 1, %s + %s::int8) AS i"
 DELETE = "DELETE FROM orders WHERE id %% %s = %s"
@@ -40,8 +41,10 @@ SELECT count(*), sum(hashtextextended((id, customer, state, amount, note, update
 """
 
 
-def both(bench: Bench, *, rows: int) -> int:
-    """The same table on both servers, with its indexes; the target's also as the template BASE."""
+def both(bench: Bench, *, rows: int, newest: bool = False) -> int:
+    """The same table on both servers; the target's also as the template BASE. `newest`: the target has an index over
+    the cursor, for programs that ask it for its newest row every time.
+    """
     bench.pair.fresh_source(TABLE)
     bench.pair.fresh_target()
     with bench.pair.on_source() as session:
@@ -50,7 +53,7 @@ def both(bench: Bench, *, rows: int) -> int:
         session.execute(sql.SQL(CREATE).format(table=sql.Identifier(TABLE)))
     measure(relay(bench.pair, TABLE))
     with bench.pair.on_target() as session:
-        index(session)
+        index(session, cursor=newest)
     bench.pair.target_like(TABLE, name=BASE)
     bench.say(f"  {rows:,} rows on both servers")
     return rows
@@ -64,9 +67,9 @@ def fill(session: psycopg.Connection, rows: int, *, table: str = TABLE) -> None:
     index(session, table=table)
 
 
-def index(session: psycopg.Connection, *, table: str = TABLE) -> None:
+def index(session: psycopg.Connection, *, table: str = TABLE, cursor: bool = True) -> None:
     """As the last step, and vacuumed: nobody pays for hint bits."""
-    for statement in (*INDEXES, "VACUUM (ANALYZE) {table}"):
+    for statement in (PRIMARY_KEY, *((CURSOR_INDEX,) if cursor else ()), VACUUM):
         session.execute(sql.SQL(statement).format(table=sql.Identifier(table)))
 
 
