@@ -22,7 +22,7 @@ from pghaul.model.plan import MergeMode
 from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.postgres.session import Session
-from pghaul.target import merge_checks, merge_sequences
+from pghaul.target import merge_checks, merge_sequences, merge_way
 from pghaul.target.merge_checks import examine
 from pghaul.target.merge_sql import DIFFERENT, GONE, NEW, Statements, open_to_writers
 
@@ -83,6 +83,7 @@ class MergePlan:
         self._found: dict[str, int] = {}
         self._deleted = 0
         self._written = Written()
+        self._way = merge_way.Way()
 
     @property
     def locked(self) -> bool:
@@ -95,11 +96,13 @@ class MergePlan:
             if self._staged >= LARGE:
                 self._session.execute(MEMORY)
                 self._session.execute(self._sql.analyze(self._design.staging))
+                self._choose_way()
             self._check_staged()
             if self._sql.locked:
                 self._session.execute(self._sql.lock())
             self._check_target_keys()
-            self._session.execute(self._sql.create_changes())
+            with merge_way.lookups(self._session, self._sql.lookups):
+                self._session.execute(self._sql.create_changes())
             self._look()
 
     def remove(self) -> None:
@@ -143,6 +146,14 @@ class MergePlan:
                 code=6611,
             )
         return counts
+
+    def _choose_way(self) -> None:
+        self._way = merge_way.find(self._session, self._sql.target, self._design)
+        self._sql = replace(self._sql, lookups=not self._sql.syncs and self._way.looks_up(self._staged))
+
+    def _lookups(self) -> contextlib.AbstractContextManager[None]:
+        """For a statement that joins changes and target by the key, and nothing else."""
+        return merge_way.lookups(self._session, self._way.looks_up_changes(sum(self._found.values())))
 
     # --- staged rows ---
 
@@ -297,7 +308,8 @@ class MergePlan:
         new, different = self._wanted
         updated = inserted = extra = 0
         if different and (statement := self._sql.update()):
-            updated = self._session.execute(statement)
+            with self._lookups():
+                updated = self._session.execute(statement)
         short = updated < different and not self._sql.versions
         if self._sql.inserts and (new or short or (different and self._sql.versions)):
             insert, counted = self._sql.insert(all_missing=short)
@@ -353,7 +365,8 @@ class MergePlan:
         base = self._staged - self._superseded
         new, different = found.get(NEW, 0), found.get(DIFFERENT, 0)
         wanted = [v for v, n in zip((NEW, DIFFERENT), self._wanted, strict=True) if n]
-        present, alike = self._session.rows(self._sql.found(wanted))[0] if wanted else (0, 0)
+        with self._lookups():
+            present, alike = self._session.rows(self._sql.found(wanted))[0] if wanted else (0, 0)
         same = base - new - different
         others = done.passed_over if mode is MergeMode.INSERT_ONLY else 0
         left = different if mode is MergeMode.INSERT_ONLY else new if mode is MergeMode.UPDATE_ONLY else 0

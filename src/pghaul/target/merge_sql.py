@@ -57,8 +57,11 @@ SUPERSEDE = SQL(
 )
 DECIDE = SQL(
     'SELECT {verdict}::pg_catalog."char" AS verdict, {values}'
-    " FROM {staging} AS s {join} JOIN {there} AS t ON {same_key} WHERE {counts}"
+    " FROM {staging} AS s {join} JOIN {there} AS t ON {same_key} WHERE {counts}{order}"
 )
+# Rows that are looked up in this order stay in it; other joins have none, so changes are put into that of the target.
+IN_ORDER = SQL("(SELECT o.ctid, o.* FROM {staging} AS o ORDER BY {key})")
+BY_PLACE = SQL(" ORDER BY t.place")
 CHANGES = SQL("CREATE UNLOGGED TABLE {changes} WITH (autovacuum_enabled = false) AS {decide}")
 AGAIN = SQL("INSERT INTO {changes} {decide}")
 FORGET = SQL("DELETE FROM {changes} WHERE verdict <> 'g'")
@@ -117,13 +120,16 @@ DROP = SQL("DROP TABLE {changes}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statements:
-    """The statements of one merge. `locked`: the target is locked, so nobody else writes to it."""
+    """The statements of one merge. `locked`: the target is locked, so nobody else writes to it. `lookups`: staged rows
+    are looked up one by one.
+    """
 
     design: MergeDesign
     target: Target
     can: Capabilities
     changes: Name
     locked: bool
+    lookups: bool = False
 
     # --- what is compared, and what is set ---
 
@@ -296,9 +302,10 @@ class Statements:
         return LET_GO.format(**self._joined)
 
     def found(self, verdicts: Sequence[str]) -> Composable:
-        """Changes with these verdicts that are there, and those of them that are alike."""
+        """Changes with these verdicts that are there, and those of them that are alike, where that is to be verified."""
         there = AND.join([self._verdicts(verdicts), self.alive()])
-        return FOUND.format(alike=self._alike(), verdicts=there, **self._joined)
+        alike = self._alike() if self.design.verify else SQL("true")
+        return FOUND.format(alike=alike, verdicts=there, **self._joined)
 
     def drop_changes(self) -> Composable:
         return DROP.format(changes=_name(self.changes))
@@ -368,12 +375,17 @@ class Statements:
         return DECIDE.format(
             verdict=SQL("CASE WHEN t.place IS NULL THEN 'n' WHEN s.ctid IS NULL THEN 'g' ELSE 'd' END"),
             values=COMMA.join(values),
-            staging=self._staging,
+            staging=self._in_order() if self.lookups and not gone else self._staging,
             join=SQL("FULL" if gone else "LEFT"),
             there=self._there(),
             same_key=self.same_key(at, _s),
             counts=OR.join(counts),
+            order=NOTHING if self.lookups else BY_PLACE,
         )
+
+    def _in_order(self) -> Composable:
+        key = COMMA.join([SQL("o.") + Identifier(k) for k in self.design.key])
+        return IN_ORDER.format(staging=self._staging, key=key)
 
     def _value(self, column: str, at: Side) -> Composable:
         if self.syncs and column in self.design.key:

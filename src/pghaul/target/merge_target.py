@@ -205,3 +205,8 @@ def _columns_sql(can: Capabilities, name: Name) -> Composable:
 
 def _oid(name: Name) -> Composable:
     return _OID.format(schema=Literal(name.schema), name=Literal(name.name))
+
+
+def quoted(name: Name) -> Composable:
+    """For use in SQL."""
+    return Identifier(name.schema, name.name)
