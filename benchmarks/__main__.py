@@ -13,11 +13,14 @@ from typing import Any
 
 from benchmarks.bench import Bench, Case
 from benchmarks.big_table import pg_big_table
+from benchmarks.full_sync import full_sync
 from benchmarks.insert import insert
 from benchmarks.memory import memory
 from benchmarks.merge_large import merge_large
+from benchmarks.merge_small import merge_small
 from benchmarks.partitions import pg_partitions, pg_partitions_20m, pg_partitions_checksum
 from benchmarks.planning import planning
+from benchmarks.quarantine import quarantine
 from benchmarks.relay import relay
 from benchmarks.result import Result
 from benchmarks.servers import two_servers
@@ -38,6 +41,9 @@ CASES: Mapping[str, Case] = {
         insert,
         verify,
         merge_large,
+        merge_small,
+        full_sync,
+        quarantine,
     )
 }
 

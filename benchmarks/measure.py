@@ -101,9 +101,15 @@ def median(usages: Sequence[Usage], what: Callable[[Usage], float]) -> float:
     return statistics.median(what(u) for u in usages)
 
 
-def _run(pipeline: Pipeline, command: Command) -> Usage:
+def environ(command: Command) -> dict[str, str]:
+    """Ours and the command's."""
     env = os.environ | dict(command.env)
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode; so has a checkout after one run
+    return env
+
+
+def _run(pipeline: Pipeline, command: Command) -> Usage:
+    env = environ(command)
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
         started = time.monotonic()
         processes = _start(pipeline, env, output, errors)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 from benchmarks import peers
 from benchmarks.bench import Bench
 from benchmarks.measure import Command, measure
-from benchmarks.merging import CURSOR, KEY, TABLE
+from benchmarks.merging import CURSOR, FILLED_FROM, KEY, ROWS, TABLE
 from benchmarks.peer_tools import FOLDER, Tools
 from benchmarks.servers import Pair
 
@@ -25,8 +26,7 @@ OURS = "pghaul"
 DLT, DLT_DELETE = "dlt upsert", "dlt delete-insert"
 SLING = "Sling"
 SCRIPT, SCRIPT_COPY = "script: executemany", "script: COPY"
-# Later than every row that the table is filled with, earlier than every change: dlt is told, the others see.
-SINCE = "2026-06-01T00:00:00Z"
+FIRST = 100  # rows of dlt's first run, which is told from where on: by this way it cannot load an empty increment
 
 Build: TypeAlias = Callable[[Pair], Command]
 
@@ -75,15 +75,27 @@ def as_primed(program: Program) -> None:
         shutil.copytree(_kept(program.state), program.state)
 
 
+def loop(program: Program, pair: Pair) -> tuple[Command, bool] | None:
+    """The same program as one that stays, and whether it is told of every increment; None where it has no loop."""
+    command = program.build(pair)
+    if program.name == OURS:
+        command = ours(pair, "--every", "50ms")
+    elif program.name == SLING:
+        return None
+    else:
+        command = replace(command, steps=(((*command.steps[0][0], "--loop"),),))
+    return command, program.name != OURS
+
+
 def ours(pair: Pair, *options: str) -> Command:
     """By the watermark; the primary key is the key."""
     return peers.pghaul(pair, [f"public.{TABLE}"], "--recipe", "merge", "--watermark", CURSOR, *options)
 
 
-def dlt_words(python: Path, state: Path, strategy: str, pair: Pair) -> tuple[str, ...]:
+def dlt_words(python: Path, state: Path, strategy: str, since: str, pair: Pair) -> tuple[str, ...]:
     """The command line of dlt's script."""
     script = str(Path(__file__).with_name("dlt_script.py"))
-    where = (pair.from_url, pair.to_url, TABLE, KEY, CURSOR, SINCE, str(state))
+    where = (pair.from_url, pair.to_url, TABLE, KEY, CURSOR, since, str(state))
     return (str(python), script, *where, "--strategy", strategy)
 
 
@@ -99,10 +111,12 @@ def dlt_environment() -> dict[str, str]:
 
 
 def _dlt(bench: Bench, python: Path, name: str, strategy: str) -> Program:
+    since = (FILLED_FROM + timedelta(seconds=bench.rows(ROWS) - FIRST)).isoformat()
+
     state = bench.pair.folder / f"scratch-{strategy}"
 
     def build(pair: Pair) -> Command:
-        return Command(name=name, steps=((dlt_words(python, state, strategy, pair),),), env=dlt_environment())
+        return Command(name=name, steps=((dlt_words(python, state, strategy, since, pair),),), env=dlt_environment())
 
     return Program(name=name, build=build, primed=True, state=state)
 

@@ -16,7 +16,7 @@ from psycopg import sql
 BATCH = 1000
 NEWEST = "SELECT max({cursor}) FROM {table}"
 READ = "SELECT {columns} FROM {table} WHERE {cursor} > %s"
-STAGE = "CREATE TEMP TABLE stage (LIKE {table})"
+STAGE = "CREATE TEMP TABLE stage (LIKE {table}) ON COMMIT DROP"
 FILL = "COPY stage ({columns}) FROM STDIN (FORMAT binary)"
 FETCH = "COPY (SELECT {columns} FROM {table} WHERE {cursor} > {since}) TO STDOUT (FORMAT binary)"
 WRITE = "INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {change}"
@@ -49,10 +49,15 @@ WAYS = {"executemany": by_executemany, "copy": by_copy}
 
 
 def main() -> None:
-    """python -m benchmarks.merge_script executemany|copy FROM TO TABLE KEY CURSOR."""
-    way, source_url, target_url, table, key, cursor = sys.argv[1:]
+    """python -m benchmarks.merge_script executemany|copy FROM TO TABLE KEY CURSOR [--loop]."""
+    way, source_url, target_url, table, key, cursor, *loop = sys.argv[1:]
     with psycopg.connect(source_url) as source, psycopg.connect(target_url) as target:
-        WAYS[way](source, target, _words(target, table, key, cursor))
+        words = _words(target, table, key, cursor)
+        for _ in sys.stdin if loop else ("once",):
+            WAYS[way](source, target, words)
+            source.commit()
+            target.commit()
+            print("done", flush=True)
 
 
 def _words(target: psycopg.Connection, table: str, key: str, cursor: str) -> dict[str, sql.Composable]:

@@ -7,6 +7,7 @@ every one on a page of its own, which is the worst case, and the same for everyo
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg
 from psycopg import sql
@@ -17,6 +18,7 @@ from benchmarks.servers import Pair
 
 ROWS = 10_000_000
 TABLE, KEY, CURSOR = "orders", "id", "updated_at"
+FILLED_FROM = datetime(2025, 1, 1, tzinfo=UTC)  # a second per row: all of it before any change
 BASE = "orders_base"  # the target's database that each program's own begins as
 CREATE = """
 CREATE TABLE {table} (
@@ -27,7 +29,7 @@ VALUES = """
 i, hashint8(i) & 65535, (ARRAY['new', 'paid', 'packed', 'sent'])[1 + i %% 4], (i * 7919 %% 1000003) / 100.0,
 CASE WHEN i %% 5 = 0 THEN md5(i::text) END
 """
-FILL = f"INSERT INTO {{table}} SELECT {VALUES}, timestamptz '2025-01-01 00:00+00' + i * interval '1 s' "
+FILL = f"INSERT INTO {{table}} SELECT {VALUES}, timestamptz '{FILLED_FROM.isoformat()}' + i * interval '1 s' "
 FILL += "FROM generate_series(1, %s::int8) AS i"
 PRIMARY_KEY = "ALTER TABLE {table} ADD PRIMARY KEY (id)"
 CURSOR_INDEX = "CREATE INDEX ON {table} (updated_at)"
@@ -80,7 +82,7 @@ def relay(pair: Pair, table: str) -> Command:
     return Command(name="psql | psql", steps=(((*psql, read, pair.from_url), (*psql, write, pair.to_url)),))
 
 
-def change(bench: Bench, *, updates: int, inserts: int, deletes: int = 0, turn: int = 0) -> None:
+def change(bench: Bench, *, updates: int, inserts: int, deletes: int = 0, turn: int = 0, vacuum: bool = True) -> None:
     """On the source, in one transaction; another `turn` takes other rows."""
     with bench.pair.on_source() as session, session.transaction():
         (greatest,) = session.execute(GREATEST).fetchone() or (0,)
@@ -89,8 +91,9 @@ def change(bench: Bench, *, updates: int, inserts: int, deletes: int = 0, turn: 
                 step = max(1, greatest // number)
                 session.execute(sql.SQL(statement), [step, (turn * 31 + offset) % step])
         session.execute(sql.SQL(INSERT), [greatest, greatest, inserts])
-    with bench.pair.on_source() as session:
-        session.execute("VACUUM (ANALYZE) orders")
+    if vacuum:
+        with bench.pair.on_source() as session:
+            session.execute("VACUUM (ANALYZE) orders")
 
 
 def content(session: psycopg.Connection) -> tuple[object, ...]:

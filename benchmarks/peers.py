@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Command
@@ -44,6 +45,11 @@ def pghaul(pair: Pair, tables: Sequence[str], *options: str, workers: int = JOBS
     words = (sys.executable, "-m", "pghaul", "run", "--from", pair.from_url, "--to", pair.to_url)
     stage = (*words, *selected, "--workers", str(workers), *options)
     return Command(name="pghaul", steps=((stage,),), env=environment(pair))
+
+
+def ending(command: Command, code: int) -> Command:
+    """One that is expected to end with this code alone."""
+    return replace(command, codes=(code,))
 
 
 def dump_restore(pair: Pair, *compression: str) -> Command:
