@@ -302,7 +302,7 @@ class Statements:
         return LET_GO.format(**self._joined)
 
     def found(self, verdicts: Sequence[str]) -> Composable:
-        """Changes with these verdicts that are there, and those of them that are alike, where that is to be verified."""
+        """Changes with these verdicts that are there, and those of them that are alike, where that is verified."""
         there = AND.join([self._verdicts(verdicts), self.alive()])
         alike = self._alike() if self.design.verify else SQL("true")
         return FOUND.format(alike=alike, verdicts=there, **self._joined)

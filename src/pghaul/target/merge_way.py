@@ -47,7 +47,7 @@ class Way:
 
     def looks_up_changes(self, changes: int) -> bool:
         """The same for changes: they are in the order of the target's rows anyway."""
-        return changes <= self.rows * NEAR
+        return 0 < changes <= self.rows * NEAR
 
 
 def find(session: Session, target: Target, design: MergeDesign) -> Way:
