@@ -228,3 +228,25 @@ def test_a_trigger_that_raises_leaves_nothing_half_done(db_pair: DatabasePair, s
     assert rows(db_pair.target, "SELECT * FROM item ORDER BY id") == before
     assert staging_left(db_pair) == []
     assert MigrationService().latest_unfinished().state is RunState.FAILED
+
+
+@pytest.mark.template(
+    source="CREATE TABLE public.t (id int4 PRIMARY KEY, v text, n text);"
+    "INSERT INTO public.t SELECT i, 'v', i::text FROM generate_series(1, 100) i;"
+    "UPDATE public.t SET n = 'none' WHERE id = 7; UPDATE public.t SET v = NULL WHERE id = 8;"
+    "UPDATE public.t SET n = '-1' WHERE id = 9",
+    target="CREATE TABLE public.t (id int4 PRIMARY KEY, v text NOT NULL, n int4 CHECK (n > 0));"
+    "INSERT INTO public.t SELECT i, 'old', 1 FROM generate_series(1, 120) i",
+)
+def test_rows_that_the_target_refuses_are_set_aside_and_the_rest_is_merged(db_pair: DatabasePair, state: str) -> None:
+    merged = {"name": "t", "merge": {"mode": "full-sync", "on_drift": "ignore"}}
+    with pytest.raises(PghaulError, match="none"):
+        merge(db_pair, merged)
+    assert rows(db_pair.target, "SELECT count(*) FROM pghaul.quarantine") == [(0,)]
+    for _ in range(2):  # the second finds them in quarantine already
+        moved = merge(db_pair, merged, max_rejects=5)
+        assert moved.run.state is RunState.DIFFERENT
+        assert became(moved, "public.t")["rejected"] == 3
+        assert rows(db_pair.target, "SELECT count(*), min(chunk) FROM pghaul.quarantine") == [(3, "increment")]
+    assert rows(db_pair.target, "SELECT count(*) FROM t WHERE v = 'old'") == [(23,)]  # nothing is deleted for it
+    assert staging_left(db_pair) == []

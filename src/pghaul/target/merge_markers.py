@@ -73,6 +73,28 @@ def complete(session: Session, run: str, receipt: Receipt, *, unlogged: bool) ->
     )
 
 
+# A row that is read once more, and refused once more, is in quarantine already.
+KNOWN = """
+DELETE FROM pghaul.quarantine AS q WHERE q.run_id = %s AND pg_catalog.left(q.chunk, %s) = %s AND EXISTS (
+    SELECT 1 FROM pghaul.quarantine AS o WHERE o.relation = q.relation AND o.run_id <> q.run_id
+       AND o.replayed_at IS NULL AND o.row_data = q.row_data AND o.columns = q.columns AND o.encoding = q.encoding)
+"""
+KEEP = "UPDATE pghaul.quarantine SET chunk = %s WHERE run_id = %s AND pg_catalog.left(chunk, %s) = %s"
+DISCARD = "DELETE FROM pghaul.quarantine WHERE run_id = %s AND pg_catalog.left(chunk, %s) = %s"
+
+
+def keep_rejected(session: Session, run: str, chunk: str) -> None:
+    """Rows that were set aside while they were staged belong to what is merged now."""
+    ours = (len(STAGED), STAGED)
+    session.execute(KNOWN, (run, *ours))
+    session.execute(KEEP, (chunk, run, *ours))
+
+
+def discard_rejected(session: Session, run: str) -> None:
+    """What was staged comes to nothing, and so does what was set aside of it: it is staged anew, or not at all."""
+    session.execute(DISCARD, (run, len(STAGED), STAGED))
+
+
 def forget_staged(session: Session, run: str) -> None:
     """The markers of what was staged: the rows are merged, or staged anew."""
     session.execute(

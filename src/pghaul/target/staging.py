@@ -55,6 +55,12 @@ def name_for(run: str, number: int) -> Name:
     return Name(SCHEMA, f"stage_{run}_{number}")
 
 
+def run_of(name: Name) -> str:
+    """The run that a staging table belongs to."""
+    found = NAME.fullmatch(name.name)
+    return found[1] if found else ""
+
+
 def columns_of(session: Session, target: Name, columns: Sequence[str]) -> list[tuple[str, str]]:
     """What `create` takes, so that a staged value is what the target would hold: types with their modifiers, and
     collations. Raises MergeError for a column that the target lacks.

@@ -16,26 +16,34 @@ from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task
 from pghaul.engine.job import JobResult
 from pghaul.engine.local_pool import LocalPool
-from pghaul.engine.merge import looks, scene, staging, transaction
+from pghaul.engine.merge import looks, scene, stage_table, staging, transaction
 from pghaul.engine.merge.beside import Breath, beside
 from pghaul.engine.merge.looks import Look
 from pghaul.engine.merge.scene import Ground
 from pghaul.engine.merge.staging import Staged
 from pghaul.engine.merge.transaction import Merged
 from pghaul.engine.pool import Pool, WorkerPool
+from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import EventKind
 from pghaul.model.finding import Severity, refuse
 from pghaul.model.manifest import Manifest
+from pghaul.model.plan import MergeMode
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name
+from pghaul.model.text import saying
 from pghaul.postgres.pressure import waiting_behind
+from pghaul.target import merge_markers
 from pghaul.target import staging as tables
 from pghaul.target.ledger import Ledger
 
 GRACE = 3.0  # seconds that workers get to let go of what is in flight
 INCREMENT = "increment"
+KEPT = saying(
+    "{n} rows of {table} are set aside, so that nobody can tell which of the target's rows the source no longer has: "
+    "none is deleted this time"
+)
 
 
 class MergeAttempt:
@@ -46,6 +54,7 @@ class MergeAttempt:
         self._manifest = manifest
         self._report = report
         self._number = report.run.epoch + 1
+        self._rejects = Rejects(order.plan.options.max_rejects, report)
         self.reached = False
         self.led = led
 
@@ -74,9 +83,11 @@ class MergeAttempt:
             self._report.facts(ground.source.server, ground.target.server)
             ledger.install()
             epoch = self._open(ground, ledger)
-            tables.sweep(ground.target, order.run)  # a killed process's, and our own of an earlier attempt
+            self._sweep(ground)
             done = self._done(ledger)
-            agrees = all(r.agrees for r in done) if done else self._move(ground, ledger, epoch, found)
+            agrees = (
+                all(r.agrees and not r.rejected for r in done) if done else self._move(ground, ledger, epoch, found)
+            )
             ledger.finish("done" if agrees else "different", epoch.number, release=True)
         return agrees
 
@@ -137,15 +148,27 @@ class MergeAttempt:
         ]
         try:
             for one in staged:
-                tables.create(ground.target, one.table, transaction.staged_columns(ground.target, one.unit))
+                stage_table.create(ground.target, one, self._order.plan.options)
             self._stage(ground, ledger, epoch, staged)
             self._report.check_wish()
             merged = self._merge(ground, epoch, staged)
         finally:
             with contextlib.suppress(PghaulError):  # the next attempt sweeps, and so does the next run
                 tables.drop(ground.target, [s.table for s in staged])
+                self._discard(ground)
         self._tell(merged)
         return all(m.agrees for m in merged)
+
+    def _sweep(self, ground: Ground) -> None:
+        """What killed processes have left, and earlier attempts of our own."""
+        for table in tables.sweep(ground.target, self._order.run):
+            merge_markers.discard_rejected(ground.target, tables.run_of(table))
+        self._discard(ground)
+
+    def _discard(self, ground: Ground) -> None:
+        """Of what was staged and not merged nothing is to be seen: after a merge, there is none."""
+        merge_markers.discard_rejected(ground.target, self._order.run)
+        merge_markers.forget_staged(ground.target, self._order.run)
 
     def _stage(self, ground: Ground, ledger: Ledger, epoch: Epoch, staged: Sequence[Staged]) -> None:
         options = self._order.plan.options
@@ -160,6 +183,10 @@ class MergeAttempt:
             dispatcher = Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
             dispatcher.run([t for s in staged for t in s.tasks])
             pool.wind_down()
+        self._rejects.conclude()
+        for one in staged:
+            if one.keeps_all and one.unit.asked.merge.mode is MergeMode.FULL_SYNC:
+                self._report.warn(KEPT.format(table=str(one.unit.name), n=one.sum.rejected))
 
     @contextlib.contextmanager
     def _pool(self, staged: Sequence[Staged]) -> Iterator[Pool]:
@@ -192,6 +219,7 @@ class MergeAttempt:
         def finished(task: Task, result: JobResult) -> None:
             report.progressed()
             by_name[task.table].receipts.append(result.receipt)
+            self._rejects.finished(task, result)
             arrived.append(InFlight(task=_increment(task), bytes=result.receipt.bytes, moving=False))
 
         def look(flying: Sequence[InFlight]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from pghaul.engine import statements
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Task
-from pghaul.engine.job import CopySide, Job, JobKind
+from pghaul.engine.job import MEMORY, Care, CopySide, Job, JobKind
 from pghaul.engine.merge.units import Unit
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.merging import Mark, Reading, WatermarkKind
@@ -46,6 +46,11 @@ class Staged:
         return sum_of(self.receipts)
 
     @property
+    def keeps_all(self) -> bool:
+        """Rows were set aside: the source has them, the staging table has not, so nothing may be deleted for it."""
+        return self.sum.rejected > 0
+
+    @property
     def rows(self) -> int:
         """That the staging table has to hold."""
         found = self.sum
@@ -63,7 +68,8 @@ def tasks(staged: Staged, epoch: Epoch, options: Options, source: Server, target
         schema=staged.table.schema, table=staged.table.name, columns=columns, format=form, encoding=encodings[1]
     )
     made = []
-    for number, (query, size) in enumerate(_parts(staged, options, source)):
+    parts = list(_parts(staged, options, source))
+    for number, (query, size) in enumerate(parts):
         name = unit.source.name
         side = CopySide(
             schema=name.schema, table=name.name, columns=columns, format=form, encoding=encodings[0], query=query
@@ -78,6 +84,7 @@ def tasks(staged: Staged, epoch: Epoch, options: Options, source: Server, target
             marker=MARKER_UNLOGGED,
             source=side,
             target=into,
+            care=_care(unit, options, alone=len(parts) == 1),
             **_locking(options, unit.asked.origins),
         )
         made.append(Task(job=job, table=unit.name, size=size))
@@ -99,6 +106,19 @@ def _parts(staged: Staged, options: Options, source: Server) -> Iterator[tuple[s
     for chunk in chunks:
         query = statements.rows_query(whole, table.copied_columns, chunk) if chunk.kind is ChunkKind.CTID else None
         yield query or reading.query, chunk.bytes
+
+
+def _care(unit: Unit, options: Options, *, alone: bool) -> Care:
+    """What becomes of rows that the staging table refuses: its columns are the target's."""
+    columns, limit = unit.columns, options.max_rejects
+    return Care(
+        limit=str(limit),
+        most=limit if isinstance(limit, int) else None,
+        whole=alone,
+        memory=options.memory_limit or MEMORY,
+        columns=columns,
+        key=tuple(columns.index(k) for k in unit.key),
+    )
 
 
 def _locking(options: Options, origins: Sequence[Table]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from pghaul.engine.merge import creation
 from pghaul.engine.merge.beside import Breath
 from pghaul.engine.merge.scene import Ground
 from pghaul.engine.merge.staging import Staged
-from pghaul.engine.merge.units import Unit
 from pghaul.model.errors import MergeError, TransientError
 from pghaul.model.merging import Mark, MergeCounts, MergeDesign
 from pghaul.model.plan import MergeMode, NullWatermarks, Verify
@@ -43,19 +42,8 @@ class Merged:
 
     @property
     def agrees(self) -> bool:
-        """Nothing that was compared differs."""
-        return self.counts.differing == 0
-
-
-def staged_columns(target: Session, unit: Unit) -> list[tuple[str, str]]:
-    """(name, type) of a staging table: what the target's columns are, or will be in the transaction."""
-    changed = {c.name: c.type for c in unit.drift.columns}
-    if unit.there is None:
-        return list(changed.items())
-    there = {c.name: c.type for c in unit.there.columns}
-    same = [n for n, t in changed.items() if there.get(n) == t]
-    known = dict(tables.columns_of(target, unit.name, same)) if same else {}
-    return [(n, known.get(n, t)) for n, t in changed.items()]
+        """Nothing that was compared differs, and nothing was set aside."""
+        return self.counts.differing == 0 and not self.receipt.rejected
 
 
 def merge_all(ground: Ground, epoch: Epoch, verify: Verify, staged: Sequence[Staged], breath: Breath) -> list[Merged]:
@@ -72,6 +60,7 @@ def merge_all(ground: Ground, epoch: Epoch, verify: Verify, staged: Sequence[Sta
         done = [
             _account(ground, epoch, one, c, time.monotonic() - started) for one, c in zip(staged, counts, strict=True)
         ]
+        merge_markers.keep_rejected(session, epoch.run, INCREMENT)
         merge_markers.forget_staged(session, epoch.run)
         breath.take()
     return done
@@ -138,14 +127,14 @@ def _merge(session: Session, verify: Verify, staged: Sequence[Staged], breath: B
 def _design(staged: Staged, verify: Verify) -> MergeDesign:
     """Rows that were set aside are in the source, and not in the staging table: nothing may be deleted for it."""
     unit, reading = staged.unit, staged.reading
-    whole = reading.full and reading.nulls is not NullWatermarks.EXCLUDE and not staged.sum.rejected
+    whole = reading.full and reading.nulls is not NullWatermarks.EXCLUDE and not staged.keeps_all
     design = unit.design(
         staged.table,
         moment=reading.moment,
         whole=whole and unit.asked.merge.mode is MergeMode.SCD2,
         verify=verify is Verify.CHECKSUM,
     )
-    if staged.sum.rejected and design.mode is MergeMode.FULL_SYNC:
+    if staged.keeps_all and design.mode is MergeMode.FULL_SYNC:
         return replace(design, mode=MergeMode.UPSERT, scope="")
     return design
 
