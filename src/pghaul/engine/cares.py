@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psycopg.sql import SQL, Composable, Identifier
 
 from pghaul.engine.job import MEMORY, Care
+from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.rejects import allowance
 from pghaul.model.table import Table
 from pghaul.postgres.rowhash import row_hash_sql
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 SMALLEST_ROW = 28  # bytes of a heap: no table has more rows than as many of these as it has room for
 BY_KEY = SQL("SELECT {columns} FROM ONLY {table} WHERE {where}({key}) IN (SELECT {values} FROM (SELECT {arrays}) AS u)")
 ARRAY = SQL("pg_catalog.unnest({number}::pg_catalog.text[]) AS {name}")
+EVER_SO_MANY = 1 << 62  # rows: any share but 0% allows one of so many
 COMMA = SQL(", ")
 
 
@@ -34,6 +38,12 @@ def care_of(loading: Loading, before: int) -> Care:
         key=key,
         hash_by_key=_hash_by_key(loading, key) if key and loading.verify and loading.hashable else "",
     )
+
+
+def softened(findings: Iterable[Finding], max_rejects: int | str) -> list[Finding]:
+    """Rows that the target cannot hold are no obstacle where some may be set aside."""
+    may = allowance(max_rejects, EVER_SO_MANY) > 0
+    return [replace(f, severity=Severity.WARNING) if may and f.kind is Kind.CHARACTERS else f for f in findings]
 
 
 def _most(loading: Loading, before: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pghaul.engine import (
     care,
+    cares,
     characters,
     collations,
     older_target,
@@ -71,7 +72,8 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     plan, source, target, mapped = stage.plan, stage.source, stage.target, stage.mapped
     there = describe(target, list(mapped.shapes))
     found = [*onto_itself.findings(source, target, mapped.placements)]
-    found += [*characters.findings(source, target, mapped.placements, dict(stage.tables), plan.options.source_encoding)]
+    strange = characters.findings(source, target, mapped.placements, dict(stage.tables), plan.options.source_encoding)
+    found += cares.softened(strange, plan.options.max_rejects)
     chosen = recipes.chosen_for(plan, stage.tables, mapped)
     choices = recipes.choices(plan, stage.tables, mapped, chosen)
     fate, against = preflight.examine(plan, mapped.shapes, there, target, ask, choices.__getitem__, chosen)

@@ -8,12 +8,13 @@ keeping both servers busy at once is. Memory is bounded by the batches in the qu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
+from pghaul.engine.careful.refusal import RefusedError, refused
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import ByKey, ByPages, Counts, InsertPlan, Job, Write
 from pghaul.engine.pace import Pace
@@ -52,14 +53,33 @@ class Inserted:
     sum: int = 0
     inserted: int = 0
     updated: int = 0
+    rejected: int = 0
     found_rows: int = 0  # on the target, under the keys of the batches
     found_sum: int = 0
 
     def facts(self, plan: InsertPlan) -> dict[str, int]:
         """For the receipt: every row that was read stands in one of the numbers."""
-        left = self.rows - self.inserted - self.updated
-        facts = {"rows": self.rows, "size": self.bytes, "updated": self.updated}
+        left = self.rows - self.rejected - self.inserted - self.updated
+        facts = {"rows": self.rows, "size": self.bytes, "updated": self.updated, "rejected": self.rejected}
         return facts | {"ignored" if plan.on_conflict == "ignore" else "unchanged": left}
+
+    def add(self, batch: Batch, answers: Counted) -> None:
+        """A batch is written."""
+        self.rows += batch.rows
+        self.bytes += batch.size
+        self.sum += batch.sum
+        for field, number in answers.items():
+            setattr(self, field, getattr(self, field) + number)
+
+    def take(self, batch: Batch, parts: Inserted) -> None:
+        """A batch is written in parts, whose sums nobody knows."""
+        self.rejected += parts.rejected
+        counted = {f: getattr(parts, f) for f in ("inserted", "updated", "found_rows", "found_sum")}
+        self.add(batch, counted)
+
+
+Counted: TypeAlias = dict[str, int]  # by the fields of Inserted
+Writer: TypeAlias = Callable[[Batch], Awaitable[None]]
 
 
 class Step:
@@ -75,14 +95,17 @@ class Step:
         self.size = max(1, min(self._most, int(self.size * min(GROWTH, room))))
 
 
-async def insert(job: Job, hands: Hands) -> Inserted:
-    """Move the chunk's rows. Raises CountMismatchError, and whatever either server raises."""
+async def insert(job: Job, hands: Hands, moved: Inserted, write: Writer | None = None) -> None:
+    """Move the chunk's rows, by `write` if it is given, which counts them itself.
+
+    Raises CountMismatchError, RefusedError, and whatever either server raises.
+    """
     plan, source = job.insert, hands.source
     if plan is None or source is None:
         raise ValueError(f"an insert job without a plan or a source: {job.relation} {job.chunk}")
     for statement in plan.before:
         await hands.waiting(hands.target.execute(statement))
-    pulse, moved = Pulse(), Inserted()
+    pulse = Pulse()
     queue: asyncio.Queue[Batch | None] = asyncio.Queue(DEPTH)
 
     async def reader() -> None:
@@ -95,21 +118,20 @@ async def insert(job: Job, hands: Hands) -> Inserted:
         await queue.put(None)
 
     async def writer() -> None:
-        writes = await _prepared(hands.target, plan)
+        put = write or await _straight(hands.target, plan, moved)
         while (batch := await queue.get()) is not None:
-            await _write(batch, writes, moved)
+            await put(batch)
             pulse.beat()
             hands.control.set_bytes(moved.bytes)
 
     with Pace(hands.control, pulse) as pace:
         await hands.waiting(both(reader(), writer()), pulse)
     _count(job, plan, moved)
-    return moved
 
 
 def _count(job: Job, plan: InsertPlan, moved: Inserted) -> None:
     """Without conflicts every row that was read is one that was written."""
-    written = moved.inserted + moved.updated
+    written = moved.inserted + moved.updated + moved.rejected
     if written > moved.rows or (plan.on_conflict == "error" and written != moved.rows):
         raise CountMismatchError(
             say("read {read} rows, wrote {written}", read=moved.rows, written=written),
@@ -167,32 +189,44 @@ def _batch(row: Any, columns: int) -> Batch:
 _Prepared = list[tuple[Write, Any]]
 
 
-async def _prepared(target: asyncpg.Connection, plan: InsertPlan) -> _Prepared:
+async def prepared(target: asyncpg.Connection, plan: InsertPlan) -> _Prepared:
+    """The statements that one batch takes."""
     statements = (*plan.writes, *([plan.found] if plan.found else []))
     return [(write, await target.prepare(write.sql)) for write in statements]
 
 
-async def _write(batch: Batch, writes: _Prepared, moved: Inserted) -> None:
+async def _straight(target: asyncpg.Connection, plan: InsertPlan, moved: Inserted) -> Writer:
+    writes = await prepared(target, plan)
+
+    async def put(batch: Batch) -> None:
+        try:
+            moved.add(batch, await answers(batch, writes))
+        except asyncpg.UniqueViolationError as exc:
+            raise RefusedError(exc, _conflict(exc)) from exc
+        except asyncpg.PostgresError as exc:
+            if refused(exc):
+                raise RefusedError(exc) from exc
+            raise
+
+    return put
+
+
+async def answers(batch: Batch, writes: _Prepared) -> Counted:
+    """Write one batch; what the servers count."""
+    counted: Counted = {}
     for write, statement in writes:
         arguments: list[Any] = [batch.literals[i] for i in write.parameters] or [batch.rows]
-        try:
-            answer = await statement.fetch(*arguments)
-        except asyncpg.UniqueViolationError as exc:
-            raise _conflict(exc) from exc
+        answer = await statement.fetch(*arguments)
         match write.counts:
             case Counts.INSERTED:
-                moved.inserted += _tagged(statement)
+                counted["inserted"] = counted.get("inserted", 0) + _tagged(statement)
             case Counts.UPDATED:
-                moved.updated += _tagged(statement)
+                counted["updated"] = _tagged(statement)
             case Counts.BOTH:
-                moved.inserted += answer[0][0]
-                moved.updated += answer[0][1]
+                counted["inserted"], counted["updated"] = answer[0]
             case Counts.FOUND:
-                moved.found_rows += answer[0][0]
-                moved.found_sum += int(answer[0][1])
-    moved.rows += batch.rows
-    moved.bytes += batch.size
-    moved.sum += batch.sum
+                counted["found_rows"], counted["found_sum"] = answer[0][0], int(answer[0][1])
+    return counted
 
 
 def _tagged(statement: Any) -> int:

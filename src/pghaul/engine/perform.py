@@ -13,7 +13,8 @@ import asyncpg
 from pghaul.engine import hashing, uniqueness
 from pghaul.engine.careful.aside import Aside
 from pghaul.engine.careful.copying import sift
-from pghaul.engine.careful.proof import prove_without
+from pghaul.engine.careful.inserting import sieve
+from pghaul.engine.careful.proof import prove_without, without
 from pghaul.engine.careful.refusal import RefusedError, refused, refusing
 from pghaul.engine.hands import Hands
 from pghaul.engine.insert import Inserted, insert
@@ -153,27 +154,35 @@ async def _insert(job: Job, hands: Hands) -> JobResult:
     await _begin(job, hands, forget=job.chunk if job.redo else None)
     await _lock_source(job, hands)
     await empty(job, hands)
-    moved = await insert(job, hands)
-    proof, source_hash, target_hash = await _prove_inserted(job, job.insert, hands, moved)
+    if job.careful and job.care is not None:
+        sieved = await sieve(job, job.care, hands)
+        moved, aside = sieved.moved, sieved.aside
+    else:
+        moved, aside = Inserted(), None
+        await insert(job, hands, moved)
+    proof, source_hash, target_hash = await _prove_inserted(job, job.insert, hands, moved, aside)
     losers = await run_statements(job, hands)
+    facts = moved.facts(job.insert)
     receipt = receipt_of(
         job,
-        **moved.facts(job.insert),
+        **(facts | {"rejected": facts["rejected"] + losers}),
         seconds=time.monotonic() - started,
         proof=proof,
         source_hash=source_hash,
         target_hash=target_hash,
-        rejected=losers,
     )
     await _complete(receipt, job, hands)
-    return JobResult(receipt=receipt, agrees=receipt.agrees)
+    return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=tuple(aside.reasons) if aside else ())
 
 
-async def _prove_inserted(job: Job, plan: InsertPlan, hands: Hands, moved: Inserted) -> tuple[Proof, str, str]:
+async def _prove_inserted(
+    job: Job, plan: InsertPlan, hands: Hands, moved: Inserted, aside: Aside | None
+) -> tuple[Proof, str, str]:
     """A whole table is read back; of rows among others, those with the keys of the batches have been."""
-    if not plan.hashed:
+    left = await without(hands, aside) if plan.hashed and aside and aside.count else (0, 0)
+    if not plan.hashed or left is None:
         return Proof.COUNT, "", ""
-    source = hashing.as_text((moved.rows, moved.sum))
+    source = hashing.as_text((moved.rows - left[0], moved.sum - left[1]))
     if plan.found:
         return Proof.ROWS, source, hashing.as_text((moved.found_rows, moved.found_sum))
     if job.hash is None or not job.hash.target_rows:  # a range: compared when the whole table is there

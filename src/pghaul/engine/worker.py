@@ -110,13 +110,13 @@ class Worker:
         """The target has refused a row: once more, in a new transaction, row by row where that is needed."""
         careful = carefully(job, first.error)
         if careful is None:
-            raise first.error
+            raise first.ours or first.error
         try:
             return await self._perform(careful, await self._hands(careful))
         except LookedError as looked:
-            raise row_error(first.error, looked.reasons, f"{job.relation} {job.chunk}") from first.error
+            raise row_error(first, looked.reasons, f"{job.relation} {job.chunk}") from first.error
         except RefusedError as exc:
-            raise exc.error from exc
+            raise exc.ours or exc.error from exc
 
     async def _perform(self, job: Job, hands: Hands) -> JobResult:
         """With locks per chunk they are given back after each: going back to a savepoint keeps the snapshot."""

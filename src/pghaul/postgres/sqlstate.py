@@ -66,7 +66,7 @@ CODES: dict[str, type[PghaulError]] = {
 }
 
 # What a target answers to a row that it refuses, by class; a trigger raises what it likes, most often P0001.
-_REFUSING = frozenset({"21", "22", "23", "44", "P0"})
+_REFUSING = frozenset({"22", "23", "44", "P0"})
 # And beside the classes: a row or its index entry that is too large, one that is nested too deeply.
 _REFUSING_CODES = frozenset({"54000", "54001"})
 

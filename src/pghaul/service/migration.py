@@ -26,6 +26,7 @@ from pghaul.model.table import Name, Unsupported
 from pghaul.model.text import say, saying
 from pghaul.model.wording import worded
 from pghaul.postgres.dsn import resolve
+from pghaul.service.allowing import allowing
 from pghaul.service.outlets import telling
 from pghaul.service.recording import checked, kept, new_run_id, still_told, tell_lost, telling_also
 from pghaul.service.settings import load
@@ -193,15 +194,17 @@ class MigrationService:
         source_password: str | None = None,
         target_password: str | None = None,
         trust_ledger: bool = False,
+        max_rejects: int | str | None = None,
         outlets: Mapping[str, Any] = NOTHING,
         stop: Stop = _never,
     ) -> Run:
         """Go on with a run, by default the latest unfinished one. A finished run is returned as it is.
 
         `source`, `target` say how to reach the same databases now; that they are the same, the runner checks.
-        `outlets` are keys of Options over those of the run's plan: whom to tell, this time.
+        `outlets` are keys of Options over those of the run's plan: whom to tell, this time; so is `max_rejects`.
         """
         run, plan, manifest = self._store.load_run(run_id or self.latest_unfinished().id)
+        plan = allowing(plan, max_rejects)
         if run.state in FINISHED:
             return run
         self._refuse_running(run)

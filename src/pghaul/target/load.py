@@ -6,7 +6,7 @@ with the same chunk waits at the marker and finds it done; whoever comes with an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -87,21 +87,16 @@ async def take_back(connection: asyncpg.Connection, run: str, relations: Sequenc
     await connection.execute(sql.TAKE_BACK, run, relations)
 
 
-async def set_aside(connection: asyncpg.Connection, run: str, relation: str, chunk: str, row: SetAside) -> None:
-    """One row into quarantine; it is committed with its chunk or not at all."""
-    await connection.execute(
+async def set_aside(
+    connection: asyncpg.Connection, run: str, relation: str, chunk: str, rows: Iterable[SetAside]
+) -> None:
+    """Rows into quarantine; they are committed with their chunk or not at all."""
+    await connection.executemany(
         sql.SET_ASIDE,
-        run,
-        relation,
-        chunk,
-        row.key,
-        row.columns,
-        row.line,
-        row.encoding,
-        row.sqlstate,
-        row.message,
-        row.column,
-        row.constraint,
+        [
+            (run, relation, chunk, r.key, r.columns, r.line, r.encoding, r.sqlstate, r.message, r.column, r.constraint)
+            for r in rows
+        ],
     )
 
 

@@ -16,9 +16,9 @@ AMONG_OTHERS = frozenset({"23505", "23P01"})
 def carefully(job: Job, first: asyncpg.PostgresError) -> Job | None:
     """The same, row by row: as text, where a row is a line, and without FREEZE, which bears no savepoint.
 
-    None where the job is not one of rows, or a batch of many tables: those are tried one by one then.
+    None for a batch of many tables: those are tried one by one then.
     """
-    if job.care is None or job.kind is not JobKind.COPY:
+    if job.care is None or not job.kind.loads:
         return None
     care = replace(job.care, skip=_known_to_be_taken(job, job.care, first))
     return replace(job, source=_text(job.source), target=_text(job.target), freeze=False, careful=True, care=care)
@@ -30,6 +30,6 @@ def _text(side: CopySide | None) -> CopySide | None:
 
 def _known_to_be_taken(job: Job, care: Care, first: asyncpg.PostgresError) -> int:
     """Where nothing will be loaded, only rows at fault are of interest: lines before the first one are not tried."""
-    if not care.only_looking or job.target is None or first.sqlstate in AMONG_OTHERS:
+    if not care.only_looking or job.kind is not JobKind.COPY or job.target is None or first.sqlstate in AMONG_OTHERS:
         return 0
     return max(0, (line_of(first, job.target.table) or 1) - 1)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-import asyncpg
-
-from pghaul.engine.careful.refusal import Refusal
+from pghaul.engine.careful.refusal import Refusal, RefusedError
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import Care, Job
 from pghaul.model import copy_text
@@ -20,6 +18,8 @@ from pghaul.target.load import SetAside
 
 FIRST = 5  # rows that are named
 LOOKING = 10.0  # seconds for naming more of them than the first, where the job fails for it anyway
+TOGETHER = 200  # rows that are written at once …
+PART = 16  # … or this part of the memory
 MOST_KEYS = 100_000  # that are remembered for the proof
 SHORT = 300  # characters of a server's words among others
 
@@ -45,6 +45,8 @@ class Aside:
         self._hands = hands
         self._until = time.monotonic() + LOOKING
         self._encoding = (job.target.encoding if job.target else None) or "UTF8"
+        self._pending: list[SetAside] = []
+        self._size = 0  # bytes of them
         self.hash_by_key = care.hash_by_key
         self.count = 0
         self.keys: list[tuple[str | None, ...]] | None = [] if care.key else None  # None: not all of them are known
@@ -55,7 +57,7 @@ class Aside:
         if self._care.only_looking and (self.count >= FIRST or time.monotonic() > self._until):
             raise LookedError(self.reasons)
 
-    async def add(self, refusal: Refusal) -> None:
+    def add(self, refusal: Refusal) -> None:
         """One more. Raises QuarantineError where it is one too many, LookedError when enough are known."""
         self.count += 1
         key = self._key(refusal.line)
@@ -66,7 +68,7 @@ class Aside:
         if self._care.only_looking:
             return
         self._refuse_more_than(self._care.most)
-        await self._write(refusal, key)
+        self._keep(refusal, key)
 
     def _remember(self, key: tuple[str | None, ...] | None) -> None:
         if key is None or self.count > MOST_KEYS:
@@ -94,7 +96,18 @@ class Aside:
                 code=6801,
             )
 
-    async def _write(self, refusal: Refusal, key: tuple[str | None, ...] | None) -> None:
+    @property
+    def many(self) -> bool:
+        """So many rows wait to be written that it is time."""
+        return len(self._pending) >= TOGETHER or self._size >= self._care.memory // PART
+
+    async def flush(self) -> None:
+        """Write those that wait: where no savepoint that may be gone back to is open."""
+        pending, self._pending, self._size = self._pending, [], 0
+        if pending:
+            await load.set_aside(self._hands.target, self._job.run, self._job.relation, self._job.chunk, pending)
+
+    def _keep(self, refusal: Refusal, key: tuple[str | None, ...] | None) -> None:
         names = [self._care.columns[i] for i in self._care.key]
         row = SetAside(
             key=json.dumps(dict(zip(names, key, strict=True))) if key else None,  # ASCII: any encoding has it
@@ -106,7 +119,8 @@ class Aside:
             column=refusal.column,
             constraint=refusal.constraint,
         )
-        await load.set_aside(self._hands.target, self._job.run, self._job.relation, self._job.chunk, row)
+        self._pending.append(row)
+        self._size += len(refusal.line)
 
     def _key(self, line: bytes) -> tuple[str | None, ...] | None:
         places = self._care.key
@@ -120,7 +134,7 @@ class Aside:
 
     def _words(self, refusal: Refusal, key: tuple[str | None, ...] | None) -> Text:
         names = [self._care.columns[i] for i in self._care.key]
-        where = say("line {n}", n=refusal.number)
+        where = say("row {n}", n=refusal.number)
         if key:
             where = Text("{key}", {"key": ", ".join(f"{n} = {v}" for n, v in zip(names, key, strict=True))})
         message = refusal.message[:SHORT]
@@ -129,15 +143,15 @@ class Aside:
         return say("{where}, column {column}: {message}", where=where, column=refusal.column, message=message)
 
 
-def row_error(first: asyncpg.PostgresError, reasons: list[Text], where: str) -> PghaulError:
+def row_error(first: RefusedError, reasons: list[Text], where: str) -> PghaulError:
     """None may be set aside: what the target said of the first row, and which others it refuses."""
-    error = translate(first, where=where)
+    error = first.ours or translate(first.error, where=where)
     if not reasons:
         return error
     special = error.advice != RowError.counsel
     return RowError(
         say("{message}; refused rows: {rows}", message=error.message, rows=joined(" | ", reasons)),
-        where=where,
+        where=error.where,
         advice=joined("; ", [error.advice, ALLOW] if special else [MEND]),
         sqlstate=error.sqlstate,
         code=3001,

@@ -21,6 +21,7 @@ import asyncpg
 from pghaul.engine.careful.aside import Aside
 from pghaul.engine.careful.lines import NEWLINE, Feed, Span, count, parted, size
 from pghaul.engine.careful.refusal import Refusal, line_of, refused
+from pghaul.engine.careful.savepoint import BACK, BEGIN, END, FRESH
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import Care, CopySide, Job
 from pghaul.engine.pace import Pace
@@ -36,12 +37,6 @@ SMALLEST = 1 << 12
 LARGEST = 1 << 22
 ROOM = 2  # the part of the memory that may be in hand: drivers and sockets hold some of it a second time
 SHARE_OF_BATCH = 8  # the part of it that a batch may have
-
-FRESH = "RELEASE SAVEPOINT pghaul_rows; SAVEPOINT pghaul_rows"
-# A unique constraint that is checked at the commit only would fail all of it.
-BEGIN = "SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT pghaul_rows"
-BACK = "ROLLBACK TO SAVEPOINT pghaul_rows"
-END = "RELEASE SAVEPOINT pghaul_rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +138,7 @@ class Loader:
         while await self._feed.more():
             self._aside.check()
             await self._one_batch()
+        await self._aside.flush()
         await self._execute(END)
         return self._loaded
 
@@ -157,6 +153,7 @@ class Loader:
             await self._refused(held, exc)
         else:
             self._taken(held, rows_of(tag))
+            await self._aside.flush()
             await self._execute(FRESH)
 
     async def _stream(self, held: list[Span]) -> AsyncIterator[memoryview]:
@@ -186,7 +183,10 @@ class Loader:
         """One line is set aside; more go on in parts."""
         lines = count(held)
         if lines == 1:
-            await self._set_aside(held[0], error)
+            self._set_aside(held[0], error)
+            if self._aside.many:
+                await self._aside.flush()
+                await self._execute(FRESH)
             return
         self._batch = max(SMALLEST, self._batch // 2)
         number = line_of(error, self._target.table)
@@ -197,12 +197,11 @@ class Loader:
         line, after = parted(rest, 1)
         self._feed.give_back(*(part for part in (before, line, after) if part))
 
-    async def _set_aside(self, span: Span, error: asyncpg.PostgresError) -> None:
+    def _set_aside(self, span: Span, error: asyncpg.PostgresError) -> None:
         line = span.data[span.start : span.end - len(NEWLINE)]
         number = self._care.skip + self._loaded + self._aside.count + 1
         self._feed.done()
-        await self._aside.add(Refusal.of(line, number, error, self._target.table, self._care.columns))
-        await self._execute(FRESH)
+        self._aside.add(Refusal.of(line, number, error, self._target.table, self._care.columns))
 
     async def _execute(self, statement: str) -> None:
         await self._hands.target.execute(statement)

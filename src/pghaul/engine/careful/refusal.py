@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from pghaul.engine.relay import Buffer, Write
+from pghaul.model.errors import PghaulError
 from pghaul.model.redaction import redacted
 from pghaul.postgres.sqlstate import refuses_rows
 
@@ -23,9 +24,10 @@ LONGEST = 4000  # characters of a server's words that are kept: some quote the w
 class RefusedError(Exception):
     """The target has refused rows of a chunk. No error of ours: whoever catches it decides what becomes of them."""
 
-    def __init__(self, error: asyncpg.PostgresError) -> None:
+    def __init__(self, error: asyncpg.PostgresError, ours: PghaulError | None = None) -> None:
         super().__init__(str(error))
         self.error = error
+        self.ours = ours  # where more can be said than the server does
 
 
 def refused(exc: BaseException) -> bool:
@@ -62,7 +64,7 @@ class Refusal:
     """One row, and why the target refuses it. `line` is COPY's text of it, without the newline."""
 
     line: bytes
-    number: int  # of the line among those that the job has read, from 1
+    number: int  # among the rows that the job has read, from 1
     sqlstate: str
     message: str
     column: str | None
