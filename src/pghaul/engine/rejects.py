@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from pghaul.engine.dispatch import Task
-from pghaul.engine.job import JobKind, JobResult
+from pghaul.engine.job import JobResult
 from pghaul.model.errors import QuarantineError
 from pghaul.model.receipt import Receipt
 from pghaul.model.rejects import allowance
