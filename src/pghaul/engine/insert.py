@@ -95,8 +95,8 @@ class Step:
         self.size = max(1, min(self._most, int(self.size * min(GROWTH, room))))
 
 
-async def insert(job: Job, hands: Hands, moved: Inserted, write: Writer | None = None) -> None:
-    """Move the chunk's rows, by `write` if it is given, which counts them itself.
+async def insert(job: Job, hands: Hands, moved: Inserted | None = None, write: Writer | None = None) -> Inserted:
+    """Move the chunk's rows; by `write` if it is given, which counts them in `moved` itself.
 
     Raises CountMismatchError, RefusedError, and whatever either server raises.
     """
@@ -105,7 +105,7 @@ async def insert(job: Job, hands: Hands, moved: Inserted, write: Writer | None =
         raise ValueError(f"an insert job without a plan or a source: {job.relation} {job.chunk}")
     for statement in plan.before:
         await hands.waiting(hands.target.execute(statement))
-    pulse = Pulse()
+    pulse, moved = Pulse(), moved or Inserted()
     queue: asyncio.Queue[Batch | None] = asyncio.Queue(DEPTH)
 
     async def reader() -> None:
@@ -127,6 +127,7 @@ async def insert(job: Job, hands: Hands, moved: Inserted, write: Writer | None =
     with Pace(hands.control, pulse) as pace:
         await hands.waiting(both(reader(), writer()), pulse)
     _count(job, plan, moved)
+    return moved
 
 
 def _count(job: Job, plan: InsertPlan, moved: Inserted) -> None:

@@ -158,8 +158,7 @@ async def _insert(job: Job, hands: Hands) -> JobResult:
         sieved = await sieve(job, job.care, hands)
         moved, aside = sieved.moved, sieved.aside
     else:
-        moved, aside = Inserted(), None
-        await insert(job, hands, moved)
+        moved, aside = await insert(job, hands), None
     proof, source_hash, target_hash = await _prove_inserted(job, job.insert, hands, moved, aside)
     losers = await run_statements(job, hands)
     facts = moved.facts(job.insert)
