@@ -10,9 +10,15 @@ from tests.databases import DatabasePair
 from tests.merge_runs import became, merge, merge_plan, staging_left
 from tests.moving import assert_done, rows, run_sql
 
+from pghaul.engine.merge import staging
+from pghaul.engine.merge.scene import REWRITTEN
 from pghaul.model.errors import MergeError, PghaulError, PlanError
 from pghaul.model.run import RunState
+from pghaul.model.table import Name
+from pghaul.postgres.dsn import resolve
+from pghaul.postgres.session import connect
 from pghaul.service.migration import MigrationService
+from pghaul.sources import queries
 
 ITEMS = """
 CREATE TABLE public.item (id int4 PRIMARY KEY, name text, price numeric(8,2), changed timestamptz DEFAULT now());
@@ -250,3 +256,53 @@ def test_rows_that_the_target_refuses_are_set_aside_and_the_rest_is_merged(db_pa
         assert rows(db_pair.target, "SELECT count(*), min(chunk) FROM pghaul.quarantine") == [(3, "increment")]
     assert rows(db_pair.target, "SELECT count(*) FROM t WHERE v = 'old'") == [(23,)]  # nothing is deleted for it
     assert staging_left(db_pair) == []
+
+
+@pytest.mark.template(source=ITEMS)
+def test_a_truncation_behind_the_snapshot_of_a_query_is_noticed(db_pair: DatabasePair) -> None:
+    endpoint = resolve(db_pair.source, environ={})
+    with connect(endpoint, application_name="pghaul/test", role="source") as session:
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        session.value("SELECT 1")
+        run_sql(db_pair.source, "TRUNCATE public.item")
+        queries.describe(session, "SELECT * FROM public.item", Name("public", "x"))
+        assert session.rows(REWRITTEN) == [("public", "item")]
+        session.execute("ROLLBACK")
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        queries.describe(session, "SELECT * FROM public.item", Name("public", "x"))
+        assert session.rows(REWRITTEN) == []
+
+
+PARTED = """
+CREATE TABLE public.item (id int4, day date, v text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE public.item_1 PARTITION OF public.item FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE public.item_2 PARTITION OF public.item FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+"""
+
+
+@pytest.mark.since(12)
+@pytest.mark.template(
+    source=PARTED
+    + "INSERT INTO public.item SELECT i, '2026-01-01'::date + i % 50, 'v' FROM generate_series(1, 300) i;",
+    target=PARTED,
+)
+@pytest.mark.parametrize("locks", ["run", "chunk"])
+def test_a_partitioned_table_is_merged_as_one(db_pair: DatabasePair, state: str, locks: str) -> None:
+    whole = {"name": "item", "merge": {"mode": "full-sync"}}
+    assert became(merge(db_pair, whole, locks=locks), "public.item") == {"rows": 300, "inserted": 300}
+    run_sql(db_pair.source, "UPDATE item SET v = 'w' WHERE id < 10; DELETE FROM item WHERE id = 20")
+    moved = merge(db_pair, whole, locks=locks)
+    assert became(moved, "public.item") == {"rows": 299, "updated": 9, "unchanged": 290, "deleted": 1}
+    assert_same_content(db_pair.source, db_pair.target, ["public.item"])
+    with pytest.raises(MergeError):
+        merge(db_pair, whole | {"name": "", "query": "SELECT * FROM public.item WHERE false", "into": "public.item"})
+
+
+@pytest.mark.template(source=ITEMS)
+def test_a_large_table_is_staged_by_processes_in_ranges(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "LARGE", 0)
+    moved = merge(db_pair, {"name": "item"}, split_bytes=8192)
+    assert became(moved, "public.item") == {"rows": 200, "inserted": 200}
+    assert_same_content(db_pair.source, db_pair.target, ["public.item"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.checklist import Checklist, Phase
 from pghaul.model.chunk import ChunkState
-from pghaul.model.errors import NotFoundError, TerminalError, UsageError, naming
+from pghaul.model.errors import NotFoundError, PlanError, TerminalError, UsageError, naming
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.inspection import Inspection
 from pghaul.model.manifest import Manifest
@@ -364,6 +364,7 @@ class MigrationService:
             run = what, manifest
         else:
             plan = what
+        _refuse_queries(plan)
         ends = self._endpoints(source or plan.source, target or plan.target, source_password, target_password)
         return compare(lambda: self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
@@ -506,6 +507,16 @@ class MigrationService:
                 ),
                 code=5032,
             )
+
+
+def _refuse_queries(plan: Plan) -> None:
+    """A comparison afterwards is one of tables."""
+    if any(s.query for s in plan.tables):
+        raise PlanError(
+            say("what a query gave cannot be compared afterwards: the source has no table of it"),
+            advice=say("a merge compares by content what it has merged, with --verify checksum"),
+            code=1166,
+        )
 
 
 @contextmanager

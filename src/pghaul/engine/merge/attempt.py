@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pghaul.engine import scene as scenes
+from pghaul.engine import statements
 from pghaul.engine.attempt import Order
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task
@@ -25,7 +26,7 @@ from pghaul.engine.merge.transaction import Merged
 from pghaul.engine.pool import Pool, WorkerPool
 from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
-from pghaul.model.errors import PghaulError
+from pghaul.model.errors import PghaulError, ServerBusyError
 from pghaul.model.event import EventKind
 from pghaul.model.finding import Severity, refuse
 from pghaul.model.manifest import Manifest
@@ -157,7 +158,15 @@ class MergeAttempt:
                 tables.drop(ground.target, [s.table for s in staged])
                 self._discard(ground)
         self._tell(merged)
+        self._analyze(ground, merged)
         return all(m.agrees for m in merged)
+
+    def _analyze(self, ground: Ground, merged: Sequence[Merged]) -> None:
+        """Tables that this run has made; the merge itself is committed."""
+        for one in merged:
+            if one.staged.unit.there is None and self._order.plan.options.analyze:
+                with contextlib.suppress(ServerBusyError):
+                    ground.target.execute(statements.analyze(one.staged.unit.name))
 
     def _sweep(self, ground: Ground) -> None:
         """What killed processes have left, and earlier attempts of our own."""

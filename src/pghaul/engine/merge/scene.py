@@ -13,16 +13,29 @@ from pghaul.engine import scene
 from pghaul.engine.merge import choice
 from pghaul.engine.merge.choice import Asked
 from pghaul.engine.merge.standing import Standing
+from pghaul.model.errors import TransientError
 from pghaul.model.manifest import Manifest
 from pghaul.model.merging import Mark
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name
+from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.sources import increments
 from pghaul.sources.increments import Horizon, Wanted, horizon
 from pghaul.sources.postgresql import Snapshot
 from pghaul.target import watermarks
+
+# pg_class as the snapshot has it, against the file that is there now.
+REWRITTEN = """
+SELECT n.nspname::text, c.relname::text
+  FROM pg_catalog.pg_locks AS l
+  JOIN pg_catalog.pg_class AS c ON c.oid = l.relation AND c.relkind IN ('r', 'm') AND c.relfilenode <> 0
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid()
+   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+   AND pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode
+"""
 
 
 @dataclass(kw_only=True)
@@ -57,7 +70,22 @@ def opened(
         stack.callback(snapshot.release)
         with scene.standby_told(here):
             asked = choice.asked(here, plan, names, manifest)
+            if any(a.query for a in asked):
+                _check_unchanged(here)
             yield _ground(here, there, snapshot, asked, age)
+
+
+def _check_unchanged(source: Session) -> None:
+    """What a query reads is locked since it was described, in the snapshot's own transaction; but a TRUNCATE or rewrite
+    between the two would read as no rows, without any error.
+    """
+    changed = source.rows(REWRITTEN)
+    if changed:
+        raise TransientError(
+            say("{table} was truncated or rewritten just after the snapshot was taken", table=str(Name(*changed[0]))),
+            where=source.server.database,
+            code=2036,
+        )
 
 
 @contextlib.contextmanager

@@ -127,7 +127,7 @@ def _locking(options: Options, origins: Sequence[Table]) -> dict[str, Any]:
         return {}
     return {
         "lock_source": statements.lock_source([t.name for t in origins]),
-        "filenodes": tuple((statements.filenode(t.name), t.filenode) for t in origins),
+        "filenodes": tuple((statements.filenode(t.name), t.filenode) for t in origins if t.filenode),
     }
 
 
