@@ -17,6 +17,7 @@ from pathlib import Path
 from pghaul.engine import (
     checks,
     compose,
+    finishing,
     layout,
     mapping,
     permits,
@@ -33,11 +34,11 @@ from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.job import JobResult
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.merge.standing import Standing
+from pghaul.engine.orphans import Orphans
 from pghaul.engine.pool import WorkerPool
 from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
 from pghaul.engine.schema import Archive, Schema
-from pghaul.model.errors import PghaulError, StoppedError
 from pghaul.model.finding import Kind, Severity, refuse
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Locks, Plan, Verify
@@ -59,7 +60,6 @@ GRACE = 3.0  # seconds that workers get to let go of what is in flight
 
 GONE = saying("{table} is gone from the source since the run began; the target's copy is left as it is")
 COUNTED = say("compared by count alone: rows of it are set aside, and no key tells which ones they are on the source")
-BROKEN = saying("a foreign key of {table} is back, but rows break it: {error}")
 
 
 @dataclass(kw_only=True)
@@ -243,9 +243,11 @@ class Attempt:
         loadings = self._loadings(stage, mapped, dispositions)
         self._load(pool, stage, ledger, epoch, loadings)
         # First what was taken away: finishing skips what is there, and would else make the same constraint again.
-        self._put_back(stage, ledger)
+        loaded = [ld.name for ld in loadings]
+        orphans = Orphans(stage.target, ledger, epoch, plan.options.max_rejects, loaded, self._report)
+        self._differences += finishing.put_back(stage.target, ledger, orphans, self._report)
         steps.carry_large_objects(epoch.number, trusted=self._order.trust_ledger)
-        steps.finish()
+        self._differences += finishing.finish(steps, orphans, suspicious=bool(self._rejects.tables))
         if designs and plan.options.indexes:
             self._refit(stage, mapped, created)
         sources = mapped.sources
@@ -412,21 +414,6 @@ class Attempt:
             elif loading.verify and (why := loading.unproven):
                 self._report.notice("PROOF", str(loading.name), say("compared by count alone: {why}", why=why))
         self._differences += sorted({str(n) for n in self._report.take_differing()})
-
-    # --- finishing ------------------------------------------------------------------------------------------------
-
-    def _put_back(self, stage: scene.Scene, ledger: Ledger) -> None:
-        for undo in ledger.pending_undo():
-            ledger.put_back(undo)
-            if not undo.validate_sql:
-                continue
-            try:
-                stage.target.execute(undo.validate_sql)
-            except StoppedError:
-                raise
-            except PghaulError as exc:
-                self._differences.append(undo.relation)
-                self._report.warn(BROKEN.format(table=undo.relation, error=exc.message))
 
 
 def _private_folder(run: str, target: str) -> tempfile.TemporaryDirectory[str]:

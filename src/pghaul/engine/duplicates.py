@@ -60,7 +60,7 @@ def duplicates(
         "ranked": _ranked(table, index, rule, by),
         "shown": _shown(index),
         "named": Value(NAMED),
-        "key": _key(primary),
+        "key": json_key(primary),
         "columns": SQL("ARRAY[{}]::text[]").format(SQL(", ").join(Value(c.name) for c in columns)),
         "line": line([c.name for c in columns]),
         "message": Value(MESSAGE),
@@ -129,7 +129,7 @@ def _or_null(key: Composable) -> Composable:
     return SQL("CASE WHEN {} THEN {} END").format(NOT_NULL.format(key), WRITTEN.format(key))
 
 
-def _key(primary: Sequence[str]) -> Composable:
+def json_key(primary: Sequence[str]) -> Composable:
     """As JSON, all values as text."""
     if not primary:
         return SQL("NULL")

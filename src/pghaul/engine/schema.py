@@ -23,8 +23,9 @@ from pghaul.model.plan import Plan
 from pghaul.model.table import Name, Table, Unsupported
 from pghaul.model.text import saying
 from pghaul.postgres.session import Session
-from pghaul.target import ddl, large_objects, marks, roles, withdraw
+from pghaul.target import ddl, large_objects, marks, post_data, references, roles, withdraw
 from pghaul.target import scope as scopes
+from pghaul.target.closure import PG_CONSTRAINT
 from pghaul.target.ledger import Ledger
 from pghaul.target.programs import find_programs
 from pghaul.target.restore import Transfer, watch
@@ -167,6 +168,15 @@ class Schema:
         made = patiently(lambda: ddl.finish(transfer, self._scope, ours=self._ours, indexes=indexes))
         marked = marks.carry_index_marks(self._stage.source, self._stage.target, self._scope.relations(self._ours))
         self._report.schema("finish", made + marked)
+
+    def references(self) -> list[references.Reference]:
+        """Foreign keys that finish() makes, and that the server checks then."""
+        if not self._scope.things:
+            return []
+        source, target = self._stage.source, self._stage.target
+        selected = self._scope.relations(self._ours)
+        wanted, _, _ = post_data.lacking(source, target, selected, indexes=self._plan.options.indexes)
+        return references.checked(source, [oid for kind, oid in wanted.ids if kind == PG_CONSTRAINT])
 
     def conclude(self) -> list[str]:
         """When rows, indexes and sequences are there: what shows them, and what acts on statements.

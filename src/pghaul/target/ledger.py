@@ -148,6 +148,20 @@ class Ledger:
             self._session.execute(sql.ADD_BATCH, (self._run, sql.LARGE, chunk, epoch, count))
             yield
 
+    @contextlib.contextmanager
+    def owned(self, epoch: int) -> Iterator[None]:
+        """A transaction of this epoch. Raises StaleRunError."""
+        with self._session.transaction():
+            if not self._session.rows(sql.STILL_OURS, (self._run, epoch)):
+                raise _resumed(self._run)
+            yield
+
+    def add_rejected(self, relation: Name, chunk: str, epoch: int, rows: int) -> None:
+        """So many rows of a table more were set aside by this step, in the caller's transaction."""
+        where = (self._run, str(relation), chunk)
+        if not self._session.execute(sql.MORE_REJECTED, (rows, *where)):
+            self._session.execute(sql.ADD_REJECTED, (*where, epoch, rows))
+
     def markers(self, tables: Iterable[Name]) -> dict[tuple[Name, str], Receipt]:
         """Everything committed for these tables: chunks beside steps such as `ready` and `index:…`."""
         names = {str(n): n for n in tables}

@@ -219,5 +219,12 @@ ADD_BATCH = (
     "INSERT INTO pghaul.chunk_marker (run_id, relation, chunk, epoch, rows, finished_at) "
     "VALUES (%s, %s, %s, %s, %s, pg_catalog.clock_timestamp())"
 )
+MORE_REJECTED = (
+    "UPDATE pghaul.chunk_marker SET rejected = rejected + %s WHERE run_id = %s AND relation = %s AND chunk = %s"
+)
+ADD_REJECTED = (
+    "INSERT INTO pghaul.chunk_marker (run_id, relation, chunk, epoch, rows, rejected, finished_at) "
+    "VALUES (%s, %s, %s, %s, 0, %s, pg_catalog.clock_timestamp())"
+)
 MADE = "SELECT thing FROM pghaul.made WHERE run_id = %s"
 ADD_MADE = "INSERT INTO pghaul.made (run_id, thing) SELECT %s, t FROM pg_catalog.unnest(%s::text[]) t"
