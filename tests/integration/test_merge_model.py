@@ -11,8 +11,9 @@ from tests.merging import PATHS, WAYS, Path, RefusedError, Row, Table, Way, Worl
 from pghaul.model.errors import MergeError
 from pghaul.model.merging import MergeCounts
 from pghaul.service.embedded import Cluster
+from pghaul.target import merge
 
-MERGES = int(os.environ.get("PGHAUL_TEST_MERGES", "4"))  # for each mode and path: a few hundred together
+MERGES = int(os.environ.get("PGHAUL_TEST_MERGES", "3"))  # for each mode and path: a few hundred together
 SEED = os.environ.get("PGHAUL_TEST_MERGES", "")
 
 
@@ -61,7 +62,11 @@ def _follow(random: Random, table: Table, path: Path, way: Way) -> None:
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.name)
 def test_merges_do_what_would_be_done_by_hand(path: Path, pg18: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHAUL_ASSUME_VERSION", path.assumed)
+    if path.large:
+        monkeypatch.setattr(merge, "LARGE", 0)
     with sessions(pg18) as (session,):
         for number, way in enumerate(WAYS):
             table = Table(session, path, way)
+            locked = path.locked or way.versions
             _follow(Random(f"{SEED} {path.name} {number}"), table, path, way)
+            assert merge.plan(session, table.design("2024-01-01"), 0).locked is locked

@@ -159,6 +159,7 @@ BEHIND: dict[str, dict[str, str]] = {
         "relrowsecurity": "row_security",
         "pg_statistic_ext": "extended_statistics",
     },
+    "target/merge.py": {"parallel_workers_per_gather": "parallel_query"},
     "target/merge_sql.py": {"ON CONFLICT": "on_conflict"},
     "target/replay.py": {"ON CONFLICT": "on_conflict"},
     "target/merge_target.py": {
@@ -183,6 +184,7 @@ NOT_SENT = {
     "postgres/widening.py": "jsonb",
     "service/demo.py": "",
     "target/_closure_sql.py": "jit",  # looked up in pg_settings
+    "target/merge_sql.py": "PARTITION BY",  # of a window
     "target/older.py": "",
     "target/restore.py": "default_table_access_method",
     "target/scope.py": "row_security",  # the name of the capability

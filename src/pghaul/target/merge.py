@@ -31,7 +31,9 @@ __all__ = ["MergePlan", "examine", "merge", "plan"]
 ROUNDS = 3  # in which other writers may get in the way before they are locked out
 LARGE = 20_000  # rows from which statistics and memory pay
 # Joins of millions of rows are hashed in one go; the default of 4 MB would go to disk in many parts.
-MEMORY = "SET LOCAL work_mem = '256MB'"
+MEMORY = "SET LOCAL work_mem = '256MB'; SET LOCAL maintenance_work_mem = '256MB'"
+# Our sessions read with one process; what finds the changes may use as many as the server's owner allows.
+PARALLEL = "SET LOCAL max_parallel_workers_per_gather TO DEFAULT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +97,10 @@ class MergePlan:
         with self._naming():
             if self._staged >= LARGE:
                 self._session.execute(MEMORY)
-                self._session.execute(self._sql.analyze(self._design.staging))
+                self._session.execute(self._sql.analyze_staging())
                 self._choose_way()
+                if self._session.server.capabilities.parallel_query:
+                    self._session.execute(PARALLEL)
             self._check_staged()
             if self._sql.locked:
                 self._session.execute(self._sql.lock())
@@ -158,7 +162,7 @@ class MergePlan:
     # --- staged rows ---
 
     def _check_staged(self) -> None:
-        rows, empty, doubled = self._session.rows(self._sql.keys())[0]
+        rows, empty, doubled = self._session.rows(self._sql.keys(unique=self._are_unique()))[0]
         if rows != self._staged:
             raise MergeError(
                 say(
@@ -185,6 +189,15 @@ class MergePlan:
             )
         if doubled:
             self._resolve(doubled)
+
+    def _are_unique(self) -> bool:
+        """Of many rows an index tells sooner than counting them by key; where it says no, they are counted."""
+        if self._staged < LARGE or self._design.nulls_match:
+            return False
+        with contextlib.suppress(RowError, TerminalError), self._session.transaction():
+            self._session.execute(self._sql.unique())
+            return True
+        return False
 
     def _resolve(self, doubled: int) -> None:
         """Several rows with one key: the latest one stays."""
@@ -233,7 +246,7 @@ class MergePlan:
         """Count the changes, and refuse those that cannot be made."""
         self._found = {verdict: int(n) for verdict, n in self._session.rows(self._sql.verdicts())}
         if sum(self._found.values()) >= LARGE:
-            self._session.execute(self._sql.analyze(self._sql.changes))
+            self._session.execute(self._sql.analyze_changes())
         if self._sql.versions:
             self._check_moment()
         elif self._found.get(DIFFERENT) and self._sql.fixed and self._sql.updates:

@@ -114,7 +114,9 @@ OVERLAP = SQL(
     "SELECT pg_catalog.count(*) FROM {changes} AS c JOIN {target} AS t ON {same_key}"
     " WHERE c.verdict <> 'n' AND {alive} AND t.{valid_from} >= {moment}"
 )
-ANALYZE = SQL("ANALYZE {table}")
+ANALYZE = SQL("ANALYZE {table} ({columns})")
+UNIQUE = SQL("CREATE UNIQUE INDEX ON {staging} ({key})")
+HELD = SQL("SELECT pg_catalog.count(*), pg_catalog.count(CASE WHEN {empty} THEN 1 END), 0 FROM {staging} AS s")
 DROP = SQL("DROP TABLE {changes}")
 
 
@@ -172,9 +174,15 @@ class Statements:
     def lock(self) -> Composable:
         return LOCK.format(target=_name(self.target.name))
 
-    def keys(self) -> Composable:
-        """Staged rows, those with a NULL in their key, and those that share one with another."""
+    def unique(self) -> Composable:
+        """Fails where staged rows share a key."""
+        return UNIQUE.format(staging=self._staging, key=COMMA.join([Identifier(k) for k in self.design.key]))
+
+    def keys(self, *, unique: bool) -> Composable:
+        """Staged rows, those with a NULL in their key, and those that share one with another; `unique`: none do."""
         empty = OR.join([_s(k) + SQL(" IS NULL") for k in self.design.key])
+        if unique:
+            return HELD.format(staging=self._staging, empty=empty)
         return KEYS.format(staging=self._staging, key=self._staged_key, empty=empty)
 
     def twice(self) -> Composable:
@@ -310,8 +318,14 @@ class Statements:
     def drop_changes(self) -> Composable:
         return DROP.format(changes=_name(self.changes))
 
-    def analyze(self, name: Name) -> Composable:
-        return ANALYZE.format(table=_name(name))
+    def analyze_staging(self) -> Composable:
+        """Joins ask about keys only."""
+        columns = COMMA.join([Identifier(k) for k in self.design.key])
+        return ANALYZE.format(table=self._staging, columns=columns)
+
+    def analyze_changes(self) -> Composable:
+        numbers = [Identifier(f"c{self.design.columns.index(k)}") for k in self.design.key]
+        return ANALYZE.format(table=_name(self.changes), columns=COMMA.join([Identifier("verdict"), *numbers]))
 
     # --- their parts ---
 
@@ -334,16 +348,19 @@ class Statements:
         )
 
     def differ(self, left: Side, right: Side, columns: Sequence[Column]) -> Composable:
-        """By the image of what is stored; before 9.4 by its text, which shows scales and signs as well."""
-        if not columns:
-            return SQL("false")
-        form = "pg_catalog.record" if self.can.record_image else "pg_catalog.text"
-        rows = [
-            SQL("ROW({})::").format(COMMA.join([side(c.name) for c in columns])) + SQL(form) for side in (left, right)
+        """Where equal values are the same bytes, column by column, which takes half of the time; all others by the
+        image of what is stored, before 9.4 by its text, which shows scales and signs as well.
+        """
+        words: list[Composable] = [
+            SQL("{} IS DISTINCT FROM {}").format(left(c.name), right(c.name)) for c in columns if c.exact
         ]
-        return SQL("({} OPERATOR(pg_catalog.*<>) {})" if self.can.record_image else "({} IS DISTINCT FROM {})").format(
-            *rows
-        )
+        rest = [c for c in columns if not c.exact]
+        if rest:
+            form = SQL("ROW({})::pg_catalog.record" if self.can.record_image else "ROW({})::pg_catalog.text")
+            rows = [form.format(COMMA.join([side(c.name) for c in rest])) for side in (left, right)]
+            sign = "{} OPERATOR(pg_catalog.*<>) {}" if self.can.record_image else "{} IS DISTINCT FROM {}"
+            words.append(SQL(sign).format(*rows))
+        return SQL("(") + OR.join(words) + SQL(")") if words else SQL("false")
 
     def alive(self, side: Side | None = None) -> Composable:
         """A row that is not marked as deleted; of several versions the current one."""
