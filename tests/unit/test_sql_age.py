@@ -184,7 +184,6 @@ NOT_SENT = {
     "postgres/widening.py": "jsonb",
     "service/demo.py": "",
     "target/_closure_sql.py": "jit",  # looked up in pg_settings
-    "target/merge_sql.py": "PARTITION BY",  # of a window
     "target/older.py": "",
     "target/restore.py": "default_table_access_method",
     "target/scope.py": "row_security",  # the name of the capability
