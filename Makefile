@@ -26,6 +26,7 @@ test: $(STAMP)
 
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults.campaign --seed $(SEED) --out build/faults.json
+	PGHAUL_INCREMENTS=1000 PGHAUL_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_increments_late.py
 
 # What runs with an older server in the place of the usual one.
 SUITE := $(addprefix tests/integration/test_,inspect.py trees.py choice.py plant_history.py insert.py)

@@ -18,6 +18,7 @@ from pghaul.model.merging import Guarantee, WatermarkKind
 from pghaul.model.plan import Merge
 from pghaul.postgres.session import Session
 from pghaul.sources.increments import horizon, reading
+from pghaul.sources.increments_sql import changed_from
 
 ROWS = """
 CREATE TABLE public.t (id serial PRIMARY KEY, at timestamptz DEFAULT now(), v text);
@@ -362,3 +363,69 @@ def test_a_condition_and_a_query_bound_what_is_read(db_pair: DatabasePair, sourc
     assert asked.read < 60
     with pytest.raises(WatermarkError, match=r"public\.t has no xmin"):
         Follower(session=source, table="t", merge=Merge(watermark="xmin"), query=query).step()
+
+
+@pytest.mark.template(source=PLAIN)
+@pytest.mark.parametrize(
+    ("watermark", "words"), [("at", "does not show the open"), ("id", "does not"), ("xmin", "no use")]
+)
+def test_a_replica_tells_nothing_of_its_primary(source: Session, watermark: str, words: str) -> None:
+    table = Follower(session=source, table="t", merge=Merge()).described()
+    look = replace(horizon(source), in_recovery=True)
+    with pytest.raises(WatermarkError, match=words):
+        reading(source, table, Merge(watermark=watermark), None, look)
+
+
+@pytest.mark.template(source=ROWS)
+@pytest.mark.parametrize("assumed", ["source=9.3", "source=9.4", "source=9.6"])
+def test_older_servers_are_asked_what_they_know(
+    db_pair: DatabasePair, assumed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 9.4 a frozen row has lost its xmin: it is read every time."""
+    monkeypatch.setenv("PGHAUL_ASSUME_VERSION", assumed)
+    with session_at(db_pair.source) as session, other(db_pair.source, *BEGIN) as late:
+        followers = [Follower(session=session, table="t", merge=Merge(watermark=w)) for w in ("at", "id", "xmin")]
+        for follower in followers:
+            follower.step()
+        late.execute("COMMIT")
+        for follower in followers:
+            follower.step()
+            assert follower.rows == everything(db_pair.source, "public.t")
+            assert follower.last is not None
+        assert follower.last is not None
+        assert (" < 3" in follower.last.query) is (assumed == "source=9.3")
+
+
+@pytest.mark.template(source=ROWS)
+def test_xmin_is_compared_round_the_clock(source: Session) -> None:
+    """Of rows that were frozen aeons ago some look young: they are read once more, and none that is young is left."""
+    numbers = (
+        "SELECT n::text::xid AS xmin FROM (VALUES (3::int8), (700), (2147483648), (4294967290), (4294967295)) v(n)"
+    )
+    for first, count, expected in (
+        (700, 10, {"700"}),
+        (4294967290, 16, {"4294967290", "4294967295", "3"}),
+        (3, 1, {"3"}),
+        (701, 4294967290, {"3", "2147483648", "4294967290", "4294967295"}),
+    ):
+        condition = changed_from(first, count, frozen_by_flag=True).as_string(None)
+        found = source.rows(f"SELECT xmin::text FROM ({numbers}) AS q WHERE {condition}")
+        assert {text for (text,) in found} == expected
+
+
+GENERATED = """
+CREATE TABLE public.g (id int PRIMARY KEY, a int, b int, last int GENERATED ALWAYS AS (greatest(a, b)) STORED);
+INSERT INTO public.g (id, a, b) SELECT i, i, -i FROM generate_series(1, 30) AS i;
+"""
+
+
+@pytest.mark.since(12)
+@pytest.mark.template(source=GENERATED)
+def test_a_watermark_that_is_not_carried_still_tells_what_is_new(db_pair: DatabasePair, source: Session) -> None:
+    """A generated column is made anew by the target, or is not there at all."""
+    follower = Follower(session=source, table="g", merge=Merge(watermark="last"))
+    assert (len(follower.step()), follower.mark and follower.mark.low) == (30, "30")
+    run_sql(db_pair.source, "INSERT INTO public.g VALUES (31, 5, 31); UPDATE public.g SET b = 32 WHERE id = 1")
+    assert {row[0] for row in follower.step()} == {1, 30, 31}
+    assert follower.mark is not None
+    assert (follower.mark.seen, follower.mark.columns) == ("32", ("id", "a", "b"))

@@ -34,6 +34,7 @@ class Naive:
         self.rows |= everything(self._url, f"public.t {condition}")
 
 
+@pytest.mark.timeout(120 + ROUNDS)
 @pytest.mark.template(source=SCHEMA)
 def test_what_commits_late_is_in_a_later_increment(db_pair: DatabasePair, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every watermark the source is reached exactly, and the usual way has lost rows of the same writers."""

@@ -114,4 +114,6 @@ class Reading:
     origin: str = ""  # the key of the mark, beside the target table
     moment: str = ""  # of the source's clock, after the snapshot
     low: str | None = None  # from where it reads, itself included
+    staged: bool = True  # the watermark is among the columns that are read; else `top` is the greatest of it
+    top: str | None = None
     next: Mark  # to be committed with the rows; `seen` and `low` are filled after the reading

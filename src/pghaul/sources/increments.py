@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pghaul.model.errors import WatermarkError
 from pghaul.model.merging import Mark, Reading, WatermarkKind
@@ -123,7 +123,6 @@ def reading(
     rows, stated = texts.rows_of(table.name, _query(query)), [texts.stated(where)] if where else []
     guarantee, why = promise(session, table, kind, merge, horizon, rows)
     taken = tuple(columns) if columns is not None else tuple(c.name for c in table.copied_columns)
-    _check_taken(table, merge, kind, taken)
     moment, xmax = session.rows(texts.AFTER)[0]
     known = _known(session, mark, kind, taken, horizon)
     low = start(known.base, merge) if known.base is not None and known.again is None else None
@@ -132,10 +131,10 @@ def reading(
     if no_order is not None and merge.null_watermarks is NullWatermarks.FAIL:
         searched = [condition] if kind is WatermarkKind.UUID and condition is not None else []
         _refuse_unusable(session, table, merge, rows, [*stated, *searched, no_order])
+    bounded = [*stated, *_bounded(condition, no_order, merge.null_watermarks)]
+    staged = no_order is None or merge.watermark in taken
     return Reading(
-        query=texts.selecting(taken, rows, [*stated, *_bounded(condition, no_order, merge.null_watermarks)]).as_string(
-            None
-        ),
+        query=texts.selecting(taken, rows, bounded).as_string(None),
         kind=kind,
         guarantee=guarantee,
         why=why,
@@ -146,6 +145,8 @@ def reading(
         origin=origin(session, table, merge, where=where, query=query),
         moment=moment.isoformat(),
         low=low if condition is not None else None,
+        staged=staged,
+        top=None if staged else _top_unstaged(session, merge, kind, rows, bounded),
         next=_next(known.base, mark, kind, merge, taken, horizon, session.server.identity),
     )
 
@@ -207,18 +208,14 @@ def _check_source(session: Session, mark: Mark, horizon: Horizon) -> None:
         )
 
 
-def _check_taken(table: Table, merge: Merge, kind: WatermarkKind, taken: Sequence[str]) -> None:
-    if kind in {WatermarkKind.NONE, WatermarkKind.XMIN} or merge.watermark in taken:
-        return
-    raise WatermarkError(
-        say(
-            "{table}: the watermark {column} is not among the columns that are merged",
-            table=str(table.name),
-            column=str(merge.watermark),
-        ),
-        advice=say("select it, too; a column that the target lacks is added with on_drift = add"),
-        code=6712,
-    )
+def _top_unstaged(
+    session: Session, merge: Merge, kind: WatermarkKind, rows: Composable, conditions: Sequence[Composable]
+) -> str | None:
+    """The greatest watermark that is read, of a column that is not among those: a generated one, or one left out."""
+    where = SQL(" AND ").join(conditions) if conditions else SQL("true")
+    form = merge.watermark_format
+    top: str | None = session.value(texts.greatest(merge.watermark or "", kind, form, rows, where))
+    return top
 
 
 def _condition(session: Session, merge: Merge, kind: WatermarkKind, low: str | None, xmax: int) -> Composable | None:
@@ -299,5 +296,7 @@ def seen_sql(staging: Name, reading: Reading) -> Composable:
     """The greatest watermark among staged rows, as exact text; NULL where there is none. For the target."""
     if reading.kind in {WatermarkKind.NONE, WatermarkKind.XMIN}:
         return SQL("SELECT NULL::pg_catalog.text")
+    if not reading.staged:
+        return SQL("SELECT {}::pg_catalog.text").format(Literal(reading.top))
     merge, table = reading.merge, texts.rows_of(staging, None)
     return texts.greatest(merge.watermark or "", reading.kind, merge.watermark_format, table, SQL("true"))
