@@ -95,6 +95,8 @@ def resume(  # noqa: PLR0917 -- Typer maps parameters to options
     metrics_file: options.MetricsFile = None,
     notify: options.Notify = None,
     notify_on: options.TellOf = None,
+    interval: repeating.Interval = None,
+    rounds: repeating.Limit = None,
     every: options.Every = options.EVERY,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -111,7 +113,10 @@ def resume(  # noqa: PLR0917 -- Typer maps parameters to options
     )
     if series := repeating.to_resume(service, run_id):
         said = Shown(every=every, as_json=as_json, verbose=verbose, quiet=quiet)
-        return repeating.resume(service, series, said, source=source, target=target, outlets=outlets)
+        return repeating.resume(
+            service, series, said, interval, limit=rounds, source=source, target=target, outlets=outlets
+        )
+    repeating.refuse_without_series(interval, rounds)
     name = run_id or service.latest_unfinished().id
     if woken := service.wake(name):
         return _follow_woken(service, woken, every=every, as_json=as_json, verbose=verbose)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pghaul.cli import exit_codes, options, render
+from pghaul.cli import exit_codes, options, render, repeating
 from pghaul.cli.progress import open_view, sentence
 from pghaul.cli.streams import failure_of, not_written
 from pghaul.cli.words import tell
@@ -48,6 +48,8 @@ def watch(
 ) -> int:
     """A live view of a run, whichever process it runs in."""
     service = MigrationService()
+    if series := repeating.found(service, run_id):
+        return repeating.watch(service, series, as_json=as_json)
     return follow_to_its_end(service, service.status(run_id), every=every, as_json=as_json, verbose=verbose)
 
 

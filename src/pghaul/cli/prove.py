@@ -57,6 +57,8 @@ def _of_ledger(target: str, limit: int, *, as_json: bool) -> int:
 def show(run_id: options.RequiredRun, as_json: options.AsJson = False, verbose: options.Verbose = False) -> int:
     """A run's receipts, retries and notes, and what was not carried over."""
     service = MigrationService()
+    if (series := service.series.find(run_id)) and series.id == run_id:
+        return repeating.status(service, series, as_json=as_json)
     report = service.show(run_id)
     if as_json:
         render.print_json(render.report_json(report))

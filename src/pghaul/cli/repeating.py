@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from pghaul.model.errors import PghaulError, StoppedError, UsageError
 from pghaul.model.event import Event, EventKind, Level, Listener, level_of
 from pghaul.model.figures import count, duration
 from pghaul.model.plan import Plan
-from pghaul.model.run import FINISHED, RunState
+from pghaul.model.run import FINISHED, LIVING, Run, RunState
 from pghaul.model.series import Series
 from pghaul.model.text import joined, say, saying
 from pghaul.model.wording import worded
@@ -45,6 +46,12 @@ AT_AND = saying("{at} ({words})")
 MARK = saying("{table}: {value}")
 IN_A_ROW = saying("failed {n} times in a row, and is tried again")
 NO_ROUNDS = say("none yet")
+WATCHED = saying("series {series}: {rounds}")
+ROUND = saying("{at} run {run}: {state}, {rows} rows")
+LED_TO = saying("{what}: {error}")
+LEFT = saying("Series {series} goes on; this was only its view.")
+ENDED = saying("series {series} ended: {state}; {rounds}")
+EVERY = 0.5  # seconds between two looks
 LATEST = say("Latest rounds")
 ROUNDS_SHOWN = 5
 # Of a round in which all goes well one line is enough; the rest is for --verbose.
@@ -91,8 +98,18 @@ def repeat(plan: Plan, seconds: float, shown: Shown, *, limit: int | None = None
     return _to_its_end(begin, name, shown)
 
 
-def resume(service: MigrationService, series: Series, shown: Shown, **said: Any) -> int:
+def refuse_without_series(interval: str | None, limit: int | None) -> None:
+    """`pghaul resume RUN` with the words of a series."""
+    if interval is not None or limit is not None:
+        words = say("--every and --rounds go with a series, and this is a run")
+        raise UsageError(words, advice=say("leave them out"), code=1087)
+
+
+def resume(
+    service: MigrationService, series: Series, shown: Shown, interval_said: str | None = None, **said: Any
+) -> int:
     """`pghaul resume SERIES`: withdraw its pause where its process lives, else begin again."""
+    seconds = parse_interval(interval_said) if interval_said else None
     if awake := service.series.wake(series):
         words = GOES_ON if awake.asked else BY_ITSELF if series.note else RUNS
         line = words.format(series=series.id, pid=series.pid, why=series.note or "")
@@ -100,7 +117,7 @@ def resume(service: MigrationService, series: Series, shown: Shown, **said: Any)
         return exit_codes.DONE
 
     def go_on(listener: Listener, stop: Stop) -> Series:
-        return service.series.resume(series.id, listener=listener, stop=stop, **said)
+        return service.series.resume(series.id, listener=listener, stop=stop, every=seconds, **said)
 
     return _to_its_end(go_on, series.id, shown)
 
@@ -135,6 +152,36 @@ def status(service: MigrationService, series: Series, *, as_json: bool) -> int:
     return exit_codes.DONE
 
 
+def watch(service: MigrationService, series: Series, *, as_json: bool) -> int:
+    """`pghaul watch SERIES`: a line for each round that moved rows or failed, until the series ends."""
+    console = Console(stderr=True, highlight=False)
+    known = {run.id for run in service.series.rounds(series.id, ROUNDS_SHOWN)}
+    render.line(console, WATCHED.format(series=series.id, rounds=_rounds(series)))
+    try:
+        while series.lives:
+            time.sleep(EVERY)
+            series = service.series.find(series.id) or series
+            for run in reversed(service.series.rounds(series.id, ROUNDS_SHOWN)):
+                if run.id not in known and run.state not in LIVING:
+                    known.add(run.id)
+                    _tell_round(console, run, as_json=as_json)
+    except KeyboardInterrupt:
+        render.line(console, LEFT.format(series=series.id))
+        return exit_codes.DONE
+    render.line(console, ENDED.format(series=series.id, state=worded(series.state), rounds=_rounds(series)))
+    return exit_codes.of_state(series.state)
+
+
+def _tell_round(console: Console, run: Run, *, as_json: bool) -> None:
+    if as_json:
+        render.print_json(render.run_json(run))
+        sys.stdout.flush()
+        return
+    at = _moment(run.finished or run.started)
+    words = ROUND.format(at=at, run=run.id, state=worded(run.state), rows=count(run.rows))
+    render.line(console, LED_TO.format(what=words, error=run.error) if run.error else words)
+
+
 def series_json(series: Series) -> dict[str, Any]:
     """A series as JSON has it; `lag` in seconds."""
     plain: dict[str, Any] = {f: getattr(series, f) for f in Series.__dataclass_fields__}
@@ -165,9 +212,6 @@ def _facts(console: Console, series: Series) -> None:
     table = grid("", "")
     table.show_header = False
     lag = series.lag(datetime.now(UTC))
-    rounds = ROUNDS.format(n=count(series.rounds), empty=count(series.empty_rounds), failed=count(series.failed_rounds))
-    if series.different_rounds:
-        rounds = ROUNDS_DIFFERENT.format(rounds=rounds, n=count(series.different_rounds))
     marks = joined(", ", [MARK.format(table=t, value=v) for t, v in series.marks.items()])
     facts: dict[str, str | Text] = {
         say("series"): series.id,
@@ -176,7 +220,7 @@ def _facts(console: Console, series: Series) -> None:
         say("to"): series.target,
         say("every"): interval(series.every),
         say("started"): _moment(series.started),
-        say("rounds"): rounds,
+        say("rounds"): _rounds(series),
         say("rows"): count(series.rows),
         say("last round"): _moment(series.last_round) if series.last_round else NO_ROUNDS,
         say("lag"): duration(lag) if lag is not None else "",
@@ -188,6 +232,14 @@ def _facts(console: Console, series: Series) -> None:
         if value:
             render.row(table, Text(tell(name), style="bold"), value)
     console.print(table)
+
+
+def _rounds(series: Series) -> str:
+    figures = {"n": series.rounds, "empty": series.empty_rounds, "failed": series.failed_rounds}
+    rounds = ROUNDS.format(**{k: count(v) for k, v in figures.items()})
+    if not series.different_rounds:
+        return rounds
+    return ROUNDS_DIFFERENT.format(rounds=rounds, n=count(series.different_rounds))
 
 
 def _error(series: Series) -> str:

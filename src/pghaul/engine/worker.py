@@ -35,6 +35,7 @@ from pghaul.postgres import relay_connection
 from pghaul.postgres.sqlstate import is_snapshot_lost, translate
 
 ANSWER = 30.0  # seconds for statements that do nothing but answer
+LETTING_GO = 0.05  # seconds in which the loop closes the sockets of connections that were cut
 # A transaction keeps the lock of every table it has read; the lock table is shared by all sessions of the server.
 MOST_READS = 250
 SNAPSHOT_ID = re.compile(r"[0-9A-Fa-f-]+")
@@ -90,6 +91,7 @@ class Worker:
         """Give the connections back; for a worker that does not end with its process."""
         if not self.loop.is_closed():
             self.loop.run_until_complete(self._drop())
+            self.loop.run_until_complete(asyncio.sleep(LETTING_GO))
             self.loop.close()
 
     async def _run(self, job: Job) -> JobResult:

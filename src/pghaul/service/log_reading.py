@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +18,7 @@ from pghaul.model.errors import NotFoundError
 from pghaul.model.event import Event, EventKind, Level, level_of
 from pghaul.model.run import LIVING
 from pghaul.service.log_files import parts_of, path_of
-from pghaul.service.watching import follow
+from pghaul.service.watching import EVERY, follow
 
 if TYPE_CHECKING:
     from pghaul.service.migration import MigrationService
@@ -150,6 +151,8 @@ def told(service: MigrationService, run_id: str, folder: Path, *, to_the_end: bo
             if not logged:
                 raise
             yield from logged
+            if to_the_end:
+                yield from _of_series(service, run_id, tail)
             return
         told: set[Key] = set()
         yield from _in_order([of_event(e) for e in first.events], logged, told)
@@ -160,6 +163,14 @@ def told(service: MigrationService, run_id: str, folder: Path, *, to_the_end: bo
             yield from _in_order([], tail.more(), told)
     finally:
         tail.close()
+
+
+def _of_series(service: MigrationService, series_id: str, tail: LogTail) -> Iterator[Entry]:
+    """What comes until it has ended: a series has its events in its log alone."""
+    while (series := service.series.find(series_id)) is not None and series.lives:
+        time.sleep(EVERY)
+        yield from tail.more()
+    yield from tail.more()
 
 
 def _in_order(stored: Iterable[Entry], logged: Iterable[Entry], told: set[Key]) -> Iterator[Entry]:

@@ -197,7 +197,7 @@ class SeriesLoop:
     def _went_well(self, run: Run, journal: RoundJournal, moment: datetime, seconds: float) -> None:
         series, failed, self._failure = self._series, self._series.failures, None
         empty = run.state is RunState.DONE and not self._telling.changed
-        different = run.state is RunState.DIFFERENT
+        different = run.state is RunState.DIFFERENT or bool(self._telling.figures["rejected"])
         if empty:
             self._out_of_history(journal)
         else:
@@ -215,7 +215,7 @@ class SeriesLoop:
             failures=0,
             marks={**series.marks, **self._telling.marks},
         )
-        state = EMPTY if empty else run.state.value
+        state = EMPTY if empty else RunState.DIFFERENT.value if different else run.state.value
         facts: dict[str, Any] = {"seconds": round(seconds, 3)} | ({} if empty else self._telling.figures)
         facts |= {"failed_before": failed} if failed else {}
         self._tell_round(run, state, "" if empty else self._words(run, seconds), **facts)

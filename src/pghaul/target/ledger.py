@@ -99,6 +99,8 @@ class Ledger:
                     advice=say("wait for it, or stop it: pghaul stop {run}", run=other),
                     code=5502,
                 )
+            if has_lead(self._session, other):  # our own round before this one, which is done
+                continue
             # Its leader is gone, but workers may go on for a while: end them, then wait for what they hold.
             terminate_sessions(self._session, f"pghaul/{other}/")
         self._session.execute(sql.DROP_CLAIMS, (names,))
@@ -106,7 +108,7 @@ class Ledger:
 
     def check(self) -> None:
         """Raise TableTakenError when the leader's lock is gone; any lost connection raises by itself."""
-        if not self._session.value(sql.HELD_RUN_LOCK, (self._run,)):
+        if not has_lead(self._session, self._run):
             raise TableTakenError(
                 say("run {run} has lost its lock on the target", run=self._run),
                 where=self._session.server.database,
@@ -205,6 +207,26 @@ class Ledger:
             self._session.execute(sql.FINISH_RUN, (state, self._run, epoch))
             if release:
                 self._session.execute(sql.RELEASE_CLAIMS, (self._run,))
+
+
+def has_lead(session: Session, run: str) -> bool:
+    """Whether this session leads the run."""
+    return bool(session.value(sql.HELD_RUN_LOCK, (run,)))
+
+
+def release_lead(session: Session, run: str) -> None:
+    """This session leads the run no more."""
+    session.value(sql.RELEASE_RUN_LOCK, (run,))
+
+
+def release_claims(session: Session, run: str) -> None:
+    """Of a run that has finished, and kept its tables for the one after it."""
+    session.execute(sql.RELEASE_CLAIMS, (run,))
+
+
+def forget_runs(session: Session, runs: Sequence[str]) -> int:
+    """Runs that have finished, with their markers; how many there were."""
+    return int(session.value(sql.FORGET_RUNS, (list(runs),)))
 
 
 def check_leader(session: Session, run: str, leader: str) -> None:

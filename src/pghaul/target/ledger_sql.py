@@ -159,6 +159,7 @@ def read_marker(marker: str) -> str:
 RUN_KEY = "pg_catalog.hashtext('pghaul run ' || %s)"
 TRY_RUN_LOCK = f"SELECT pg_catalog.pg_try_advisory_lock(28519, {RUN_KEY})"
 TRY_RUN_LOCK_XACT = f"SELECT pg_catalog.pg_try_advisory_xact_lock(28519, {RUN_KEY})"
+RELEASE_RUN_LOCK = f"SELECT pg_catalog.pg_advisory_unlock(28519, {RUN_KEY})"
 HELD_RUN_LOCK = (
     "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()"  # noqa: S608
     f" AND classid = 28519 AND objid::int8 = ({RUN_KEY})::int8 & 4294967295)"
@@ -180,6 +181,7 @@ CLAIMED_ALIVE = """
 SELECT c.relation, c.run_id FROM pghaul.claim c
 WHERE c.relation = ANY(%s) AND c.run_id <> %s AND EXISTS (
     SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 28519
+       AND l.pid <> pg_catalog.pg_backend_pid()
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
        AND l.objid::int8 = pg_catalog.hashtext('pghaul run ' || c.run_id)::int8 & 4294967295)
 ORDER BY 1
@@ -187,6 +189,16 @@ ORDER BY 1
 DROP_CLAIMS = "DELETE FROM pghaul.claim WHERE relation = ANY(%s)"
 ADD_CLAIMS = "INSERT INTO pghaul.claim (relation, run_id) SELECT r, %s FROM pg_catalog.unnest(%s::text[]) r"
 COUNT_CLAIMS = "SELECT pg_catalog.count(*) FROM pghaul.claim WHERE run_id = %s AND relation = ANY(%s)"
+# Of runs that are at their end: what a resume would ask for. What was set aside stays.
+FORGET_RUNS = """
+WITH gone AS (DELETE FROM pghaul.run r WHERE r.run_id = ANY(%s) AND r.state IN ('done', 'different')
+              AND NOT EXISTS (SELECT 1 FROM pghaul.claim c WHERE c.run_id = r.run_id) RETURNING r.run_id),
+     tables AS (DELETE FROM pghaul.run_table t USING gone WHERE t.run_id = gone.run_id),
+     made AS (DELETE FROM pghaul.made m USING gone WHERE m.run_id = gone.run_id),
+     marked AS (DELETE FROM pghaul.chunk_marker k USING gone WHERE k.run_id = gone.run_id),
+     unlogged AS (DELETE FROM pghaul.chunk_marker_unlogged u USING gone WHERE u.run_id = gone.run_id)
+SELECT pg_catalog.count(*) FROM gone
+"""
 RELEASE_CLAIMS = "DELETE FROM pghaul.claim WHERE run_id = %s"
 DISPOSITIONS = "SELECT relation, disposition FROM pghaul.run_table WHERE run_id = %s"
 ADD_DISPOSITIONS = (

@@ -30,11 +30,14 @@ from pghaul.model.errors import PghaulError, ServerBusyError
 from pghaul.model.event import EventKind
 from pghaul.model.finding import Severity, refuse
 from pghaul.model.manifest import Manifest
+from pghaul.model.merging import Mark, Reading
 from pghaul.model.plan import MergeMode
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name
 from pghaul.model.text import saying
 from pghaul.postgres.pressure import waiting_behind
+from pghaul.sources import increments
+from pghaul.sources.increments import Horizon
 from pghaul.target import merge_markers
 from pghaul.target import staging as tables
 from pghaul.target.ledger import Ledger
@@ -81,6 +84,8 @@ class MergeAttempt:
             self.reached = True
             ledger = Ledger(ground.target, order.run)
             found = self._look(ground) if self._manifest is None else None
+            if found is not None and self._is_idle(ground, found):
+                return True
             self._report.facts(ground.source.server, ground.target.server)
             ledger.install()
             epoch = self._open(ground, ledger)
@@ -89,8 +94,23 @@ class MergeAttempt:
             agrees = (
                 all(r.agrees and not r.rejected for r in done) if done else self._move(ground, ledger, epoch, found)
             )
-            ledger.finish("done" if agrees else "different", epoch.number, release=True)
+            ledger.finish("done" if agrees else "different", epoch.number, release=order.standing is None)
         return agrees
+
+    def _is_idle(self, ground: Ground, found: Look) -> bool:
+        """Of a plan that is repeated: the last round has merged the very same rows, and nothing was to be done."""
+        standing = self._order.standing
+        if standing is None or not standing.idle.still_holds(ground.source, found.readings):
+            return False
+        return all(_rests(found.marks[n], r, ground.horizon) for n, r in found.readings.items())
+
+    def _remember(self, ground: Ground, found: Look, merged: Sequence[Merged]) -> None:
+        """Only what would be read in the same way again."""
+        if (standing := self._order.standing) is None:
+            return
+        standing.idle.forget()
+        if all(_stays(m) and m.agrees and not m.changed for m in merged):
+            standing.idle.remember(ground.source, found.readings)
 
     # --- before anything changes ------------------------------------------------------------------------------------
 
@@ -118,6 +138,8 @@ class MergeAttempt:
         """Own the run and its targets."""
         number = ledger.open(self._targets(), ground.source.server.identity, self._order.leader)
         self.led = True
+        if self._order.standing is not None:
+            self._order.standing.leads(self._order.run)
         self._report.attempt(number, ground.snapshot.id)
         return Epoch(run=self._order.run, number=number, snapshot=ground.snapshot.id)
 
@@ -159,6 +181,7 @@ class MergeAttempt:
                 self._discard(ground)
         self._tell(merged)
         self._analyze(ground, merged)
+        self._remember(ground, found, merged)
         return all(m.agrees for m in merged)
 
     def _analyze(self, ground: Ground, merged: Sequence[Merged]) -> None:
@@ -203,7 +226,11 @@ class MergeAttempt:
         order = self._order
         many = sum(len(s.tasks) for s in staged)
         if order.standing is not None:
-            yield order.standing.pool(order.plan.options.workers)
+            try:
+                yield order.standing.pool(order.plan.options.workers)
+            except BaseException:
+                order.standing.let_pool_go()  # whoever is at work holds a lock on what is staged
+                raise
             return
         pool: Pool
         if staging.is_large(staged):
@@ -260,6 +287,17 @@ class MergeAttempt:
         made += [c.what for m in merged for c in m.staged.unit.drift.changes if m.staged.unit.there is not None]
         if made:
             self._report.emit(EventKind.SCHEMA, data={"step": "create", "objects": made})
+
+
+def _stays(merged: Merged) -> bool:
+    """The next reading begins where this one did."""
+    known = merged.staged.known
+    return known is not None and known.low == merged.mark.low
+
+
+def _rests(mark: Mark | None, reading: Reading, horizon: Horizon) -> bool:
+    """Nor could the mark go further, now that older transactions may have ended."""
+    return mark is not None and increments.advance(reading, horizon, mark.seen).low == mark.low
 
 
 def _result(merged: Merged) -> JobResult:
