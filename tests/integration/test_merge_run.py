@@ -34,34 +34,26 @@ INSERT INTO public.item VALUES (900, 'mine', 1, NULL);
 """
 
 
-@pytest.mark.template(source=ITEMS, target=THERE)
-@pytest.mark.parametrize(
-    ("mode", "assumed", "expected", "there"),
-    [
-        ("upsert", "", {"rows": 200, "inserted": 100, "updated": 20, "unchanged": 80}, 201),
-        ("upsert", "target=9.3", {"rows": 200, "inserted": 100, "updated": 20, "unchanged": 80}, 201),
-        ("insert-only", "", {"rows": 200, "inserted": 100, "unchanged": 80, "ignored": 20}, 201),
-        ("update-only", "", {"rows": 200, "updated": 20, "unchanged": 80, "ignored": 100}, 101),
-        ("full-sync", "", {"rows": 200, "inserted": 100, "updated": 20, "unchanged": 80, "deleted": 1}, 200),
-    ],
-)
-def test_modes(
-    db_pair: DatabasePair,
-    state: str,
-    mode: str,
-    assumed: str,
-    expected: dict[str, int],
-    there: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+MODES = {
+    "upsert": ({"rows": 200, "inserted": 100, "updated": 20, "unchanged": 80}, 201),
+    "insert-only": ({"rows": 200, "inserted": 100, "unchanged": 80, "ignored": 20}, 201),
+    "update-only": ({"rows": 200, "updated": 20, "unchanged": 80, "ignored": 100}, 101),
+    "full-sync": ({"rows": 200, "inserted": 100, "updated": 20, "unchanged": 80, "deleted": 1}, 200),
+}
+EACH = "".join(f'CREATE TABLE public."{m}" (LIKE item INCLUDING ALL); INSERT INTO "{m}" TABLE item;' for m in MODES)
+
+
+@pytest.mark.template(source=ITEMS, target=THERE + EACH)
+@pytest.mark.parametrize("assumed", ["", "target=9.3"])
+def test_modes(db_pair: DatabasePair, state: str, assumed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHAUL_ASSUME_VERSION", assumed)
-    moved = merge(db_pair, {"name": "item", "merge": {"mode": mode}})
-    assert_done(moved)
-    assert became(moved, "public.item") == expected
-    assert rows(db_pair.target, "SELECT count(*) FROM public.item") == [(there,)]
+    for mode, (expected, there) in MODES.items():
+        moved = merge(db_pair, {"name": "item", "into": f"public.{mode}", "merge": {"mode": mode}})
+        assert_done(moved)
+        assert became(moved, f"public.{mode}") == expected
+        assert rows(db_pair.target, f'SELECT count(*) FROM public."{mode}"') == [(there,)]
     assert staging_left(db_pair) == []
-    if mode == "full-sync":
-        assert_same_content(db_pair.source, db_pair.target, ["public.item"])
+    assert rows(db_pair.source, "TABLE item ORDER BY id") == rows(db_pair.target, 'TABLE "full-sync" ORDER BY id')
 
 
 @pytest.mark.template(source=ITEMS, target=THERE)
@@ -176,43 +168,37 @@ def test_drift_is_refused_added_or_ignored(db_pair: DatabasePair, state: str) ->
     }
 
 
+SYNC = {"mode": "full-sync"}
+EMPTY = {"query": "SELECT * FROM public.item WHERE false", "into": "public.item", "merge": SYNC}
+REFUSED: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
+    (6640, {"name": "bare"}, {}),
+    (6641, {"name": "item", "merge": {"key": ["nothing"]}}, {}),
+    (6641, {"query": "SELECT 1 AS a", "into": "public.x", "merge": {"key": ["id"]}}, {}),
+    (1171, {"query": "SELECT 1 AS a; SELECT 2", "into": "public.x", "merge": {"key": ["a"]}}, {}),
+    (6638, {"name": "item", "into": "public.shown"}, {}),
+    (1135, {"name": "item", "where": "price >"}, {}),
+    (6645, {"name": "item", "where": "price > 1", "columns": ["id", "name"], "merge": SYNC}, {}),
+    (1162, {"name": "item"}, {"on_existing": "truncate"}),
+    (1162, {"name": "item", "layout": "month"}, {}),
+    (6646, EMPTY, {}),
+]
+
+
 @pytest.mark.template(
     source=ITEMS + "CREATE TABLE public.bare (a int4, b text)",
     target=THERE + "CREATE VIEW public.shown AS SELECT 1 AS id",
 )
-@pytest.mark.parametrize(
-    ("selection", "options", "code"),
-    [
-        ({"name": "bare"}, {}, 6640),
-        ({"name": "item", "merge": {"key": ["nothing"]}}, {}, 6641),
-        ({"query": "SELECT 1 AS a", "into": "public.x", "merge": {"key": ["id"]}}, {}, 6641),
-        ({"name": "item", "into": "public.shown"}, {}, 6638),
-        ({"name": "item", "where": "price >"}, {}, 1135),
-        ({"name": "item", "where": "price > 1", "columns": ["id", "name"], "merge": {"mode": "full-sync"}}, {}, 6645),
-        ({"name": "item"}, {"on_existing": "truncate"}, 1162),
-        ({"name": "item", "layout": "month"}, {}, 1162),
-        ({"name": "item", "where": "false", "merge": {"mode": "full-sync"}}, {}, 6646),
-    ],
-)
-def test_what_cannot_be_merged_is_refused_and_nothing_is_changed(
-    db_pair: DatabasePair, state: str, selection: dict[str, Any], options: dict[str, Any], code: int
-) -> None:
-    before = rows(db_pair.target, "SELECT * FROM item ORDER BY id")
-    if code == 6646:
-        run_sql(db_pair.target, "UPDATE item SET price = 1")
-        before = rows(db_pair.target, "SELECT * FROM item ORDER BY id")
-        selection = {
-            "query": "SELECT * FROM public.item WHERE false",
-            "into": "public.item",
-            "merge": {"mode": "full-sync", "key": ["id"]},
-        }
-    with pytest.raises(PghaulError) as refused:
-        merge(db_pair, selection, **options)
-    assert refused.value.number == code
-    assert rows(db_pair.target, "SELECT * FROM item ORDER BY id") == before
+def test_what_cannot_be_merged_is_refused_and_nothing_is_changed(db_pair: DatabasePair, state: str) -> None:
+    before = rows(db_pair.target, "TABLE item ORDER BY id")
+    for code, selection, options in REFUSED:
+        with pytest.raises(PghaulError) as refused:
+            merge(db_pair, selection, **options)
+        assert refused.value.number == code, selection
+    assert rows(db_pair.target, "TABLE item ORDER BY id") == before
     assert staging_left(db_pair) == []
 
 
+@pytest.mark.template(source="CREATE TABLE a (id int4 PRIMARY KEY); CREATE TABLE b (id int4 PRIMARY KEY);")
 def test_a_plan_merges_all_or_nothing(db_pair: DatabasePair, state: str) -> None:
     with pytest.raises(PlanError) as refused:
         merge(db_pair, {"name": "a"}, {"name": "b", "recipe": "copy"})

@@ -316,11 +316,11 @@ class Reporter:
         self._heed()
         self.steering.let_go()
 
-    def heed(self) -> None:
+    def heed(self, staged: Sequence[InFlight]) -> None:
         """Raise StoppedError when somebody has asked for it; a pause waits until what is under way is done."""
         self._heed()
         if self._due("look", LOOK_EVERY):
-            self._tell_progress(())
+            self._tell_progress(staged)
 
     def progressed(self) -> None:
         """Something got further, though no chunk is done."""

@@ -38,6 +38,7 @@ from pghaul.model.text import saying
 from pghaul.postgres.pressure import waiting_behind
 from pghaul.sources import increments
 from pghaul.sources.increments import Horizon
+from pghaul.postgres.session import terminate_sessions
 from pghaul.target import merge_markers
 from pghaul.target import staging as tables
 from pghaul.target.ledger import Ledger
@@ -58,6 +59,7 @@ class MergeAttempt:
         self._manifest = manifest
         self._report = report
         self._number = report.run.epoch + 1
+        self._arrived: list[InFlight] = []  # staged, and not merged yet
         self._rejects = Rejects(order.plan.options.max_rejects, report)
         self.reached = False
         self.led = led
@@ -175,6 +177,10 @@ class MergeAttempt:
             self._stage(ground, ledger, epoch, staged)
             self._report.check_wish()
             merged = self._merge(ground, epoch, staged)
+        except BaseException:
+            with contextlib.suppress(PghaulError):  # a backend behind a dead path holds a lock on what is staged
+                terminate_sessions(ground.target, f"pghaul/{self._order.run}/")
+            raise
         finally:
             with contextlib.suppress(PghaulError):  # the next attempt sweeps, and so does the next run
                 tables.drop(ground.target, [s.table for s in staged])
@@ -244,8 +250,7 @@ class MergeAttempt:
 
     def _hooks(self, pool: Pool, ground: Ground, ledger: Ledger, staged: Sequence[Staged]) -> Hooks:
         by_name = {s.unit.name: s for s in staged}
-        arrived: list[InFlight] = []
-        report = self._report
+        arrived, report = self._arrived, self._report
 
         def leaders() -> None:
             ground.snapshot.check()
@@ -279,7 +284,7 @@ class MergeAttempt:
         def call(breath: Breath) -> list[Merged]:
             return transaction.merge_all(ground, epoch, plan.options.verify, staged, breath)
 
-        return beside(ground.target, call, self._report.heed)
+        return beside(ground.target, call, lambda: self._report.heed(self._arrived))
 
     def _tell(self, merged: Sequence[Merged]) -> None:
         self._report.finished_together([(_increment(m.staged.tasks[0]), _result(m)) for m in merged])
