@@ -36,9 +36,9 @@ from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name
 from pghaul.model.text import saying
 from pghaul.postgres.pressure import waiting_behind
+from pghaul.postgres.session import terminate_sessions
 from pghaul.sources import increments
 from pghaul.sources.increments import Horizon
-from pghaul.postgres.session import terminate_sessions
 from pghaul.target import merge_markers
 from pghaul.target import staging as tables
 from pghaul.target.ledger import Ledger
