@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 from tests.databases import DatabasePair
-from tests.moving import Moved, move, rows, run_sql
+from tests.moving import Moved, move, resume, rows, run_sql
 
+from pghaul.cli import app
+from pghaul.engine.rejects import Rejects
+from pghaul.engine.schema import Schema
 from pghaul.model.copy_text import decode
 from pghaul.model.errors import QuarantineError
 from pghaul.model.event import EventKind
 from pghaul.model.quarantine import Which
 from pghaul.model.run import RunState
+from pghaul.model.table import Name
 from pghaul.service.migration import MigrationService, new_run_id
 
 # A source whose keys say that they are valid, as after a restore with triggers disabled.
@@ -63,11 +67,17 @@ def assert_settled(moved: Moved, pair: DatabasePair) -> None:
 
 @pytest.mark.since(12)
 @pytest.mark.template(source=FAMILY + MEMBERS)
-def test_orphans_are_set_aside_until_every_key_of_new_tables_holds(db_pair: DatabasePair, state: str) -> None:
+def test_orphans_are_set_aside_until_every_key_of_new_tables_holds(
+    db_pair: DatabasePair, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Grandchildren and rows of the same table follow; half a key is none, but MATCH FULL; then all can come back."""
     url = db_pair.target
     moved = move(db_pair, "public.*", verify="count", max_rejects=3)
     assert_settled(moved, db_pair)
+    assert app.run(["watch", moved.run.id]) == 3
+    assert f"pghaul quarantine show --run {moved.run.id}" in capsys.readouterr().err
+    assert app.run(["quarantine", "list", "--run", moved.run.id]) == 0
+    assert "child_a_b_fkey" in capsys.readouterr().out
     reasons = rows(url, "SELECT sqlstate, constraint_name, message FROM pghaul.quarantine WHERE relation LIKE '%full%'")
     assert {r[:2] for r in reasons} == {("23503", "full one_a%s_b_fkey")}
     assert any("(a%s, b)=(1, NULL)" in r[2] for r in reasons)
@@ -83,6 +93,28 @@ def test_orphans_are_set_aside_until_every_key_of_new_tables_holds(db_pair: Data
 
 @pytest.mark.since(12)
 @pytest.mark.template(source=FAMILY + MEMBERS)
+def test_a_run_that_dies_after_it_has_set_orphans_aside_counts_them_once(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(_: object) -> None:
+        raise RuntimeError("as if the process were gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Schema, "finish", dies)
+        patched.setattr(Rejects, "tables", [Name("public", "child")])
+        with pytest.raises(RuntimeError, match="gone"):
+            move(db_pair, "public.*", verify="count", max_rejects=3)
+    assert aside(db_pair.target) == ORPHANS
+    run_sql(db_pair.target, "UPDATE pghaul.run SET state = 'failed'")
+    ended = resume()
+    assert ended.run.state is RunState.DIFFERENT
+    assert aside(db_pair.target) == ORPHANS
+    assert counts(db_pair.target) == KEPT
+    assert rows(db_pair.target, KEYS) == [(4, True)]
+
+
+@pytest.mark.since(12)
+@pytest.mark.template(source=FAMILY + MEMBERS)
 def test_without_leave_the_first_keys_are_named(db_pair: DatabasePair, state: str) -> None:
     with pytest.raises(QuarantineError, match=r"1 rows of public\.child refer .*child_a_b_fkey.*\(a, b\)=\(999, 1\)"):
         move(db_pair, "child", "parent", verify="count")
@@ -91,7 +123,12 @@ def test_without_leave_the_first_keys_are_named(db_pair: DatabasePair, state: st
 
 @pytest.mark.since(12)
 @pytest.mark.template(source=FAMILY + MEMBERS, target=FAMILY)
-def test_keys_that_were_there_are_back_and_checked(db_pair: DatabasePair, state: str) -> None:
+@pytest.mark.parametrize("assumed", ["", "target=17"])
+def test_keys_that_were_there_are_back_and_checked(
+    db_pair: DatabasePair, state: str, assumed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 18 the key of a partitioned table cannot be put back without its check."""
+    monkeypatch.setenv("PGHAUL_ASSUME_VERSION", assumed)
     tables = ("parent", "child", '"full one"'.strip('"'), "pieces")
     moved = move(db_pair, *tables, on_existing="truncate", verify="count", max_rejects=3)
     assert_settled(moved, db_pair)

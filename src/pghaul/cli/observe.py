@@ -17,6 +17,7 @@ from pghaul.cli.words import tell
 from pghaul.model.errors import NotFoundError, StateError
 from pghaul.model.event import Level
 from pghaul.model.figures import visible
+from pghaul.model.quarantine import SET_ASIDE
 from pghaul.model.run import Run, RunState
 from pghaul.model.text import say, saying
 from pghaul.service.log_files import parts_of
@@ -28,6 +29,7 @@ from pghaul.service.watching import follow
 SEE = saying("See it again: pghaul show {run}")
 GO_ON = saying("Go on with it: pghaul resume {run}")
 LOOK_INTO = saying("Some contents differ: pghaul show {run}")
+LOOK_AT_ROWS = saying("Rows were set aside: pghaul quarantine show --run {run}")
 LEFT = saying("Run {run} goes on; this was only its view.")
 PAUSED = saying("Run {run} is paused: {why}")
 
@@ -81,15 +83,19 @@ def tell_end(service: MigrationService, ended: Run, console: Console, *, as_json
 
 
 def _tell_end(service: MigrationService, ended: Run, console: Console, *, as_json: bool) -> None:
-    if not as_json:
-        try:
-            found = service.show(ended.id)
-        except StateError as exc:  # the run has ended as it has; who cannot read of it is told why
+    found = None
+    try:
+        found = service.show(ended.id)
+    except StateError as exc:  # the run has ended as it has; who cannot read of it is told why
+        if not as_json:
             render.error(console, exc)
             return
+    if found and not as_json:
         render.receipts(render.page(), (r.receipt for r in found.chunks if r.receipt))
     hints = {RunState.DONE: SEE, RunState.DIFFERENT: LOOK_INTO}
     render.line(console, hints.get(ended.state, GO_ON).format(run=ended.id))
+    if found and any(event.data.get("kind") == SET_ASIDE for event in found.events):
+        render.line(console, LOOK_AT_ROWS.format(run=ended.id))
 
 
 def logs(

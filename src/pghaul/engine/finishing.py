@@ -6,6 +6,8 @@ and the run ends as different; and a new table that breaks its keys fails the ru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pghaul.engine.orphans import Orphans
 from pghaul.engine.report import Reporter
 from pghaul.engine.schema import Schema
@@ -15,24 +17,40 @@ from pghaul.model.text import saying
 from pghaul.postgres.session import Session
 from pghaul.target import references
 from pghaul.target.ledger import Ledger, Undo
+from pghaul.target.references import Reference
 
 BROKEN = saying("a foreign key of {table} is back, but rows break it: {error}")
 
 
 def put_back(target: Session, ledger: Ledger, orphans: Orphans, report: Reporter) -> list[str]:
-    """What was taken away for the load; returns the tables that differ for it."""
+    """What was taken away for the load; returns the tables that differ for it.
+
+    Raises QuarantineError where a key can only be put back with its check, and rows break it.
+    """
+    pending = ledger.pending_undo()
     failed: list[Undo] = []
-    tables: list[Name] = []
-    for undo in ledger.pending_undo():
-        ledger.put_back(undo)
-        tables.append(Name.read(undo.relation))
+    differing: list[str] = []
+    for number, undo in enumerate(pending):
+        try:
+            ledger.put_back(undo)
+        except RowError:
+            differing += map(str, orphans.settle(_keys(target, pending[:number], pending[number:])))
+            ledger.put_back(undo)
         if undo.validate_sql and not _valid(target, undo, report):
             failed.append(undo)
-    if not failed:
-        return []
-    differing = _settled(target, orphans, tables, report)
-    still = [undo.relation for undo in failed if not _valid(target, undo, report)]
-    return list(dict.fromkeys([*differing, *still]))
+    if failed:
+        differing += _settled(target, orphans, pending, report)
+        differing += [undo.relation for undo in failed if not _valid(target, undo, report)]
+    return list(dict.fromkeys(differing))
+
+
+def _keys(target: Session, there: Sequence[Undo], missing: Sequence[Undo]) -> list[Reference]:
+    """All keys of these tables, not only those that failed: a row that goes may break another."""
+    tables = dict.fromkeys(Name.read(undo.relation) for undo in (*there, *missing))
+    keys = [key for table in tables for key in references.of_table(target, table)]
+    for undo in missing:
+        keys += references.before_it_is_back(target, Name.read(undo.relation), undo.restore_sql)
+    return keys
 
 
 def _valid(target: Session, undo: Undo, report: Reporter) -> bool:
@@ -48,11 +66,9 @@ def _valid(target: Session, undo: Undo, report: Reporter) -> bool:
     return True
 
 
-def _settled(target: Session, orphans: Orphans, tables: list[Name], report: Reporter) -> list[str]:
-    """All keys of these tables are looked at, not only those that failed: a row that goes may break another."""
-    keys = [key for table in dict.fromkeys(tables) for key in references.of_table(target, table)]
+def _settled(target: Session, orphans: Orphans, there: Sequence[Undo], report: Reporter) -> list[str]:
     try:
-        return [str(table) for table in orphans.settle(keys)]
+        return [str(table) for table in orphans.settle(_keys(target, there, ()))]
     except QuarantineError as exc:
         report.warn(BROKEN.format(table=exc.where or "", error=exc.message))
         return []

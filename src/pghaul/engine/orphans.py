@@ -12,8 +12,9 @@ from psycopg import sql
 
 from pghaul.engine.compose import Epoch
 from pghaul.engine.duplicates import json_key, line
-from pghaul.engine.rejects import SET_ASIDE, Tells
+from pghaul.engine.rejects import Tells
 from pghaul.model.errors import QuarantineError
+from pghaul.model.quarantine import SET_ASIDE
 from pghaul.model.rejects import allowance
 from pghaul.model.table import Name
 from pghaul.model.text import Text, joined, say

@@ -8,12 +8,11 @@ from typing import Protocol
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import JobResult
 from pghaul.model.errors import QuarantineError
+from pghaul.model.quarantine import SET_ASIDE
 from pghaul.model.receipt import Receipt
 from pghaul.model.rejects import allowance
 from pghaul.model.table import Name
 from pghaul.model.text import Text, joined, say
-
-SET_ASIDE = "SET ASIDE"  # the kind of its notices
 
 
 class Tells(Protocol):

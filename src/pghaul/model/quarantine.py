@@ -10,6 +10,8 @@ from functools import cached_property
 
 from pghaul.model import copy_text
 
+SET_ASIDE = "SET ASIDE"  # the kind of a run's notices that say so
+
 
 class Conflict(StrEnum):
     """What a replay does with a row whose key is on the target now."""

@@ -6,8 +6,9 @@ is not partitioned.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
@@ -15,6 +16,7 @@ from pghaul.model.table import Name
 from pghaul.postgres.session import Session
 
 NAMED = 5
+PROBE = Name("pghaul", "probe")
 
 READ = """
 SELECT k.conname::text, tn.nspname::text, t.relname::text, fn.nspname::text, f.relname::text, t.relkind = 'p',
@@ -50,6 +52,11 @@ SELECT k.oid::int8 FROM pg_catalog.pg_constraint AS k
   JOIN pg_catalog.pg_class AS t ON t.oid = k.conrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
  WHERE k.contype = 'f' AND k.coninhcount = 0 AND n.nspname = %s AND t.relname = %s
 """
+LIKE = "CREATE UNLOGGED TABLE {} (LIKE {})"  # an unlogged table may refer to any other
+IS_PARTITIONED = """
+SELECT t.relkind = 'p' FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
+ WHERE n.nspname = %s AND t.relname = %s
+"""
 REFERRED_TO = """
 SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint AS k WHERE k.contype = 'f' AND k.confrelid = %s::oid)
 """
@@ -63,6 +70,10 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, b.rows
  ORDER BY 1
 """
 FIRST = "SELECT {shown} {broken} LIMIT {named}"
+
+
+class _RolledBackError(Exception):
+    """Nothing of it is to stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +131,22 @@ def checked(session: Session, oids: Sequence[int]) -> list[Reference]:
 def of_table(session: Session, table: Name) -> list[Reference]:
     """The keys that it has, checked or not."""
     return read(session, [oid for (oid,) in session.rows(OF_TABLE, (table.schema, table.name))])
+
+
+def before_it_is_back(session: Session, table: Name, add_sql: str) -> list[Reference]:
+    """A key that cannot be added because rows break it: read from a table without any, which is gone again at once.
+
+    `add_sql` is the ledger's: ALTER TABLE … ADD CONSTRAINT … FOREIGN KEY ….
+    """
+    real, probe = (sql.Identifier(n.schema, n.name).as_string(None) for n in (table, PROBE))
+    found: list[Reference] = []
+    with contextlib.suppress(_RolledBackError), session.transaction():
+        session.execute(sql.SQL(LIKE).format(sql.Identifier(PROBE.schema, PROBE.name), _table(table, only=False)))
+        session.execute(add_sql.replace(f"ALTER TABLE {real} ", f"ALTER TABLE {probe} ", 1))
+        found = of_table(session, PROBE)
+        partitioned = bool(session.value(IS_PARTITIONED, (table.schema, table.name)))
+        raise _RolledBackError
+    return [replace(key, table=table, partitioned=partitioned) for key in found]
 
 
 def referred_to(session: Session, oid: int) -> bool:
