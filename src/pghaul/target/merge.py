@@ -6,6 +6,9 @@ of it is one transaction, so nothing is ever half done.
 Two ways lead to the same rows and the same counts. Where an index keeps exactly the key unique, the target stays open
 to other writers: what they do to the same keys meanwhile is met by ON CONFLICT, or the table's changes are found and
 written once more. Elsewhere, and where they will not stop, the target is locked against writers until the commit.
+
+An upsert of few rows, or into a much larger table, is a single statement where nothing speaks against it, and is taken
+back where its counts leave a question: then, and otherwise, changes are found first and laid down in a table.
 """
 
 from __future__ import annotations
@@ -86,6 +89,7 @@ class MergePlan:
         self._deleted = 0
         self._written = Written()
         self._way = merge_way.Way()
+        self._at_once = False
 
     @property
     def locked(self) -> bool:
@@ -105,9 +109,9 @@ class MergePlan:
             if self._sql.locked:
                 self._session.execute(self._sql.lock())
             self._check_target_keys()
-            with merge_way.lookups(self._session, self._sql.lookups):
-                self._session.execute(self._sql.create_changes())
-            self._look()
+            self._at_once = self._sql.at_once and self._is_small_beside()
+            if not self._at_once:
+                self._find_changes()
 
     def remove(self) -> None:
         """What the staging lacks: deleted, marked or closed."""
@@ -130,14 +134,15 @@ class MergePlan:
     def write(self) -> None:
         """Insert and update, until every staged row is accounted for."""
         with self._naming():
-            self._written = self._write()
-            merge_sequences.advance(self._session, self._sql)
+            self._written = (self._write_at_once() if self._at_once else None) or self._write()
+            merge_sequences.advance(self._session, self._sql, staged=self._at_once)
 
     def account(self) -> MergeCounts:
         """What came of it; the changes are dropped. Raises MergeError where it does not add up."""
         with self._naming():
-            counts = self._counts()
-            self._session.execute(self._sql.drop_changes())
+            counts = self._counts_at_once() if self._at_once else self._counts()
+            if not self._at_once:
+                self._session.execute(self._sql.drop_changes())
         if not counts.settled:
             raise MergeError(
                 say(
@@ -242,6 +247,11 @@ class MergePlan:
 
     # --- changes ---
 
+    def _find_changes(self) -> None:
+        with merge_way.lookups(self._session, self._sql.lookups):
+            self._session.execute(self._sql.create_changes())
+        self._look()
+
     def _look(self) -> None:
         """Count the changes, and refuse those that cannot be made."""
         self._found = {verdict: int(n) for verdict, n in self._session.rows(self._sql.verdicts())}
@@ -282,6 +292,31 @@ class MergePlan:
             )
 
     # --- writing ---
+
+    def _is_small_beside(self) -> bool:
+        """Few rows, or few beside the target's, or nearly all of them new: changes need no table of their own."""
+        return self._staged < LARGE or self._sql.lookups or self._way.rows < LARGE
+
+    def _write_at_once(self) -> Written | None:
+        """None where it did not come to what was staged (others write, too): then by way of the changes."""
+        with contextlib.suppress(_OvertakenError), self._session.transaction():
+            return self._round_at_once()
+        self._at_once = False
+        self._find_changes()
+        return None
+
+    def _round_at_once(self) -> Written:
+        with merge_way.lookups(self._session, self._sql.lookups):
+            inserted, updated = self._session.rows(self._sql.insert_at_once())[0]
+            alike = self._base - inserted - updated
+            if (alike or self._design.verify) and self._session.value(self._sql.staged_alike()) != self._base:
+                raise _OvertakenError(alike)
+        return Written(inserted=inserted, updated=updated, alike=alike)
+
+    @property
+    def _base(self) -> int:
+        """Staged rows with keys of their own."""
+        return self._staged - self._superseded
 
     def _write(self) -> Written:
         for number in range(ROUNDS):
@@ -373,9 +408,22 @@ class MergePlan:
 
     # --- accounts ---
 
+    def _counts_at_once(self) -> MergeCounts:
+        done, base = self._written, self._base
+        return MergeCounts(
+            staged=self._staged,
+            superseded=self._superseded,
+            inserted=done.inserted,
+            updated=done.updated,
+            unchanged=done.alike,
+            before=base - done.inserted,
+            after=done.inserted + done.updated + done.alike,
+            compared=base if self._design.verify else 0,
+        )
+
     def _counts(self) -> MergeCounts:
         mode, done, found = self._design.mode, self._written, self._found
-        base = self._staged - self._superseded
+        base = self._base
         new, different = found.get(NEW, 0), found.get(DIFFERENT, 0)
         wanted = [v for v, n in zip((NEW, DIFFERENT), self._wanted, strict=True) if n]
         with self._lookups():

@@ -6,7 +6,7 @@ numbers behind, nobody overtakes it in the meantime.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -49,6 +49,7 @@ MAY_MOVE = SQL(
     " AND pg_catalog.has_sequence_privilege({sequence}::pg_catalog.regclass, 'UPDATE')"
 )
 FURTHEST = SQL("SELECT pg_catalog.{extreme}({column}) FROM {changes} AS c WHERE c.verdict <> 'g'")
+FURTHEST_STAGED = SQL("SELECT pg_catalog.{extreme}({column}) FROM {staging} AS s")
 POSITION = SQL("SELECT s.last_value, s.is_called FROM {sequence} AS s")
 STEPS = SQL(
     "SELECT pg_catalog.max(pg_catalog.nextval({sequence}::pg_catalog.regclass)) FROM pg_catalog.generate_series(1, {n})"
@@ -86,27 +87,37 @@ def owned(session: Session, table: Name, columns: Iterable[str]) -> Iterator[tup
             yield sequence, column, bool(session.value(MAY_MOVE.format(sequence=_literal(sequence))))
 
 
-def advance(session: Session, statements: Statements) -> None:
-    """Beyond the rows that this merge has written."""
+def advance(session: Session, statements: Statements, *, staged: bool = False) -> None:
+    """Beyond the rows that this merge has written; `staged`: there are no changes, look at all staged rows."""
     design = statements.design
     for name, column, may in [*owned(session, design.target, design.columns)]:
         range_ = session.rows(RANGE.format(sequence=_literal(name))) if may else []
         for step, least, greatest in range_:
             _advance(
                 session,
+                _staged if staged else _changed,
                 statements,
                 Owned(name=name, column=column, increment=int(step), least=int(least), greatest=int(greatest)),
             )
 
 
-def _advance(session: Session, statements: Statements, sequence: Owned) -> None:
-    furthest = session.value(
-        FURTHEST.format(
-            extreme=SQL("max" if sequence.increment > 0 else "min"),
-            column=statements.change(sequence.column),
-            changes=Identifier(statements.changes.schema, statements.changes.name),
-        )
+def _changed(statements: Statements, column: str, extreme: Composable) -> Composable:
+    changes = Identifier(statements.changes.schema, statements.changes.name)
+    return FURTHEST.format(extreme=extreme, column=statements.change(column), changes=changes)
+
+
+def _staged(statements: Statements, column: str, extreme: Composable) -> Composable:
+    name = statements.design.staging
+    return FURTHEST_STAGED.format(
+        extreme=extreme, column=SQL("s.") + Identifier(column), staging=Identifier(name.schema, name.name)
     )
+
+
+def _advance(
+    session: Session, furthest_sql: Callable[..., Composable], statements: Statements, sequence: Owned
+) -> None:
+    extreme = SQL("max" if sequence.increment > 0 else "min")
+    furthest = session.value(furthest_sql(statements, sequence.column, extreme))
     if furthest is None:
         return
     name = Identifier(sequence.name.schema, sequence.name.name)

@@ -100,6 +100,7 @@ ALIKE = SQL(
     " WHERE {verdicts} AND {alike}{hold}) AS a"
 )
 HOLD = SQL(" FOR SHARE OF t")
+STAGED_ALIKE = SQL("SELECT pg_catalog.count(*) FROM {staging} AS s JOIN {target} AS t ON {same_key} WHERE NOT {differ}")
 LET_GO = SQL(
     "WITH held AS (SELECT c.ctid AS place FROM {changes} AS c JOIN {target} AS t ON {same_key}"
     " WHERE c.verdict = 'd' FOR SHARE OF t)"
@@ -266,23 +267,52 @@ class Statements:
 
         `all_missing`: also those that had been there when the changes were found.
         """
+        counted = not self.locked and self.updates and bool(self._sets(_excluded)) and self.target.kind == "r"
+        which = self._missing(all_missing=all_missing)
+        statement = self._insert(changes=_name(self.changes), which=which, counted=counted)
+        return (COUNTED.format(insert=statement), True) if counted else (statement, False)
+
+    def _insert(self, *, changes: Composable, which: Composable, counted: bool) -> Composable:
         names = [c.name for c in self._inserted]
         values = [self.change(n) for n in names]
         for name, value in self._given:
             names, values = [*names, name], [*values, value]
-        sets = self._sets(_excluded)
-        counted = not self.locked and self.updates and bool(sets) and self.target.kind == "r"
-        statement = INSERT.format(
+        return INSERT.format(
             target=_name(self.target.name),
             alias=SQL(" AS t") if counted else NOTHING,
             columns=COMMA.join([Identifier(n) for n in names]),
             overriding=SQL("OVERRIDING SYSTEM VALUE " if any(c.identity for c in self._inserted) else ""),
             values=COMMA.join(values),
-            changes=_name(self.changes),
-            which=self._missing(all_missing=all_missing),
-            rest=self._rest(sets, counted=counted),
+            changes=changes,
+            which=which,
+            rest=self._rest(self._sets(_excluded), counted=counted),
         )
-        return (COUNTED.format(insert=statement), True) if counted else (statement, False)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether one statement may do it all. It proposes every row as a new one: so no default may be drawn from a
+        sequence, no column be missing, and no trigger fire for a row that is updated after all.
+        """
+        own = {c.name for c in self.target.columns if not c.generated} == set(self.design.columns)
+        plain = not (self.locked or self.target.triggers or self.target.hidden or self.fixed)
+        upsert = self.design.mode is MergeMode.UPSERT and self.design.deleted is None
+        return own and plain and upsert and self.target.kind == "r" and bool(self._sets(_excluded))
+
+    def insert_at_once(self) -> Composable:
+        """How many rows it has inserted, and how many updated; what is alike it leaves alone."""
+        insert = self._insert(
+            changes=SQL("({})").format(self._decide(gone=False, ordered=False)), which=SQL("true"), counted=True
+        )
+        return COUNTED.format(insert=insert)
+
+    def staged_alike(self) -> Composable:
+        """How many staged rows the target holds as they are."""
+        return STAGED_ALIKE.format(
+            staging=self._in_order() if self.lookups else self._staging,
+            target=_name(self.target.name),
+            same_key=self.same_key(_t, _s),
+            differ=self.differ(_t, _s, self.compared),
+        )
 
     @property
     def updates(self) -> bool:
@@ -380,7 +410,7 @@ class Statements:
             SQL("(") + OR.join([self.differ(_t, side, self.others), SQL("NOT (") + self.alive() + SQL(")")]) + SQL(")")
         )
 
-    def _decide(self, *, gone: bool) -> Composable:
+    def _decide(self, *, gone: bool, ordered: bool = True) -> Composable:
         there, at = SQL("t.place IS NOT NULL"), _t_numbered(self)
         differs = [self.differ(at, _s, self.compared)]
         if self.design.deleted is not None:
@@ -397,7 +427,7 @@ class Statements:
             there=self._there(),
             same_key=self.same_key(at, _s),
             counts=OR.join(counts),
-            order=NOTHING if self.lookups else BY_PLACE,
+            order=BY_PLACE if ordered and not self.lookups else NOTHING,
         )
 
     def _in_order(self) -> Composable:

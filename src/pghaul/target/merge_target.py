@@ -75,6 +75,8 @@ _RELATION = SQL(
     """
 SELECT c.relkind::text, EXISTS (SELECT 1 FROM pg_catalog.pg_inherits AS h WHERE h.inhparent = c.oid),
        EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class = c.oid AND w.ev_type <> '1'),
+       EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS g
+                WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'),
        {hidden}, pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.has_table_privilege(c.oid, 'INSERT'),
        pg_catalog.has_table_privilege(c.oid, 'UPDATE'), pg_catalog.has_table_privilege(c.oid, 'DELETE'),
        pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
@@ -112,12 +114,15 @@ class UniqueKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """`children`: of partitioning or inheritance. `rules`: other than those of a view. `hidden`: row security."""
+    """`children`: of partitioning or inheritance. `rules`: other than those of a view. `triggers`: of users, not those
+    of foreign keys. `hidden`: row security.
+    """
 
     name: Name
     kind: str
     children: bool
     rules: bool
+    triggers: bool
     hidden: bool
     privileges: frozenset[str]
     columns: tuple[Column, ...]
@@ -146,13 +151,14 @@ def look(session: Session, name: Name) -> Target | None:
     found = session.rows(_RELATION.format(relation=relation, hidden=hidden))
     if not found:
         return None
-    kind, children, rules, policies, *may = found[0]
+    kind, children, rules, triggers, policies, *may = found[0]
     keys = SQL("i.indnkeyatts") if can.index_include else SQL("i.indnatts")
     return Target(
         name=name,
         kind=kind,
         children=children,
         rules=rules,
+        triggers=triggers,
         hidden=policies,
         privileges=frozenset(word for word, has in zip(PRIVILEGES, may, strict=True) if has),
         columns=columns(session, name),
