@@ -295,6 +295,7 @@ def test_texts_are_moments_of_their_format(db_pair: DatabasePair, source: Sessio
         ({"watermark": "t"}, "a text needs a format"),
         ({"watermark": "d", "watermark_format": "YYYYMMDD"}, "no other has one: d is date"),
         ({"watermark": "t", "watermark_format": "DD.MM.YYYY"}, "there is no watermark_format 'DD.MM.YYYY'"),
+        ({"watermark": "xmin", "lookback": "10m"}, "xmin takes no lookback"),
         ({"watermark": "tz", "lookback": "100"}, "'100' is no span of time"),
         ({"watermark": "i", "lookback": "10m"}, "'10m' is no number"),
         ({"watermark": "ts", "watermark_zone": "Asia/Seul"}, "there is no time zone 'Asia/Seul'"),
@@ -349,6 +350,35 @@ def test_a_parent_is_read_with_its_children(source: Session, table: str, waterma
     follower.step()
     follower.step()
     assert set(follower.rows) == {1, 11}
+
+
+@pytest.mark.template(source=TREES)
+@pytest.mark.parametrize("watermark", ["at", "xmin", "id"])
+@pytest.mark.parametrize(
+    ("table", "attached"),
+    [
+        ("part", "ALTER TABLE public.part ATTACH PARTITION public.old FOR VALUES FROM (20) TO (30)"),
+        ("Eltern", 'ALTER TABLE public.old INHERIT public."Eltern"'),
+    ],
+)
+def test_old_rows_of_a_table_that_joins_the_tree_are_read(
+    db_pair: DatabasePair, source: Session, table: str, attached: str, watermark: str
+) -> None:
+    """No watermark of theirs is new. Put back after it was taken off, it is read once more."""
+    run_sql(db_pair.source, "CREATE TABLE public.old (at timestamptz, id int NOT NULL)")
+    run_sql(db_pair.source, "INSERT INTO public.old VALUES ('2024-01-01', -7), ('2024-01-02', 21), (NULL, 22)")
+    run_sql(db_pair.source, f"DELETE FROM public.old WHERE id < 0 AND 'part' = '{table}'")
+    merge = Merge(watermark=watermark, null_watermarks="fail" if watermark != "at" else "exclude")
+    follower = Follower(session=source, table=table, merge=merge, where="id <> 21 -- but")
+    for _ in range(2):
+        follower.step()
+    for _ in range(2):
+        run_sql(db_pair.source, attached)
+        found = {row[0] for row in follower.step()}
+        assert found - {1, 11} == {22, *({-7} if table == "Eltern" else ())} - ({22} if watermark == "at" else set())
+        assert {row[0] for row in follower.step()} <= {1, 11, 22}
+        off = attached.replace("ATTACH", "DETACH").partition(" FOR ")[0].replace(" INHERIT", " NO INHERIT")
+        run_sql(db_pair.source, off)
 
 
 @pytest.mark.template(source=ROWS)

@@ -36,6 +36,7 @@ MARK = Mark(
     source_identity="123/4/plant",
     witness=(("1", "x"), ("2", 'y"')),
     columns=("a", "B b", "at"),
+    members=("12345.678",),
 )
 
 
@@ -61,6 +62,8 @@ def test_a_mark_comes_back_as_it_was(target: Session) -> None:
     assert watermarks.load(target, "public.t", "o@1") == MARK
     assert target.rows("SELECT run_id, moved_at > now() - interval '1 hour' FROM pghaul.watermark") == [("run2", True)]
     assert watermarks.load(target, "public.u", "o@1") is None
+    target.execute('UPDATE pghaul.watermark SET mark = \'{"kind": "xmin", "low": "7", "of a later release": 1}\'')
+    assert watermarks.load(target, "public.t", "o@1") == Mark(kind=WatermarkKind.XMIN, low="7")
     assert watermarks.forget(target, "public.t", "o@1")
     assert not watermarks.forget(target, "public.t", "o@1")
     assert watermarks.load(target, "public.t", "o@1") is None

@@ -97,6 +97,7 @@ class Mark:
     filenode: int = 0  # of the target table when it was merged: another one means that it was emptied or rewritten
     witness: tuple[tuple[str, ...], ...] = ()  # keys of merged rows: all gone means an older target
     columns: tuple[str, ...] = ()  # that were merged
+    members: tuple[str, ...] = ()  # of the source's tree: one that comes later brings rows of any age
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ for a merge finds it unchanged; what must not happen is that a row which commits
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -19,13 +19,14 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pghaul.model.errors import WatermarkError
 from pghaul.model.merging import Mark, Reading, WatermarkKind
 from pghaul.model.plan import Merge, NullWatermarks
-from pghaul.model.table import Name, Table
+from pghaul.model.table import Name, RelationKind, Table
 from pghaul.model.text import Text, listed, say
 from pghaul.sources import increments_sql as texts
 from pghaul.sources.increments_advance import MARGIN, Horizon, advance, changed_since, start
 from pghaul.sources.increments_findings import again, of_reading
 from pghaul.sources.increments_kinds import indexed, kind_of, promise
 from pghaul.sources.increments_moments import TIMES
+from pghaul.sources.increments_rows import Rows
 from pghaul.sources.queries import bare
 
 if TYPE_CHECKING:
@@ -120,35 +121,61 @@ def reading(
     that have none (unless the plan says what becomes of them), and where a lookback is missing.
     """
     kind = kind_of(table, merge, query=query is not None)
-    rows, stated = texts.rows_of(table.name, _query(query)), [texts.stated(where)] if where else []
-    guarantee, why = promise(session, table, kind, merge, horizon, rows)
+    source = texts.rows_of(table.name, _query(query))
+    guarantee, why = promise(session, table, kind, merge, horizon, source)
     taken = tuple(columns) if columns is not None else tuple(c.name for c in table.copied_columns)
     moment, xmax = session.rows(texts.AFTER)[0]
     known = _known(session, mark, kind, taken, horizon)
     low = start(known.base, merge) if known.base is not None and known.again is None else None
-    condition = _condition(session, merge, kind, low, xmax)
-    no_order = _unusable(session, merge, kind)
-    if no_order is not None and merge.null_watermarks is NullWatermarks.FAIL:
-        searched = [condition] if kind is WatermarkKind.UUID and condition is not None else []
-        _refuse_unusable(session, table, merge, rows, [*stated, *searched, no_order])
-    bounded = [*stated, *_bounded(condition, no_order, merge.null_watermarks)]
-    staged = no_order is None or merge.watermark in taken
+    rows = Rows(
+        rows=source,
+        stated=[texts.stated(where)] if where else [],
+        fresh=_fresh(session, merge, kind, low, xmax),
+        no_order=_unusable(session, merge, kind),
+        nulls=merge.null_watermarks,
+    )
+    _refuse_unusable(session, table, merge, kind, rows)
+    members = _members(session, table) if query is None else {}
+    staged = rows.no_order is None or merge.watermark in taken
     return Reading(
-        query=texts.selecting(taken, rows, bounded).as_string(None),
+        query=rows.query(taken, _newcomers(known.base, members)).as_string(None),
         kind=kind,
         guarantee=guarantee,
         why=why,
         nulls=merge.null_watermarks,
-        full=condition is None,
+        full=rows.fresh is None,
         findings=(*again(table, known.again), *of_reading(session, table, merge, kind, horizon, query=query)),
         merge=merge,
         origin=origin(session, table, merge, where=where, query=query),
         moment=moment.isoformat(),
-        low=low if condition is not None else None,
+        low=low if rows.fresh is not None else None,
         staged=staged,
-        top=None if staged else _top_unstaged(session, merge, kind, rows, bounded),
-        next=_next(known.base, mark, kind, merge, taken, horizon, session.server.identity),
+        top=None if staged else _top_unstaged(session, merge, kind, rows),
+        next=replace(
+            known.base or Mark(kind=kind),
+            kind=kind,
+            column=merge.watermark or "",
+            read_at=horizon.clock.isoformat(),
+            txid=max(horizon.xmax, known.base.txid if known.base else 0),  # a replica may be behind
+            source_identity=session.server.identity,
+            filenode=mark.filenode if mark else 0,
+            witness=mark.witness if mark else (),
+            columns=taken,
+            members=tuple(members),
+        ),
     )
+
+
+def _newcomers(base: Mark | None, members: Mapping[str, Name]) -> list[Name]:
+    """What has come into the tree since the mark."""
+    return [] if base is None else [name for key, name in members.items() if key not in base.members]
+
+
+def _members(session: Session, table: Table) -> dict[str, Name]:
+    """The tables below a parent, by what tells each of them and its place in the tree."""
+    if not table.has_children and table.kind is not RelationKind.PARTITIONED:
+        return {}
+    return {key: Name(schema, name) for key, schema, name in session.rows(texts.MEMBERS, (table.oid,))}
 
 
 def _query(query: str | None) -> str | None:
@@ -208,17 +235,15 @@ def _check_source(session: Session, mark: Mark, horizon: Horizon) -> None:
         )
 
 
-def _top_unstaged(
-    session: Session, merge: Merge, kind: WatermarkKind, rows: Composable, conditions: Sequence[Composable]
-) -> str | None:
+def _top_unstaged(session: Session, merge: Merge, kind: WatermarkKind, rows: Rows) -> str | None:
     """The greatest watermark that is read, of a column that is not among those: a generated one, or one left out."""
-    where = SQL(" AND ").join(conditions) if conditions else SQL("true")
+    where = SQL(" AND ").join(rows.conditions) if rows.conditions else SQL("true")
     form = merge.watermark_format
-    top: str | None = session.value(texts.greatest(merge.watermark or "", kind, form, rows, where))
+    top: str | None = session.value(texts.greatest(merge.watermark or "", kind, form, rows.rows, where))
     return top
 
 
-def _condition(session: Session, merge: Merge, kind: WatermarkKind, low: str | None, xmax: int) -> Composable | None:
+def _fresh(session: Session, merge: Merge, kind: WatermarkKind, low: str | None, xmax: int) -> Composable | None:
     """What keeps old rows away; None for none."""
     if low is None or merge.watermark is None:
         return None
@@ -235,24 +260,18 @@ def _unusable(session: Session, merge: Merge, kind: WatermarkKind) -> Composable
     return texts.unusable(merge.watermark, kind, merge.watermark_format, session.server.capabilities)
 
 
-def _bounded(condition: Composable | None, no_order: Composable | None, nulls: NullWatermarks) -> list[Composable]:
-    if no_order is None or nulls is NullWatermarks.FAIL:  # there are none: looked for in the same snapshot
-        return [] if condition is None else [condition]
-    if nulls is NullWatermarks.EXCLUDE:
-        return [*([] if condition is None else [condition]), SQL("NOT {}").format(no_order)]
-    return [] if condition is None else [SQL("({} OR {})").format(condition, no_order)]
-
-
-def _refuse_unusable(
-    session: Session, table: Table, merge: Merge, rows: Composable, conditions: Sequence[Composable]
-) -> None:
-    """No order places them: nobody could say when they have changed."""
-    column = Identifier(merge.watermark or "")
-    where = SQL(" AND ").join(conditions)
-    some = session.rows(texts.SOME.format(column=column, rows=rows, where=where))
+def _refuse_unusable(session: Session, table: Table, merge: Merge, kind: WatermarkKind, rows: Rows) -> None:
+    """No order places them: nobody could say when they have changed. Of uuids those at the mark and above are looked
+    at: among millions of uuids of another version nearly all are.
+    """
+    if rows.no_order is None or merge.null_watermarks is not NullWatermarks.FAIL:
+        return
+    searched = [rows.fresh] if kind is WatermarkKind.UUID and rows.fresh is not None else []
+    where = SQL(" AND ").join([*rows.stated, *searched, rows.no_order])
+    some = session.rows(texts.SOME.format(column=Identifier(merge.watermark or ""), rows=rows.rows, where=where))
     if not some:
         return
-    count = session.value(SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(rows, where))
+    count = session.value(SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(rows.rows, where))
     raise WatermarkError(
         say(
             "{n} rows of {table} have no usable watermark in {column}: {values}",
@@ -266,29 +285,6 @@ def _refuse_unusable(
             "mend them, or say what becomes of such rows: --null-watermarks include (read every time) or exclude"
         ),
         code=6711,
-    )
-
-
-def _next(
-    base: Mark | None,
-    mark: Mark | None,
-    kind: WatermarkKind,
-    merge: Merge,
-    taken: Sequence[str],
-    horizon: Horizon,
-    identity: str,
-) -> Mark:
-    old = base or Mark(kind=kind)
-    return replace(
-        old,
-        kind=kind,
-        column=merge.watermark or "",
-        read_at=horizon.clock.isoformat(),
-        txid=max(horizon.xmax, old.txid),  # a replica may be behind
-        source_identity=identity,
-        filenode=mark.filenode if mark else 0,
-        witness=mark.witness if mark else (),
-        columns=tuple(taken),
     )
 
 

@@ -44,7 +44,7 @@ def kind_of(table: Table, merge: Merge, *, query: bool = False) -> WatermarkKind
     if merge.watermark is None:
         return WatermarkKind.NONE
     if merge.watermark == XMIN:
-        return _xmin(table, query=query)
+        return _xmin(table, merge, query=query)
     column = _column(table, merge.watermark)
     kind = BY_TYPE.get(column.base or _MODIFIER.sub("", column.type))
     if kind is None:
@@ -73,9 +73,15 @@ def _column(table: Table, name: str) -> Column:
     )
 
 
-def _xmin(table: Table, *, query: bool) -> WatermarkKind:
+def _xmin(table: Table, merge: Merge, *, query: bool) -> WatermarkKind:
     if query or table.kind is RelationKind.FOREIGN:
         raise _no_xmin(table)
+    if merge.lookback is not None:
+        raise WatermarkError(
+            say("xmin takes no lookback: it tells exactly what has changed"),
+            advice=say("leave --lookback out"),
+            code=6714,
+        )
     return WatermarkKind.XMIN
 
 

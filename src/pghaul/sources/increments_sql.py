@@ -6,8 +6,6 @@ order otherwise. A column of a domain is compared as what is below it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pghaul.model.merging import WatermarkKind
@@ -53,6 +51,17 @@ SELECT pg_catalog.clock_timestamp(), pg_catalog.txid_snapshot_xmax(pg_catalog.tx
 """
 EXPLAIN = SQL("EXPLAIN (COSTS off) SELECT * FROM {rows}")  # nothing runs
 SOME = SQL("SELECT {column}::pg_catalog.text FROM {rows} WHERE {where} LIMIT 3")
+# Whatever holds rows of its own below a parent. One that was taken off and put back again has another xmin there.
+MEMBERS = """
+WITH RECURSIVE tree (relation, edge) AS (
+    SELECT i.inhrelid, i.xmin::text FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = %s::pg_catalog.oid
+    UNION
+    SELECT i.inhrelid, i.xmin::text FROM tree AS t JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.relation)
+SELECT t.relation::text || '.' || t.edge, n.nspname::text, c.relname::text
+  FROM tree AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind <> 'p' ORDER BY 1
+"""
 INDEXED = """
 SELECT EXISTS (
     SELECT 1 FROM pg_catalog.pg_index AS i
@@ -154,14 +163,6 @@ def rows_of(name: Name, query: str | None) -> Composable:
     if query is None:
         return Identifier(name.schema, name.name)
     return SQL("(\n{}\n) AS q").format(SQL(query))
-
-
-def selecting(columns: Sequence[str], rows: Composable, conditions: Sequence[Composable]) -> Composable:
-    """SELECT … FROM … WHERE, of all conditions."""
-    names = SQL(", ").join(map(Identifier, columns))
-    if not conditions:
-        return SQL("SELECT {} FROM {}").format(names, rows)
-    return SQL("SELECT {} FROM {} WHERE {}").format(names, rows, SQL(" AND ").join(conditions))
 
 
 def stated(condition: str) -> Composable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -16,6 +16,7 @@ from pghaul.model.text import say, saying
 if TYPE_CHECKING:
     from pghaul.postgres.session import Session
 
+KEPT = frozenset(f.name for f in fields(Mark))
 WITNESSES = 8  # a few rows may be deleted for good reasons; the last eight of them at once are not
 LOAD = "SELECT w.mark FROM pghaul.watermark AS w WHERE w.relation = %s AND w.origin = %s"
 OTHERS = """
@@ -51,14 +52,16 @@ def load(session: Session, relation: str, origin: str) -> Mark | None:
 
 
 def _mark(said: dict[str, Any]) -> Mark:
-    held = said["held"]
+    """Keys of a later release are left alone."""
+    held = said.get("held")
     return Mark(
-        **said
+        **{k: v for k, v in said.items() if k in KEPT}
         | {
             "kind": WatermarkKind(said["kind"]),
             "held": None if held is None else (held[0], held[1]),
-            "witness": tuple(tuple(w) for w in said["witness"]),
-            "columns": tuple(said["columns"]),
+            "witness": tuple(tuple(w) for w in said.get("witness", ())),
+            "columns": tuple(said.get("columns", ())),
+            "members": tuple(said.get("members", ())),
         }
     )
 
@@ -132,8 +135,11 @@ def witness(session: Session, design: MergeDesign, mark: Mark) -> tuple[tuple[st
 
 def check(session: Session, design: MergeDesign, mark: Mark) -> Finding | None:
     """Whether none of the rows that were merged last is on the target any more, or all of them are older: emptied, made
-    anew, or restored from a backup. An increment on top of that would leave a hole that nobody sees.
+    anew, or restored from a backup. An increment on top of that would leave a hole that nobody sees. Where all rows are
+    read every time, nothing can be missing.
     """
+    if mark.kind is WatermarkKind.NONE:
+        return None
     filenode = _filenode(session, design)
     if filenode is not None and (not mark.witness or _present(session, design, mark)):
         return None
