@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -200,6 +201,31 @@ def test_sequences_move_on_beyond_what_was_inserted(
     assert session.value("SELECT pg_catalog.nextval('public.q')") == next_one
 
 
+def test_a_sequence_that_others_draw_from_never_goes_back(pg18: Cluster) -> None:
+    drawn: list[int] = []
+    with sessions(pg18, 2) as (session, other):
+        session.execute("CREATE TABLE public.t (id bigserial PRIMARY KEY, v text)")
+        over = threading.Event()
+
+        def draw() -> None:
+            while not over.is_set():
+                drawn.append(other.value("SELECT pg_catalog.nextval('public.t_id_seq')"))
+
+        thread = threading.Thread(target=draw)
+        thread.start()
+        try:
+            for number in range(6):
+                last = drawn[-1] if drawn else 0
+                merged(session, "id v", f"({last + (1_000_000 if number % 3 == 2 else 30)}, 'v')")
+        finally:
+            over.set()
+            thread.join()
+        assert session.value("SELECT pg_catalog.nextval('public.t_id_seq') > pg_catalog.max(id) FROM public.t")
+        staging.drop(session, [STAGING])
+    assert drawn == sorted(set(drawn))
+    assert drawn[-1] > 1_000_000
+
+
 def test_an_identity_that_no_update_may_set_is_refused_by_its_key(session: Session) -> None:
     session.execute("CREATE TABLE public.t (k text PRIMARY KEY, id int4 GENERATED ALWAYS AS IDENTITY, v text)")
     session.execute("INSERT INTO public.t (k, v) VALUES ('a', 'old'), ('b', 'old')")
@@ -334,7 +360,7 @@ def test_what_is_wrong_is_found_before_any_row_is_read(
 
 
 def test_a_role_is_told_what_it_lacks(session: Session, pg18: Cluster) -> None:
-    session.execute("CREATE TABLE public.t (id int4 PRIMARY KEY, v text)")
+    session.execute("CREATE TABLE public.t (id serial PRIMARY KEY, v text)")
     session.execute("DROP ROLE IF EXISTS merger; CREATE ROLE merger")
     session.execute("GRANT USAGE ON SCHEMA public TO merger; GRANT SELECT, INSERT ON public.t TO merger")
     design = MergeDesign(target=TARGET, staging=STAGING, columns=("id", "v"), key=("id",))
@@ -352,6 +378,9 @@ def test_a_role_is_told_what_it_lacks(session: Session, pg18: Cluster) -> None:
     )
     try:
         assert [f.code for f in merge.examine(session, design)] == [6623]
+        session.execute("RESET ROLE; ALTER TABLE public.t DISABLE ROW LEVEL SECURITY; SET ROLE merger")
+        (found,) = merge.examine(session, design)
+        assert (found.code, found.severity) == (6627, Severity.WARNING)
     finally:
         session.execute("RESET ROLE; DROP OWNED BY merger; DROP ROLE merger")
 

@@ -14,7 +14,7 @@ from pghaul.model.table import Name
 from pghaul.model.text import Text, listed, say
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
-from pghaul.target import merge_target
+from pghaul.target import merge_sequences, merge_target
 from pghaul.target.merge_sql import open_to_writers
 from pghaul.target.merge_target import Target
 
@@ -270,6 +270,21 @@ def _probed(session: Session, design: MergeDesign) -> Iterator[Finding]:
                 ),
                 advice=say("a full sync needs every column of the condition on the target, under the same name"),
                 code=6625,
+            )
+    for sequence, column, may in merge_sequences.owned(session, design.target, design.columns):
+        if not may:
+            yield Finding(
+                severity=Severity.WARNING,
+                kind=Kind.MERGE,
+                object=str(design.target),
+                what=say(
+                    "the role may not move the sequence {sequence} on behind {column} of {table}",
+                    sequence=str(sequence),
+                    column=column,
+                    table=str(design.target),
+                ),
+                advice=say("GRANT SELECT, UPDATE ON SEQUENCE … TO the role; else it hands out numbers that are taken"),
+                code=6627,
             )
 
 
