@@ -13,6 +13,7 @@ from tests.moving import assert_done, rows, run_sql
 from pghaul.engine.merge import staging
 from pghaul.engine.merge.scene import REWRITTEN
 from pghaul.model.errors import MergeError, PghaulError, PlanError
+from pghaul.model.event import Event, EventKind
 from pghaul.model.run import RunState
 from pghaul.model.table import Name
 from pghaul.postgres.dsn import resolve
@@ -292,3 +293,35 @@ def test_a_large_table_is_staged_by_processes_in_ranges(
     moved = merge(db_pair, {"name": "item"}, split_bytes=8192)
     assert became(moved, "public.item") == {"rows": 200, "inserted": 200}
     assert_same_content(db_pair.source, db_pair.target, ["public.item"])
+
+
+COMPUTED = "CREATE TABLE public.t (id int4 PRIMARY KEY, a int4, b int4 GENERATED ALWAYS AS (a * 2) STORED);"
+
+
+@pytest.mark.since(12)
+@pytest.mark.template(
+    source=COMPUTED + "INSERT INTO public.t (id, a) SELECT i, i FROM generate_series(1, 20) i",
+    target=COMPUTED.replace("a * 2", "a * 3"),
+)
+def test_what_the_source_computes_is_stored_or_computed_by_the_target(db_pair: DatabasePair, state: str) -> None:
+    assert_done(merge(db_pair, {"name": "t", "into": "public.made"}))
+    assert rows(db_pair.target, "SELECT sum(b) FROM public.made") == [(420,)]
+    assert_done(merge(db_pair, {"name": "t"}))
+    assert rows(db_pair.target, "SELECT sum(b) FROM public.t") == [(630,)]
+
+
+@pytest.mark.template(source=ITEMS, target=THERE)
+def test_rows_of_an_older_snapshot_do_not_undo_another_run(db_pair: DatabasePair, state: str) -> None:
+    """The other one begins after this one's snapshot, and is through before it merges."""
+    done: list[str] = []
+
+    def other(event: Event) -> None:
+        if event.kind is EventKind.RUN_STARTED and not done:  # planned, and nothing is owned yet
+            done.append(event.run)
+            run_sql(db_pair.source, "UPDATE item SET name = 'newer' WHERE id <= 50")
+            assert_done(merge(db_pair, {"name": "item"}))
+
+    moved = merge(db_pair, {"name": "item"}, listener=other)
+    assert_done(moved)
+    assert rows(db_pair.target, "SELECT count(*) FROM item WHERE name = 'newer'") == [(50,)]
+    assert len(moved.of(EventKind.ATTEMPT)) == 2

@@ -15,12 +15,29 @@ from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
 STAGED = "stage:"  # how the chunks begin that fill staging tables: their markers go with these
 
+IS_THERE = (
+    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'pghaul' AND tablename = 'watermark'"
+)
+STAMPS = "SELECT relation, origin, run_id, moved_at::text FROM pghaul.watermark ORDER BY 1, 2"
+
 OWNED = """
 SELECT pg_catalog.count(*) FROM (
     SELECT 1 FROM pghaul.run r JOIN pghaul.claim c ON c.run_id = r.run_id
     WHERE r.run_id = %s AND r.epoch = %s AND c.relation = ANY(%s::text[]) FOR SHARE
 ) AS owned
 """
+
+
+def stamps(session: Session) -> dict[str, tuple[tuple[str, str, str], ...]]:
+    """By target: which runs have merged into it last, and when.
+
+    Whoever takes a snapshot looks before, and once more when the tables are his: a merge that has come between would be
+    undone by the older rows of his snapshot.
+    """
+    out: dict[str, tuple[tuple[str, str, str], ...]] = {}
+    for relation, *stamp in session.rows(STAMPS) if session.value(IS_THERE) else []:
+        out[relation] = (*out.get(relation, ()), (stamp[0], stamp[1], stamp[2]))
+    return out
 
 
 def own(session: Session, run: str, relations: Sequence[str], epoch: int) -> None:

@@ -6,7 +6,7 @@ A table that has partitions or children is read with all that is below it, and m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pghaul.engine import mapping
 from pghaul.model.errors import PlanError
@@ -36,6 +36,7 @@ class Asked:
     where: str | None = None
     query: str | None = None
     chosen: bool = False  # its columns were named one by one
+    generated: frozenset[str] = frozenset()  # columns that the source computes: read as any other
 
     @property
     def bytes(self) -> int:
@@ -144,13 +145,19 @@ def _tables(plan: Plan, tables: Mapping[Name, Table]) -> Iterator[Asked]:
             )
         columns: list[str] | None = mapping.said(by_name, tables, name, "columns")
         yield Asked(
-            source=mapping.only(table, columns),
+            source=_plain(mapping.only(table, columns)),
+            generated=frozenset(c.name for c in table.columns if c.generated),
             origins=tuple(t for n, t in tables.items() if name in mapping.lineage(tables, n)),
             target=mapping.target_name(by_name, tables, name),
             merge=mapping.said(by_name, tables, name, "merge") or DEFAULT,
             where=mapping.said(by_name, tables, name, "where"),
             chosen=columns is not None,
         )
+
+
+def _plain(table: Table) -> Table:
+    """What the source computes is a value as any other: a query reads it, and the target may store it."""
+    return replace(table, columns=tuple(replace(c, generated=False) for c in table.columns))
 
 
 def _queries(session: Session, plan: Plan) -> Iterator[Asked]:

@@ -71,7 +71,7 @@ def compare(asked: Asked, there: Table, defaults: Collection[tuple[Name, str]]) 
         if name not in known:
             _missing(asked, column, columns, changes, findings)
         elif known[name].generated:
-            findings.append(_generated(asked, name))
+            findings += [] if name in asked.generated else [_generated(asked, name)]
         else:
             _typed(asked, column, known[name], columns, changes, findings)
     ours = _ours(asked)

@@ -10,7 +10,7 @@ from pghaul.engine.merge import scene, units
 from pghaul.engine.merge.choice import Asked
 from pghaul.engine.merge.scene import Ground
 from pghaul.engine.merge.units import Unit
-from pghaul.model.errors import PghaulError, TransientError
+from pghaul.model.errors import MergeError, PghaulError, TransientError
 from pghaul.model.finding import Finding, Severity, of_error
 from pghaul.model.merging import Mark, MergeDesign, Reading
 from pghaul.model.placement import Origin, Placement
@@ -18,7 +18,7 @@ from pghaul.model.plan import Plan
 from pghaul.model.table import Name, Table
 from pghaul.postgres.session import Session
 from pghaul.sources import increments
-from pghaul.target import foreign_keys, watermarks
+from pghaul.target import foreign_keys, staging, watermarks
 from pghaul.target import merge_checks as merge
 
 NOWHERE = Name("pghaul", "stage")  # a design before its staging table is there
@@ -43,7 +43,7 @@ def look(run: str, plan: Plan, ground: Ground) -> Look:
     said = [*onto_itself.findings(ground.source, target, [_placement(u.asked) for u in ordered if not u.asked.query])]
     said += _characters(plan, ground, ordered)
     said += units.findings(ground.source, target, ordered)
-    said += requirements.ledger_findings(target, run, names)
+    said += list(requirements.ledger_findings(target, run, names)) or list(_may_stage(target))
     said += permits.may_create(target, [u.source for u in _missing(ordered)])
     said += care.findings(plan, ground.source)
     marks: dict[Name, Mark | None] = {}
@@ -51,6 +51,14 @@ def look(run: str, plan: Plan, ground: Ground) -> Look:
     for unit in ordered:
         said += _looked_at(ground, unit, marks, readings)
     return Look(units=tuple(ordered), readings=readings, marks=marks, findings=tuple(said))
+
+
+def _may_stage(target: Session) -> Iterator[Finding]:
+    """Where the ledger is, staging tables have to be made."""
+    try:
+        staging.check_may_create(target)
+    except MergeError as exc:
+        yield of_error(exc, staging.SCHEMA)
 
 
 def _looked_at(

@@ -6,8 +6,8 @@ The horizon comes before the snapshot: what was open then, the snapshot may not 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from pghaul.engine import scene
 from pghaul.engine.merge import choice
@@ -24,7 +24,7 @@ from pghaul.postgres.session import Session
 from pghaul.sources import increments
 from pghaul.sources.increments import Horizon, Wanted, horizon
 from pghaul.sources.postgresql import Snapshot
-from pghaul.target import watermarks
+from pghaul.target import merge_markers, watermarks
 
 # pg_class as the snapshot has it, against the file that is there now.
 REWRITTEN = """
@@ -42,6 +42,7 @@ SELECT n.nspname::text, c.relname::text
 class Ground(scene.Scene):
     asked: tuple[Asked, ...]
     horizon: Horizon
+    stamps: Mapping[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict)  # before the snapshot
 
 
 @contextlib.contextmanager
@@ -64,6 +65,7 @@ def opened(
             here, there = scene.connected(stack, run, epoch, plan, source, target, reconnect=manifest is not None)
         if standing is None or epoch > 1 or manifest is not None:
             scene.clear(run, here, there, manifest, leader=leader)
+        stamps = merge_markers.stamps(there)
         names = choice.names(here, plan)
         age = horizon(here, _wanted(here, there, plan, names, manifest))
         snapshot = Snapshot.acquire(here, names, locks=plan.options.locks)
@@ -72,7 +74,7 @@ def opened(
             asked = choice.asked(here, plan, names, manifest)
             if any(a.query for a in asked):
                 _check_unchanged(here)
-            yield _ground(here, there, snapshot, asked, age)
+            yield replace(_ground(here, there, snapshot, asked, age), stamps=stamps)
 
 
 def _check_unchanged(source: Session) -> None:

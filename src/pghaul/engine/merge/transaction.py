@@ -51,7 +51,7 @@ def merge_all(ground: Ground, epoch: Epoch, verify: Verify, staged: Sequence[Sta
     session = ground.target
     started = time.monotonic()
     with session.transaction():
-        _begin(session, epoch, staged)
+        _begin(ground, epoch, staged)
         for one in staged:
             breath.take()
             _check_staged(session, one)
@@ -66,13 +66,15 @@ def merge_all(ground: Ground, epoch: Epoch, verify: Verify, staged: Sequence[Sta
     return done
 
 
-def _begin(session: Session, epoch: Epoch, staged: Sequence[Staged]) -> None:
+def _begin(ground: Ground, epoch: Epoch, staged: Sequence[Staged]) -> None:
+    session = ground.target
     names = sorted(str(s.unit.name) for s in staged)
     merge_markers.own(session, epoch.run, names, epoch.number)
+    now = merge_markers.stamps(session)
     for one in sorted(staged, key=lambda s: s.unit.name):
         name, unlogged = str(one.unit.name), _unlogged(one)
         merge_markers.mark(session, epoch.run, name, INCREMENT, epoch.number, unlogged=unlogged)
-        if watermarks.load(session, name, one.reading.origin) != one.known:
+        if now.get(name) != ground.stamps.get(name):
             raise TransientError(
                 say("another run has merged into {table} since this one looked", table=name), code=2035
             )
