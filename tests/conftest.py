@@ -24,7 +24,7 @@ from pghaul.model import redaction
 from pghaul.service.embedded import Cluster
 from tests import servers
 from tests.components import COMPONENTS, need
-from tests.databases import DatabasePair, database_pair
+from tests.databases import DatabasePair, clone, database_pair, drop, template
 from tests.memory import files_in_memory
 
 files_in_memory()
@@ -127,6 +127,18 @@ def _warm() -> Iterator[None]:
 
     with warm_workers():
         yield
+
+
+@pytest.fixture
+def db_source(request: pytest.FixtureRequest) -> Iterator[str]:
+    """One database alone, on pg16 unless parametrised otherwise: its URL."""
+    marker = request.node.get_closest_marker("template")
+    server: Cluster = request.getfixturevalue(getattr(request, "param", "pg16"))
+    name = clone(server, template(server, marker.kwargs.get("source", "") if marker else ""), "alone")
+    try:
+        yield server.url(name)
+    finally:
+        drop(server, name)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from tests.databases import DatabasePair
 from tests.moving import run_sql
 from tests.reading import Follower, everything, session_at
 
@@ -28,22 +27,22 @@ INSERT INTO public.t (at, v) SELECT now() - i * interval '1 minute', i::text FRO
 
 
 @pytest.fixture
-def source(db_pair: DatabasePair) -> Iterator[Session]:
-    with session_at(db_pair.source) as session:
+def source(db_source: str) -> Iterator[Session]:
+    with session_at(db_source) as session:
         yield session
 
 
 @pytest.mark.template(source=ROWS)
 @pytest.mark.parametrize("watermark", ["at", "id", "xmin"])
 def test_the_first_reading_is_of_all_rows_and_the_next_of_new_ones(
-    db_pair: DatabasePair, source: Session, watermark: str
+    db_source: str, source: Session, watermark: str
 ) -> None:
     follower = Follower(session=source, table="t", merge=Merge(watermark=watermark))
     assert len(follower.step()) == 50
-    run_sql(db_pair.source, "INSERT INTO public.t (v) VALUES ('new')")
+    run_sql(db_source, "INSERT INTO public.t (v) VALUES ('new')")
     assert "new" in {row[2] for row in follower.step()}
     assert follower.read < 60
-    assert follower.rows == everything(db_pair.source, "public.t")
+    assert follower.rows == everything(db_source, "public.t")
 
 
 # --- who is at work -------------------------------------------------------------------------------------------------
@@ -62,16 +61,16 @@ BEGIN = ("BEGIN", "INSERT INTO public.t (v) VALUES ('late')")
 
 @pytest.mark.template(source=ROWS)
 @pytest.mark.parametrize("watermark", ["at", "id", "xmin"])
-def test_an_open_transaction_is_waited_for(db_pair: DatabasePair, source: Session, watermark: str) -> None:
+def test_an_open_transaction_is_waited_for(db_source: str, source: Session, watermark: str) -> None:
     """Numbers of the first reading are read whole once more: nobody could say what the open one had taken."""
     follower = Follower(session=source, table="t", merge=Merge(watermark=watermark))
-    with other(db_pair.source, *BEGIN) as late:
+    with other(db_source, *BEGIN) as late:
         follower.step()
-        run_sql(db_pair.source, "INSERT INTO public.t (at, v) SELECT clock_timestamp(), 'after' FROM pg_sleep(0.01)")
+        run_sql(db_source, "INSERT INTO public.t (at, v) SELECT clock_timestamp(), 'after' FROM pg_sleep(0.01)")
         follower.step()
         late.execute("COMMIT")
         follower.step()
-    assert follower.rows == everything(db_pair.source, "public.t")
+    assert follower.rows == everything(db_source, "public.t")
     assert "late" in {row[2] for row in follower.rows.values()}
     follower.step()
     follower.step()
@@ -82,15 +81,15 @@ def test_an_open_transaction_is_waited_for(db_pair: DatabasePair, source: Sessio
 @pytest.mark.template(source=ROWS)
 @pytest.mark.parametrize("watermark", ["at", "id"])
 def test_prepared_transactions_hold_increments_back_and_are_named(
-    db_pair: DatabasePair, source: Session, watermark: str
+    db_source: str, source: Session, watermark: str
 ) -> None:
     follower = Follower(session=source, table="t", merge=Merge(watermark=watermark))
     follower.step()
     first = follower.mark
     assert first is not None
-    run_sql(db_pair.source, "; ".join([*BEGIN, f"PREPARE TRANSACTION 'held {watermark}'"]))
+    run_sql(db_source, "; ".join([*BEGIN, f"PREPARE TRANSACTION 'held {watermark}'"]))
     for _ in range(2):
-        run_sql(db_pair.source, "INSERT INTO public.t (v) VALUES ('after')")
+        run_sql(db_source, "INSERT INTO public.t (v) VALUES ('after')")
         follower.step()
         assert follower.mark is not None
         assert follower.mark.low == first.low
@@ -98,9 +97,9 @@ def test_prepared_transactions_hold_increments_back_and_are_named(
     assert [f.what for f in follower.last.findings if f.code == 6731] == [
         f"prepared transactions keep increments from moving on: held {watermark}"
     ]
-    run_sql(db_pair.source, f"COMMIT PREPARED 'held {watermark}'")
+    run_sql(db_source, f"COMMIT PREPARED 'held {watermark}'")
     follower.step()
-    assert follower.rows == everything(db_pair.source, "public.t")
+    assert follower.rows == everything(db_source, "public.t")
     assert "late" in {row[2] for row in follower.rows.values()}
 
 
@@ -108,40 +107,38 @@ PLAIN = ROWS + "GRANT SELECT ON public.t TO PUBLIC;"
 
 
 @pytest.fixture
-def reader(db_pair: DatabasePair) -> Iterator[str]:
+def reader(db_source: str) -> Iterator[str]:
     """The source's URL, for a role that may only read."""
-    name = "reader_" + db_pair.source.rpartition("/")[2]
-    run_sql(db_pair.source, f"CREATE ROLE {name} LOGIN")
-    yield db_pair.source.replace("postgres@", f"{name}@")
-    run_sql(db_pair.source, f"DROP ROLE {name}")
+    name = "reader_" + db_source.rpartition("/")[2]
+    run_sql(db_source, f"CREATE ROLE {name} LOGIN")
+    yield db_source.replace("postgres@", f"{name}@")
+    run_sql(db_source, f"DROP ROLE {name}")
 
 
 @pytest.mark.template(source=PLAIN)
 @pytest.mark.parametrize(("watermark", "back"), [("at", "10m"), ("id", "20")])
-def test_a_plain_role_needs_a_lookback_and_is_told_so(
-    db_pair: DatabasePair, reader: str, watermark: str, back: str
-) -> None:
+def test_a_plain_role_needs_a_lookback_and_is_told_so(db_source: str, reader: str, watermark: str, back: str) -> None:
     with session_at(reader) as session:
         with pytest.raises(WatermarkError, match="is not shown when other transactions began") as refused:
             Follower(session=session, table="t", merge=Merge(watermark=watermark)).step()
         assert "pg_monitor" in (refused.value.advice or "")
         follower = Follower(session=session, table="t", merge=Merge(watermark=watermark, lookback=back))
-        with other(db_pair.source, *BEGIN) as late:
+        with other(db_source, *BEGIN) as late:
             follower.step()
-            run_sql(db_pair.source, "INSERT INTO public.t (v) VALUES ('after')")
+            run_sql(db_source, "INSERT INTO public.t (v) VALUES ('after')")
             follower.step()
             late.execute("COMMIT")
         follower.step()
         assert follower.last is not None
         assert (follower.last.guarantee, follower.last.full) == (Guarantee.LOOKBACK, False)
-        assert follower.rows == everything(db_pair.source, "public.t")
+        assert follower.rows == everything(db_source, "public.t")
 
 
 @pytest.mark.template(source=PLAIN)
-def test_pg_monitor_sees_what_a_lookback_would_stand_for(db_pair: DatabasePair, reader: str) -> None:
+def test_pg_monitor_sees_what_a_lookback_would_stand_for(db_source: str, reader: str) -> None:
     role = reader.partition("://")[2].partition("@")[0]
-    run_sql(db_pair.source, f"GRANT pg_monitor TO {role}")
-    with session_at(reader) as session, other(db_pair.source, *BEGIN):
+    run_sql(db_source, f"GRANT pg_monitor TO {role}")
+    with session_at(reader) as session, other(db_source, *BEGIN):
         follower = Follower(session=session, table="t", merge=Merge(watermark="at"))
         follower.step()
         assert follower.last is not None
@@ -150,17 +147,17 @@ def test_pg_monitor_sees_what_a_lookback_would_stand_for(db_pair: DatabasePair, 
 
 
 @pytest.mark.template(source=ROWS)
-def test_a_session_that_tracks_no_activity_is_not_taken_for_idle(db_pair: DatabasePair, source: Session) -> None:
-    with other(db_pair.source, "SET track_activities = off", *BEGIN):
+def test_a_session_that_tracks_no_activity_is_not_taken_for_idle(db_source: str, source: Session) -> None:
+    with other(db_source, "SET track_activities = off", *BEGIN):
         assert horizon(source).oldest is None
         with pytest.raises(WatermarkError, match="1 sessions do not show"):
             Follower(session=source, table="t", merge=Merge(watermark="at")).step()
 
 
 @pytest.mark.template(source=ROWS)
-def test_a_transaction_that_is_open_for_hours_is_named(db_pair: DatabasePair, source: Session) -> None:
+def test_a_transaction_that_is_open_for_hours_is_named(db_source: str, source: Session) -> None:
     follower = Follower(session=source, table="t", merge=Merge(watermark="at"))
-    with other(db_pair.source, "SET application_name = 'forgotten'", "BEGIN"):
+    with other(db_source, "SET application_name = 'forgotten'", "BEGIN"):
         look = horizon(source)
         assert look.oldest is not None
         later = replace(look, clock=look.oldest + timedelta(hours=2))
@@ -198,7 +195,7 @@ CREATE FOREIGN TABLE public.f () INHERITS (public.p) SERVER away;
 
 
 @pytest.mark.template(source=FOREIGN)
-@pytest.mark.parametrize("db_pair", [("pg15", "pg15")], indirect=True)
+@pytest.mark.parametrize("db_source", ["pg15"], indirect=True)
 def test_rows_of_another_server_have_open_transactions_that_nobody_sees(source: Session) -> None:
     for merge, words in ((Merge(watermark="at"), "rows of another server"), (Merge(watermark="xmin"), "has no xmin")):
         with pytest.raises(WatermarkError, match=words):
@@ -222,7 +219,7 @@ PLACED |= {"t": {"watermark_format": "YYYYMMDD"}}
 
 
 @pytest.mark.template(source=ODD)
-def test_rows_without_an_order_are_refused_included_or_left_out(db_pair: DatabasePair, source: Session) -> None:
+def test_rows_without_an_order_are_refused_included_or_left_out(db_source: str, source: Session) -> None:
     for column, said in PLACED.items():
         merge = Merge(watermark=column, **said)
         with pytest.raises(WatermarkError, match=rf"2 rows of public.o have no usable watermark in {column}: "):
@@ -238,14 +235,14 @@ def test_rows_without_an_order_are_refused_included_or_left_out(db_pair: Databas
 
 @pytest.mark.template(source=ODD)
 @pytest.mark.parametrize("column", ["tz", "ts", "d"])
-def test_infinity_hides_nothing(db_pair: DatabasePair, source: Session, column: str) -> None:
+def test_infinity_hides_nothing(db_source: str, source: Session, column: str) -> None:
     merge = Merge(watermark=column, null_watermarks="exclude", watermark_zone=None if column == "tz" else "UTC")
     follower = Follower(session=source, table="o", merge=merge)
     follower.step()
-    run_sql(db_pair.source, f"INSERT INTO public.o (id, {column}) VALUES (10, now() AT TIME ZONE 'UTC')")
-    run_sql(db_pair.source, f"INSERT INTO public.o (id, {column}) VALUES (11, '9999-12-31'), (12, '12345-01-01')")
+    run_sql(db_source, f"INSERT INTO public.o (id, {column}) VALUES (10, now() AT TIME ZONE 'UTC')")
+    run_sql(db_source, f"INSERT INTO public.o (id, {column}) VALUES (11, '9999-12-31'), (12, '12345-01-01')")
     assert {10, 11, 12} <= {row[0] for row in follower.step()}
-    run_sql(db_pair.source, f"INSERT INTO public.o (id, {column}) VALUES (13, now() AT TIME ZONE 'UTC')")
+    run_sql(db_source, f"INSERT INTO public.o (id, {column}) VALUES (13, now() AT TIME ZONE 'UTC')")
     assert 13 in {row[0] for row in follower.step()}
 
 
@@ -272,11 +269,11 @@ INSERT INTO public.x VALUES (1, '2025-01-31', '20250131235959'), (2, '2025-02-01
 
 @pytest.mark.template(source=TEXTS)
 @pytest.mark.parametrize(("column", "form"), [("day", "YYYY-MM-DD"), ("moment", "YYYYMMDDHH24MISS")])
-def test_texts_are_moments_of_their_format(db_pair: DatabasePair, source: Session, column: str, form: str) -> None:
+def test_texts_are_moments_of_their_format(db_source: str, source: Session, column: str, form: str) -> None:
     follower = Follower(session=source, table="x", merge=Merge(watermark=column, watermark_format=form))
     assert len(follower.step()) == 2
     assert [row[0] for row in follower.step()] == [2]
-    run_sql(db_pair.source, "INSERT INTO public.x VALUES (3, '01.02.2025', '1 February 2025')")
+    run_sql(db_source, "INSERT INTO public.x VALUES (3, '01.02.2025', '1 February 2025')")
     with pytest.raises(WatermarkError, match=r"1 rows of public.x .*: (01.02.2025|1 February 2025)"):
         follower.step()
 
@@ -307,7 +304,7 @@ def test_what_cannot_be_a_watermark_is_refused(source: Session, said: dict[str, 
 
 
 @pytest.mark.template(source=ROWS)
-def test_marks_of_another_time_and_place(db_pair: DatabasePair, source: Session) -> None:
+def test_marks_of_another_time_and_place(db_source: str, source: Session) -> None:
     """Another database and an older one are refused; a clock that went back, and new columns, are read again whole."""
     follower = Follower(session=source, table="t", merge=Merge(watermark="at"))
     follower.step()
@@ -362,32 +359,32 @@ def test_a_parent_is_read_with_its_children(source: Session, table: str, waterma
     ],
 )
 def test_old_rows_of_a_table_that_joins_the_tree_are_read(
-    db_pair: DatabasePair, source: Session, table: str, attached: str, watermark: str
+    db_source: str, source: Session, table: str, attached: str, watermark: str
 ) -> None:
     """No watermark of theirs is new. Put back after it was taken off, it is read once more."""
-    run_sql(db_pair.source, "CREATE TABLE public.old (at timestamptz, id int NOT NULL)")
-    run_sql(db_pair.source, "INSERT INTO public.old VALUES ('2024-01-01', -7), ('2024-01-02', 21), (NULL, 22)")
-    run_sql(db_pair.source, f"DELETE FROM public.old WHERE id < 0 AND 'part' = '{table}'")
+    run_sql(db_source, "CREATE TABLE public.old (at timestamptz, id int NOT NULL)")
+    run_sql(db_source, "INSERT INTO public.old VALUES ('2024-01-01', -7), ('2024-01-02', 21), (NULL, 22)")
+    run_sql(db_source, f"DELETE FROM public.old WHERE id < 0 AND 'part' = '{table}'")
     merge = Merge(watermark=watermark, null_watermarks="fail" if watermark != "at" else "exclude")
     follower = Follower(session=source, table=table, merge=merge, where="id <> 21 -- but")
     for _ in range(2):
         follower.step()
     for _ in range(2):
-        run_sql(db_pair.source, attached)
+        run_sql(db_source, attached)
         found = {row[0] for row in follower.step()}
         assert found - {1, 11} == {22, *({-7} if table == "Eltern" else ())} - ({22} if watermark == "at" else set())
         assert {row[0] for row in follower.step()} <= {1, 11, 22}
         off = attached.replace("ATTACH", "DETACH").partition(" FOR ")[0].replace(" INHERIT", " NO INHERIT")
-        run_sql(db_pair.source, off)
+        run_sql(db_source, off)
 
 
 @pytest.mark.template(source=ROWS)
-def test_a_condition_and_a_query_bound_what_is_read(db_pair: DatabasePair, source: Session) -> None:
+def test_a_condition_and_a_query_bound_what_is_read(db_source: str, source: Session) -> None:
     odd = Follower(session=source, table="t", merge=Merge(watermark="at"), where="id % 2 = 1 OR id = 2 -- 100%")
     query = "SELECT id * 10 AS id, at, v || ';' AS v FROM public.t; -- done"
     asked = Follower(session=source, table="t", merge=Merge(watermark="at"), query=query)
     assert (len(odd.step()), len(asked.step())) == (26, 50)
-    run_sql(db_pair.source, "INSERT INTO public.t (v) VALUES ('a'), ('b')")
+    run_sql(db_source, "INSERT INTO public.t (v) VALUES ('a'), ('b')")
     assert {row[2] for row in odd.step()} & {"a", "b"} == {"a"}
     assert {row[2] for row in asked.step()} >= {"a;", "b;"}
     assert asked.read < 60
@@ -408,19 +405,17 @@ def test_a_replica_tells_nothing_of_its_primary(source: Session, watermark: str,
 
 @pytest.mark.template(source=ROWS)
 @pytest.mark.parametrize("assumed", ["source=9.3", "source=9.4", "source=9.6"])
-def test_older_servers_are_asked_what_they_know(
-    db_pair: DatabasePair, assumed: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_older_servers_are_asked_what_they_know(db_source: str, assumed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before 9.4 a frozen row has lost its xmin: it is read every time."""
     monkeypatch.setenv("PGHAUL_ASSUME_VERSION", assumed)
-    with session_at(db_pair.source) as session, other(db_pair.source, *BEGIN) as late:
+    with session_at(db_source) as session, other(db_source, *BEGIN) as late:
         followers = [Follower(session=session, table="t", merge=Merge(watermark=w)) for w in ("at", "id", "xmin")]
         for follower in followers:
             follower.step()
         late.execute("COMMIT")
         for follower in followers:
             follower.step()
-            assert follower.rows == everything(db_pair.source, "public.t")
+            assert follower.rows == everything(db_source, "public.t")
             assert follower.last is not None
         assert follower.last is not None
         assert (" < 3" in follower.last.query) is (assumed == "source=9.3")
@@ -451,11 +446,11 @@ INSERT INTO public.g (id, a, b) SELECT i, i, -i FROM generate_series(1, 30) AS i
 
 @pytest.mark.since(12)
 @pytest.mark.template(source=GENERATED)
-def test_a_watermark_that_is_not_carried_still_tells_what_is_new(db_pair: DatabasePair, source: Session) -> None:
+def test_a_watermark_that_is_not_carried_still_tells_what_is_new(db_source: str, source: Session) -> None:
     """A generated column is made anew by the target, or is not there at all."""
     follower = Follower(session=source, table="g", merge=Merge(watermark="last"))
     assert (len(follower.step()), follower.mark and follower.mark.low) == (30, "30")
-    run_sql(db_pair.source, "INSERT INTO public.g VALUES (31, 5, 31); UPDATE public.g SET b = 32 WHERE id = 1")
+    run_sql(db_source, "INSERT INTO public.g VALUES (31, 5, 31); UPDATE public.g SET b = 32 WHERE id = 1")
     assert {row[0] for row in follower.step()} == {1, 30, 31}
     assert follower.mark is not None
     assert (follower.mark.seen, follower.mark.columns) == ("32", ("id", "a", "b"))

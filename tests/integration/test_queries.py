@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.databases import DatabasePair
 from tests.reading import session_at
 
 from pghaul.model.errors import PlanError
@@ -27,8 +26,8 @@ CREATE FUNCTION public.writes() RETURNS int LANGUAGE sql AS 'INSERT INTO public.
 
 
 @pytest.fixture
-def source(db_pair: DatabasePair) -> Iterator[Session]:
-    with session_at(db_pair.source) as session:
+def source(db_source: str) -> Iterator[Session]:
+    with session_at(db_source) as session:
         yield session
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.databases import DatabasePair
 from tests.moving import run_sql
 
 from pghaul.model.merging import Mark, MergeDesign, WatermarkKind
@@ -41,8 +40,8 @@ MARK = Mark(
 
 
 @pytest.fixture
-def target(db_pair: DatabasePair) -> Iterator[Session]:
-    with connect(resolve(db_pair.target), application_name="pghaul/test", role="target") as session:
+def target(db_source: str) -> Iterator[Session]:
+    with connect(resolve(db_source), application_name="pghaul/test", role="target") as session:
         yield session
 
 
@@ -78,7 +77,7 @@ def test_another_database_in_the_place_of_the_source_is_noticed(target: Session)
     assert "(123/4/plant, not 9/9/copy)" in finding.what
 
 
-@pytest.mark.template(target=TARGET)
+@pytest.mark.template(source=TARGET)
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -96,28 +95,28 @@ def test_another_database_in_the_place_of_the_source_is_noticed(target: Session)
     ],
 )  # fmt: skip
 def test_a_target_that_has_lost_its_latest_rows_is_noticed(
-    db_pair: DatabasePair, target: Session, change: str, code: int | None
+    db_source: str, target: Session, change: str, code: int | None
 ) -> None:
     mark = watermarks.complete(target, DESIGN, MARK)
     assert len(mark.witness) == watermarks.WITNESSES
     assert mark.witness[-1] == ("40", "it's 40", "2025-01-01 00:00:40+00")
-    run_sql(db_pair.target, change)
+    run_sql(db_source, change)
     assert found(target, mark) == code
 
 
-@pytest.mark.template(target=TARGET)
-def test_witnesses_are_of_the_target_and_stay_through_empty_increments(db_pair: DatabasePair, target: Session) -> None:
+@pytest.mark.template(source=TARGET)
+def test_witnesses_are_of_the_target_and_stay_through_empty_increments(db_source: str, target: Session) -> None:
     """A mode that leaves rows as they were, or away, leaves witnesses of what is there."""
-    run_sql(db_pair.target, "UPDATE s.staged SET at = at + interval '1 day'; INSERT INTO s.staged VALUES (99, 'no')")
+    run_sql(db_source, "UPDATE s.staged SET at = at + interval '1 day'; INSERT INTO s.staged VALUES (99, 'no')")
     mark = watermarks.complete(target, DESIGN, MARK)
     assert found(target, mark) is None
     assert ("40", "it's 40", "2025-01-01 00:00:40+00") in mark.witness
-    run_sql(db_pair.target, "TRUNCATE s.staged")
+    run_sql(db_source, "TRUNCATE s.staged")
     assert watermarks.complete(target, DESIGN, mark).witness == mark.witness
     without = Mark(kind=WatermarkKind.XMIN, column="xmin", read_at="x")
-    run_sql(db_pair.target, "INSERT INTO s.staged SELECT * FROM public.t")
+    run_sql(db_source, "INSERT INTO s.staged SELECT * FROM public.t")
     keys = watermarks.complete(target, DESIGN, without)
     assert {len(w) for w in keys.witness} == {2}
     assert found(target, keys) is None
-    run_sql(db_pair.target, "DELETE FROM public.t")
+    run_sql(db_source, "DELETE FROM public.t")
     assert found(target, keys) == 6722

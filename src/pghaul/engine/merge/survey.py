@@ -77,7 +77,7 @@ def _promise(reading: Reading) -> Text:
     if reading.guarantee is Guarantee.WHOLE:
         return say("all rows are read every time")
     if reading.guarantee is Guarantee.EXACT:
-        return say("exact: no row that commits late is missed")
+        return say("exact: no row that commits late is missed; {why}", why=reading.why)
     return say("within lookback only: {why}", why=reading.why or say("the source's transactions cannot be seen"))
 
 
