@@ -24,7 +24,7 @@ class Naive:
     """What everybody writes first: greater than the greatest that was seen."""
 
     def __init__(self, session: Session, column: str, position: int, order: Callable[[Any], Any]) -> None:
-        self._session, self._column, self._position, self._order = url, column, position, order
+        self._session, self._column, self._position, self._order = session, column, position, order
         self.rows: dict[int, tuple[Any, ...]] = {}
 
     def step(self) -> None:
