@@ -119,7 +119,10 @@ def test_without_leave_the_first_keys_are_named_and_how_many_there_are(db_pair: 
     with pytest.raises(QuarantineError, match=r"4 rows of public.t .* \(3\)"):
         move(db_pair, "t", duplicates="first", max_rejects=3)
     run_sql(db_pair.target, "DROP TABLE public.t")
+    with pytest.raises(QuarantineError, match="without the column no such column"):
+        move(db_pair, "t", duplicates="last", duplicates_by="no such column", max_rejects=4)
+    run_sql(db_pair.source, "CREATE TABLE public.other (it int4 PRIMARY KEY)")
     with pytest.raises(RowError, match="4 rows have a key"):
-        move(db_pair, "t", duplicates="last", duplicates_by="no such column", max_rejects=3)
+        move(db_pair, "t", "other", duplicates="last", duplicates_by="it", max_rejects=4)
     assert rows(db_pair.target, "SELECT count(*) FROM pghaul.quarantine") == [(0,)]
     assert rows(db_pair.target, "SELECT count(*) FROM public.t") == [(0,)]

@@ -11,6 +11,7 @@ from pghaul.engine import (
     cares,
     characters,
     collations,
+    duplicates,
     older_target,
     onto_itself,
     parameters,
@@ -101,6 +102,7 @@ def examine(stage: Stage, ask: preflight.Ask | None, *, exact: bool = False) -> 
     load = Load(plan=plan, read=len(stage.tables), created=len(fate.missing), chunks=chunks)
     found += [
         *needed.findings,
+        *(duplicates.findings(plan.options, fate.missing) if plan.options.indexes else ()),
         *collations.findings(source, target, fate.missing),
         *space.findings(room),
         *parameters.findings(source, target, load),

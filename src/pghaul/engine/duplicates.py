@@ -6,16 +6,21 @@ several with one key stays is the plan's rule; equal ones among those are told a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from psycopg.sql import SQL, Composable, Identifier
 from psycopg.sql import Literal as Value
 
 from pghaul.engine.job import Duplicates
-from pghaul.model.table import Column, Index, Name
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.plan import Options
+from pghaul.model.rejects import allowance
+from pghaul.model.table import Column, Index, Name, Table
+from pghaul.model.text import say
 
 NAMED = 5
+MANY = 10**18  # rows: a share that allows none of them allows none at all
 Rule = Literal["fail", "first", "last", "none"]
 
 LOCK = SQL("LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE")  # two indexes of one table would wait for each other
@@ -79,6 +84,36 @@ def duplicates(
         move=composed(MOVE),
         count=composed(COUNT),
     )
+
+
+def findings(options: Options, created: Sequence[Table]) -> Iterator[Finding]:
+    """What the plan says of duplicates, and cannot mean. `created`: only their indexes are built after their rows."""
+    rule, by = options.duplicates.value, options.duplicates_by
+    if rule != "fail" and allowance(options.max_rejects, MANY) == 0:
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.REJECTS,
+            object="duplicates",
+            what=say("duplicates = {rule} sets rows aside, and max_rejects allows none", rule=rule),
+            advice=say("say how many: --max-rejects"),
+            code=6849,
+        )
+    unique = [t for t in created if any(i.unique for i in t.indexes)]
+    without = [t for t in unique if by is not None and by not in {c.name for c in t.copied_columns}]
+    if without:
+        yield Finding(
+            severity=Severity.ERROR if len(without) == len(unique) else Severity.WARNING,
+            kind=Kind.REJECTS,
+            object=str(without[0].name),
+            what=say(
+                "tables without the column {column}, by which duplicates are to be told: {n}, e.g. {table}",
+                column=str(by),
+                n=len(without),
+                table=str(without[0].name),
+            ),
+            advice=say("name a column that the tables have: --duplicates-by; those without it fail at duplicates"),
+            code=6850,
+        )
 
 
 def line(columns: Sequence[str], row: Composable | None = None) -> Composable:
