@@ -1,6 +1,7 @@
-"""Hundreds of faults, counted: `python -m tests.faults.campaign --seed 1 --count 520 --out build/faults.json`.
+"""Hundreds of faults, counted: `python -m tests.faults.campaign --seed 1 --count 780 --out build/faults.json`.
 
-One case is played again with `--seed N --only INDEX`; `--kind KIND` plays only cases of that kind.
+One case is played again with `--seed N --only INDEX`, one of a story with its `--recipe` beside it; `--kind KIND`
+plays only cases of that kind.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 
 from tests.faults.case import Result, play
 from tests.faults.lane import Lane, open_lane, why_no_small_disk
-from tests.faults.schedule import SHARES, Case, case_at
+from tests.faults.schedule import SHARES, Case, by, case_at, story_at
+from tests.faults.stories import STORIES
 from tests.memory import files_in_memory
 
 FIELDS = ("faults", "recovered_without_help", "recovered_by_resume", "lost_rows", "doubled_rows")
@@ -71,9 +73,9 @@ def describe(case: Case) -> str:
 def cases(seed: int, count: int, kind: str | None, recipes: list[str], only: int | None) -> Iterator[Case]:
     """The cases to play, in order; without disk_full where it cannot be had."""
     if only is not None:
-        yield case_at(seed, only)
+        yield by(case_at(seed, only), recipes[0]) if len(recipes) == 1 else case_at(seed, only)
         return
-    wanted = (case_at(seed, i) for i in itertools.count())
+    wanted = (c for i in itertools.count() for c in (case_at(seed, i), story_at(seed, i)) if c is not None)
     no_disk = why_no_small_disk() is not None
     asked = (c for c in wanted if kind in (None, c.kind) and c.recipe in recipes)
     fit = (c for c in asked if not (no_disk and c.kind == "disk_full"))
@@ -145,10 +147,10 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=520)
+    parser.add_argument("--count", type=int, default=780)
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--kind")
-    parser.add_argument("--recipe", action="append", choices=list(SHARES), help="this one only; may be given again")
+    parser.add_argument("--recipe", action="append", choices=[*SHARES, *STORIES], help="this one only; again for more")
     parser.add_argument("--only", type=int)
     parser.add_argument("--out", type=Path, default=Path("build/faults.json"))
     return parser.parse_args()
@@ -160,7 +162,7 @@ def main() -> int:
     files_in_memory()
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     campaign = Campaign(
-        cases(asked.seed, asked.count, asked.kind, asked.recipe or list(SHARES), asked.only),
+        cases(asked.seed, asked.count, asked.kind, asked.recipe or [*SHARES, *STORIES], asked.only),
         asked.out.parent / f"{asked.out.stem}-failures",
     )
     for number in (signal.SIGINT, signal.SIGTERM):  # servers and mounts must not be left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import traceback
@@ -27,10 +28,11 @@ from tests.faults.faults import (
     lose_snapshot_and_change_source,
 )
 from tests.faults.lane import Lane
-from tests.faults.plant import FURNITURE, KEYED, LEAVES
+from tests.faults.plant import FURNITURE, KEYED, LEAVES, TABLES
 from tests.faults.program import Program, wait_until
 from tests.faults.proxy import Moment, Proxy, Trigger
 from tests.faults.schedule import Case, trigger
+from tests.faults.stories import STORIES, Story
 
 TIMEOUT = 75.0  # seconds; the runs give up after 40
 RUN_ID = "0123456789ab"
@@ -90,23 +92,34 @@ def _play_once(lane: Lane, case: Case, keep: Path | None) -> Result:
 def _staged(lane: Lane, case: Case) -> Iterator[Scene]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="case-", dir=lane.folder)))
+        story = STORIES.get(case.recipe)
         names = stack.enter_context(
-            lane.databases(on_small_disk=case.kind == "disk_full", stale=case.recipe == "update")
+            lane.databases(
+                on_small_disk=case.kind == "disk_full",
+                stale=case.recipe == "update",
+                scripts=(story.source, story.target) if story else None,
+            )
         )
         rng = case.rng
+        program = Program(folder)
+        if story is not None:
+            program.environ = story.environ
         yield Scene(
             lane=lane,
-            program=Program(folder),
+            program=program,
             side=case.side,
             urls={"source": lane.source.url(names[0]), "target": lane.target.url(names[1])},
             proxies={s: stack.enter_context(Proxy(lane.server(s).port)) for s in ("source", "target")},
             rng=rng,
             change=CHANGES[case.kind](rng) if case.kind in CHANGES else None,
+            tables=story.tables if story else TABLES,
         )
 
 
 def _perform(scene: Scene, case: Case, result: Result) -> None:
-    program = scene.program
+    program, story = scene.program, STORIES.get(case.recipe)
+    if story is not None:
+        story.before(scene)
     armed = trigger(case)
     action = MODES[case.mode] if case.mode else FAULTS[case.kind].action
     armed.action = lambda connection: action(scene, connection)
@@ -114,7 +127,7 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         _run(scene, case, cut_short=True)
         program.wait(TIMEOUT)
         scene.proxies[case.side].arm(armed)
-        program.resume(RUN_ID)
+        _resume(scene, case)
     else:
         scene.proxies[case.side].arm(armed)
         _run(scene, case)
@@ -125,10 +138,10 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         result.injected = False
     result.exit_codes.append(code)
     _between(scene, case)
-    while code is not None and not _ended_well(scene, code) and result.helped < RESUMES:
+    while code is not None and not _ended_well(scene, code, story) and result.helped < RESUMES:
         result.helped += 1
         scene.notes.append(f"exit {code}: {program.complaint()}")
-        program.resume(RUN_ID)
+        _resume(scene, case)
         for job in scene.upon_resume:
             scene.meanwhile(job)
         scene.upon_resume.clear()
@@ -144,19 +157,32 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         thread.join(TIMEOUT)
     if code is None:
         result.wrong.append("hangs")
-    elif not _ended_well(scene, code):
+    elif not _ended_well(scene, code, story):
         result.wrong.append(f"exit {code} after {result.helped} resumes: {program.complaint()}")
 
 
 def _run(scene: Scene, case: Case, *, cut_short: bool = False) -> None:
     """Start the run; `cut_short`: its main process is killed somewhere in the copying."""
+    story = STORIES.get(case.recipe)
     if cut_short:
-        volume = scene.rng.randint(50_000, 900_000)
+        volume = scene.rng.randint(50_000, 900_000) if story is None else scene.rng.randint(1, story.volume // 2)
         kill = Trigger(moment=Moment.COPIED, application=WORKER, after_bytes=volume)
         kill.action = lambda _: scene.program.kill_main()
         scene.proxies["target"].arm(kill)
     source, target = (scene.proxies[s].url(scene.urls[s]) for s in ("source", "target"))
+    if story is not None:
+        scene.program.start(*story.words(source, target))
+        return
     scene.program.run(source, target, RUN_ID, *RECIPES[case.recipe], tables=KEYED if case.recipe == "update" else ALL)
+
+
+def _resume(scene: Scene, case: Case) -> None:
+    """Go on; what cannot be resumed is done again."""
+    story = STORIES.get(case.recipe)
+    if story is None or story.resumed:
+        scene.program.resume(RUN_ID)
+    else:
+        _run(scene, case)
 
 
 def _between(scene: Scene, case: Case) -> None:
@@ -167,21 +193,43 @@ def _between(scene: Scene, case: Case) -> None:
         scene.notes.append("changed between" if made else "the change was kept out by locks of a dead run")
 
 
-def _ended_well(scene: Scene, code: int) -> bool:
+def _ended_well(scene: Scene, code: int, story: Story | None) -> bool:
     """Done; or done but for the table that vanished or changed on the source, which it names."""
+    if story is not None:
+        return code in story.ends
     changed = scene.change.changed if scene.change else None
     return code == 0 or (code == 3 and changed is not None and changed in scene.program.said())
 
 
 def _judge(scene: Scene, result: Result) -> None:
-    _judge_content(scene, result)
-    _judge_furniture(scene, result)
+    story = STORIES.get(result.case.recipe)
+    if story is not None:
+        _judge_story(scene, story, result)
+    else:
+        _judge_content(scene, result)
+        _judge_furniture(scene, result)
     if not wait_until(lambda: not scene.program.processes(), 10):
         result.wrong.append(f"processes left: {[' '.join(p.cmdline())[-80:] for p in scene.program.processes()]}")
     for side, url in scene.urls.items():
         scene.proxies[side].close_all()
         if not wait_until(lambda url=url: _sessions(url) == 0, 5):  # type: ignore[misc]
             result.wrong.append(f"{_sessions(url)} sessions left on the {side}")
+
+
+def _judge_story(scene: Scene, story: Story, result: Result) -> None:
+    """After the last of its sessions: what they had not committed is gone then."""
+    for proxy in scene.proxies.values():
+        proxy.disarm()
+    wait_until(lambda: _sessions(scene.urls["target"]) == 0, 5)
+    for wrong in story.judge(scene):
+        lost, doubled = _figures(wrong)
+        result.lost, result.doubled = result.lost + lost, result.doubled + doubled
+        result.wrong.append(wrong)
+
+
+def _figures(wrong: str) -> tuple[int, int]:
+    found = re.search(r"(\d+) lost, (\d+) too many", wrong)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _sessions(url: str) -> int:

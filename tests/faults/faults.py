@@ -27,7 +27,7 @@ from tests.faults.program import Program, wait_until
 from tests.faults.proxy import Connection, Fate, Proxy
 
 LONGER_THAN_LOCK_TIMEOUT = 1.6  # seconds; the runs are started with --lock-timeout 1
-LEDGER = "pghaul.chunk_marker"
+LEDGER = ("pghaul.chunk_marker", "pghaul.watermark", "pghaul.quarantine")
 
 
 @dataclass(kw_only=True)
@@ -41,6 +41,7 @@ class Scene:
     proxies: dict[str, Proxy]
     rng: random.Random
     change: Change | None = None
+    tables: tuple[str, ...] = TABLES
     background: list[threading.Thread] = field(default_factory=list)
     upon_resume: list[Callable[[], None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -191,8 +192,9 @@ def exhaust_connections(scene: Scene, _connection: Connection) -> None:
 def hold_a_lock(scene: Scene, _connection: Connection) -> None:
     """ACCESS EXCLUSIVE on one of the target's tables, or on the ledger, for longer than lock_timeout."""
     admin = scene.admin()
-    tables = scene.rng.sample(TABLES, len(TABLES))
-    tables.insert(scene.rng.choice([0, len(tables)]), LEDGER)
+    tables = scene.rng.sample(scene.tables, len(scene.tables))
+    ledger = LEDGER[0] if scene.tables is TABLES else scene.rng.choice(LEDGER)
+    tables.insert(scene.rng.choice([0, len(tables)]), ledger)
     admin.execute("SET lock_timeout = 200")
     admin.autocommit = False
     locked = next((t for t in tables if _lock(admin, t)), None)

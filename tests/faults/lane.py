@@ -50,12 +50,17 @@ class Lane:
         return self.source if side == "source" else self.target
 
     @contextmanager
-    def databases(self, *, on_small_disk: bool = False, stale: bool = False) -> Iterator[tuple[str, str]]:
-        """Names of a fresh source and of a fresh target: empty, or with an older state of the tables."""
-        origin = self.stale if stale else self.templates[1]
-        names = clone(self.source, self.templates[0], "source"), clone(self.target, origin, "target")
-        with psycopg.connect(self.source.url(names[0]), autocommit=True) as session:
-            session.execute(SCRATCH.encode())
+    def databases(
+        self, *, on_small_disk: bool = False, stale: bool = False, scripts: tuple[str, str] | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Names of a fresh source and of a fresh target: empty, or with an older state; or as these scripts say."""
+        origins = self.templates[0], self.stale if stale else self.templates[1]
+        if scripts is not None:
+            origins = template(self.source, scripts[0]), template(self.target, scripts[1])
+        names = clone(self.source, origins[0], "source"), clone(self.target, origins[1], "target")
+        if scripts is None:
+            with psycopg.connect(self.source.url(names[0]), autocommit=True) as session:
+                session.execute(SCRATCH.encode())
         if on_small_disk:
             with psycopg.connect(self.target.url(), autocommit=True) as admin:
                 move = sql.SQL("ALTER DATABASE {} SET TABLESPACE {}")

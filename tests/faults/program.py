@@ -39,12 +39,13 @@ class Program:
         self.state = f"sqlite:///{(folder / 'state.db').as_posix()}"
         self.process: subprocess.Popen[bytes] | None = None
         self.calls = 0
+        self.environ: dict[str, str] = {}  # over that of the tests
         self._started: set[int] = set()
 
     def start(self, *words: str) -> None:
         """Start `pghaul words…`; stdout and stderr go to files of the folder."""
         self.calls += 1
-        environment = os.environ | {"PGHAUL_STATE": self.state, "PYTHONWARNINGS": "default"}
+        environment = os.environ | {"PGHAUL_STATE": self.state, "PYTHONWARNINGS": "default"} | self.environ
         with self._log("out").open("wb") as out, self._log("err").open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pghaul", *words],

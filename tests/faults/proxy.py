@@ -74,6 +74,7 @@ class Trigger:
     moment: Moment
     pattern: str = ""
     application: str = ""
+    after: str = ""  # not before such a statement of a session whose application_name matches
     after_bytes: int = 0  # over all matching sessions
     copied: int = 0
     skip: int = 0
@@ -87,7 +88,13 @@ class Trigger:
 
     def matches(self, moment: Moment, connection: Connection, piece: Piece) -> bool:
         """Whether it shall fire now; counts the matches that it skips."""
-        if self.fired.is_set() or moment is not self.moment or not re.search(self.application, connection.application):
+        if self.fired.is_set() or not re.search(self.application, connection.application):
+            return False
+        if self.after:
+            if moment is Moment.QUERY and re.search(self.after, piece.text, re.IGNORECASE | re.DOTALL):
+                self.after = ""
+            return False
+        if moment is not self.moment:
             return False
         if moment is Moment.COPIED:
             self.copied += piece.copied

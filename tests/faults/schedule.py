@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from tests.faults.changes import CHANGES
 from tests.faults.faults import FAULTS, WORKER
 from tests.faults.proxy import Moment, Trigger
+from tests.faults.stories import STORIES, place
 
 BLOCK = 50
 DECK = {
@@ -41,6 +42,7 @@ NEED_RESUME = (
 assert len(CARDS) + CHANGES_PER_BLOCK + 2 == BLOCK
 
 SHARES = {"copy": 6, "insert": 3, "update": 1}  # of the recipes
+BY_WORKER = ("worker_killed", "worker_stopped", "stale_worker")
 COPIED_IN_A_RUN = 3_300_000  # bytes of COPY text of all tables of the plant
 WORDS = {
     "index": r"CREATE (UNIQUE )?INDEX|ADD CONSTRAINT|ATTACH PARTITION",
@@ -67,7 +69,7 @@ class Case:
     inner: str
     side: str
     mode: str = ""
-    recipe: str = "copy"  # or "insert", or "update": into tables that hold an older state
+    recipe: str = "copy"  # or "insert", or "update": into tables that hold an older state; or a story's name
     gentle: bool = False  # a second try with the earliest possible moment, when the first found none
 
     @property
@@ -78,14 +80,16 @@ class Case:
     @property
     def needs_resume(self) -> bool:
         """Whether nothing but a resume can help."""
-        return self.kind in ("main_killed", "stale_worker") or self.mode == "between"
+        return self.kind in ("main_killed", "stale_worker") or self.mode == "between" or self.recipe == "replay"
 
     def trigger_words(self) -> tuple[Moment, str, str, int, int]:
         """Moment, pattern, application, bytes, matches to skip."""
         rng = self.rng
+        if self.recipe in STORIES:
+            return place(STORIES[self.recipe], self.inner, rng, gentle=self.gentle)
         skip = 0 if self.gentle else rng.randint(0, 7)
         volume = 1 if self.gentle else rng.randint(1, COPIED_IN_A_RUN // (2 if self.phase == "resume" else 1))
-        by_worker = self.kind in ("worker_killed", "worker_stopped", "stale_worker")
+        by_worker = self.kind in BY_WORKER
         match self.inner:
             case "copy":
                 return Moment.COPIED, "", WORKER, volume, 0
@@ -108,6 +112,8 @@ def trigger(case: Case) -> Trigger:
     moment, pattern, application, volume, skip = case.trigger_words()
     fault = FAULTS.get(case.kind)
     made = Trigger(moment=moment, pattern=pattern, application=application, after_bytes=volume, skip=skip)
+    if case.recipe in STORIES:
+        made.after = STORIES[case.recipe].strikes[case.inner].after
     if fault and not case.mode:
         made.fate, made.everyone, made.refuse_seconds = fault.fate, fault.everyone, fault.refuse_seconds
     return made
@@ -148,7 +154,9 @@ def by(case: Case, recipe: str) -> Case:
 
     An update creates nothing and builds no index. It never deletes, so that a source that loses rows is not for it.
     """
-    if recipe != "update":
+    if recipe in STORIES and not case.mode:
+        return _of_story(case, recipe)
+    if recipe != "update" and recipe not in STORIES:
         return replace(case, recipe=recipe)
     if case.mode:
         return replace(case, recipe="insert")
@@ -159,3 +167,28 @@ def by(case: Case, recipe: str) -> Case:
         phase="copy" if case.phase in absent else case.phase,
         inner="copy" if case.inner in absent else case.inner,
     )
+
+
+def story_at(seed: int, index: int) -> Case | None:
+    """Every second fault strikes a story as well, one story after the other; None where it does not."""
+    case = case_at(seed, index)
+    if index % 2 or case.mode:
+        return None
+    names = list(STORIES)
+    return by(case, names[index // 2 % len(names)])
+
+
+def _of_story(case: Case, recipe: str) -> Case:
+    """The same fault, at a moment of the story. Where it has no processes but one, it is that one which dies."""
+    rng = random.Random(f"{case.seed}:{case.index}:story")
+    strikes, kind = STORIES[recipe].strikes, case.kind
+    if (kind in BY_WORKER and not (STORIES[recipe].environ or recipe == "careful")) or (
+        recipe == "replay" and kind in ("pause", "pause_freed")
+    ):
+        kind = "main_killed"
+    fit = [name for name, s in strikes.items() if kind not in BY_WORKER or s.application == WORKER]
+    inner = rng.choice(fit)
+    copying = strikes[inner].moment is Moment.COPIED and recipe != "replay"
+    side = case.side if copying and kind not in ("lock_timeout", "disk_full") else "target"
+    phase = "resume" if case.phase == "resume" and recipe != "replay" else inner
+    return replace(case, kind=kind, recipe=recipe, phase=phase, inner=inner, side=side)
