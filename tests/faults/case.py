@@ -65,9 +65,12 @@ class Result:
 
 def play(lane: Lane, case: Case, *, keep: Path | None = None) -> Result:
     """Play it; where the fault found no moment to strike, once more with the earliest one."""
-    result = _play_once(lane, case, keep)
-    if not result.injected and not result.wrong:
-        result = _play_once(lane, replace(case, gentle=True), keep)
+    try:
+        result = _play_once(lane, case, keep)
+        if not result.injected and not result.wrong:
+            result = _play_once(lane, replace(case, gentle=True), keep)
+    except psycopg.OperationalError as exc:  # a server that did not come back, say: its port was taken meanwhile
+        return Result(case=case, broken=True, wrong=[f"the lane broke: {exc}"])
     return result
 
 

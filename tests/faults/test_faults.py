@@ -67,6 +67,27 @@ def test_nothing_is_lost_or_doubled_by_inserts(lane: Lane, tmp_path: Path, kind:
     assert result.helped == 0 or case.needs_resume, f"{case}: {result.notes}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "recipe"),
+    [
+        ("worker_killed", "upsert by processes"),
+        ("server_crash", "upsert"),
+        ("main_killed", "full-sync"),
+        ("connection_reset", "careful"),
+        ("half_open", "careful merge"),
+        ("backend_terminated", "replay"),
+    ],
+)
+def test_a_story_ends_well(lane: Lane, tmp_path: Path, kind: str, recipe: str) -> None:
+    """Merges, rows that are set aside, and those that are replayed: all are where they belong, once."""
+    case = by(first(kind), recipe)
+    result = play(lane, case, keep=tmp_path)
+    assert result.injected, f"case {case} found no moment to strike: {result.notes}"
+    assert not result.wrong, f"--seed {SEED} --only {case.index} --recipe '{recipe}': {result.wrong} {result.notes}"
+    assert (result.lost, result.doubled) == (0, 0)
+    assert result.helped == 0 or case.needs_resume, f"{case}: {result.notes}"
+
+
 @contextmanager
 def two_programs(tmp_path: Path) -> Iterator[tuple[Program, Program]]:
     """Each with a state store of its own, as on two machines."""
