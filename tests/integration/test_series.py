@@ -259,6 +259,27 @@ def test_a_stop_in_the_midst_of_a_round_rolls_it_back_and_leaves_no_staging(db_p
     assert staging_left(db_pair) == []
 
 
+@pytest.mark.template(
+    source=ITEMS,
+    target="CREATE TABLE item (id int4 PRIMARY KEY, name text CHECK (length(name) < 9), changed timestamptz NOT NULL)",
+)
+def test_a_row_that_was_set_aside_is_not_set_aside_again_and_again(db_pair: DatabasePair, state: str) -> None:
+    heard: list[Event] = []
+
+    def spoil(event: Event) -> None:
+        heard.append(event)
+        if event.kind is EventKind.ROUND and event.data["round"] == 3:
+            run_sql(
+                db_pair.source, "UPDATE item SET name = 'far too long', changed = now() - '1 m'::interval WHERE id = 3"
+            )
+
+    ended = repeat(db_pair, 9, listener=spoil, max_rejects=5)
+    assert states(heard) == ["done", "empty", "empty", "different", *["empty"] * 5]
+    assert (ended.state, ended.different_rounds) == (RunState.DIFFERENT, 1)
+    assert rows(db_pair.target, "SELECT count(*), min(source_key) FROM pghaul.quarantine") == [(1, '{"id": "3"}')]
+    assert len([e for e in heard if e.kind is EventKind.NOTICE and e.data.get("kind") == "SET ASIDE"]) == 1
+
+
 @WITH_ITEMS
 def test_rounds_that_are_forgotten_are_forgotten_by_the_ledger_too(
     db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch

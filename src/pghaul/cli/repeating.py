@@ -226,7 +226,7 @@ def _facts(console: Console, series: Series) -> None:
         say("lag"): duration(lag) if lag is not None else "",
         say("read up to"): marks,
         say("paused"): series.note or "",
-        say("error"): _error(series),
+        say("last error"): _error(series),
     }
     for name, value in facts.items():
         if value:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from pghaul.model.event import Event, EventKind, Listener
-from pghaul.model.text import Text
 
 LONG = 2.0  # seconds after which what a round does is told while it does it
 MOST_HELD = 500  # events of one round
@@ -96,10 +95,13 @@ class RoundTelling:
         """A passing fault is known by its code: how long it is waited for differs."""
         passing = event.kind is EventKind.CHUNK_RETRY or "wait" in event.data
         known = self._faults if passing else self._known
-        words = event.message.template if isinstance(event.message, Text) else event.message
-        key = (event.kind, event.table) + (
-            (event.data.get("code"), event.data.get("sqlstate")) if passing else (words, event.message)
-        )
+        key: tuple[Any, ...] = (event.kind, event.table)
+        if passing:
+            key += (event.data.get("code"), event.data.get("sqlstate"))
+        elif "name" in event.data:  # of what: how many rows, and which is the first of them, the round says
+            key += (event.data.get("kind"), event.data["name"])
+        else:
+            key += (event.message,)
         if len(known) >= MOST_KNOWN:
             known.clear()
         if key in known:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from pghaul.engine.journal import Journal
+from pghaul.engine.steering import ASKED, GOES_ON, HELD
 from pghaul.model.errors import (
     NoSpaceError,
     NotFoundError,
@@ -28,7 +29,7 @@ from pghaul.model.figures import count
 from pghaul.model.plan import Plan
 from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.series import Series
-from pghaul.model.text import say, saying
+from pghaul.model.text import Text, say, saying
 from pghaul.model.wording import became
 from pghaul.service.beat import Beat, interval, patience
 from pghaul.service.recording import new_run_id
@@ -38,14 +39,13 @@ from pghaul.store.repository import Store
 
 NAP = 0.2  # seconds between looks at the wishes while no round is due
 SAVE_EVERY = 1.0  # seconds between two writes of the counter of empty rounds
+SELDOM = 600.0  # seconds between two words on rounds that take too long: they may do so now and then
 TIDY_EVERY = 50  # rounds of the history, between two looks for those that are too old for it
 READ_ONLY = "25006"  # after a failover, until the way to the primary is changed
 UNKNOWN_HOST = 5101  # a name server that is away; a wrong name would not have got so far
 
 BEGUN = saying("every {every}: series {series}; stop it from anywhere: pghaul stop {series}")
 STOPPED = say("the series was stopped; what was in flight is rolled back")
-HELD = saying("paused: as asked; go on with: pghaul resume {series}")
-GOES_ON = saying("goes on after {seconds:.0f} s")
 MOVED = saying("round {n}: {rows} rows, {became}, in {seconds:.1f} s; run {run}")
 FAILED = saying("round {n} failed, and is tried again in {seconds:.0f} s: {error}")
 BACK = saying("a round went well again, after {n} that failed")
@@ -102,7 +102,7 @@ class SeriesLoop:
         self._beat = Beat(series.every, clock)
         self._proven = series.rounds > series.failed_rounds
         self._failure: PghaulError | None = None
-        self._late_told = False
+        self._late_at = -SELDOM
         self._store_told = False
         self._saved_at = -SAVE_EVERY
         self._unsaved: list[RoundJournal] = []
@@ -159,7 +159,7 @@ class SeriesLoop:
 
     def _hold(self) -> None:
         self._rounds.rest(float("inf"))
-        self._tell(EventKind.PAUSED, HELD.format(series=self._series.id), cause="asked")
+        self._tell(EventKind.PAUSED, HELD.format(why=ASKED.format(run=self._series.id)), cause="asked")
 
     def _wish(self) -> Wish:
         try:
@@ -226,11 +226,10 @@ class SeriesLoop:
         self._save(at_once=not empty or bool(failed))
 
     def _keep_time(self, seconds: float) -> None:
-        in_time = self._beat.done()
-        if not in_time and not self._late_told:
+        if not self._beat.done() and self._clock() - self._late_at >= SELDOM:
+            self._late_at = self._clock()
             words = LATE.format(seconds=seconds, every=interval(self._series.every))
             self._tell(EventKind.WARNING, words)
-        self._late_told = not in_time
 
     def _ended_by(self, exc: PghaulError, run: Run, journal: RoundJournal) -> None:
         """Raises it where nothing can be hoped for from the next round."""
@@ -344,7 +343,7 @@ class SeriesLoop:
     def _hear(self, event: Event) -> None:
         """What a round tells of itself; a pause in its midst is one of the series."""
         if event.kind is EventKind.PAUSED:
-            self._change(state=RunState.PAUSED, note=event.message)
+            self._change(state=RunState.PAUSED, note=_why(event.message))
             self._save(at_once=True)
         elif event.kind is EventKind.RESUMED:
             self._change(state=RunState.RUNNING, note=None)
@@ -357,6 +356,12 @@ class SeriesLoop:
     def _tell_round(self, run: Run, state: str, words: str, **data: Any) -> None:
         facts = {"round": self._series.rounds, "state": state, "series": self._series.id, **data}
         self._listener(Event(kind=EventKind.ROUND, run=run.id, message=words, data=facts))
+
+
+def _why(said: str) -> str:
+    """Why it is paused, without that it is."""
+    why = said.values.get("why") if isinstance(said, Text) else None
+    return why if isinstance(why, str) else said
 
 
 def may_pass(exc: PghaulError) -> bool:

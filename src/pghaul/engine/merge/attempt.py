@@ -111,7 +111,7 @@ class MergeAttempt:
         if (standing := self._order.standing) is None:
             return
         standing.idle.forget()
-        if all(_stays(m) and m.agrees and not m.changed for m in merged):
+        if all(_stays(m) and _came_to_nothing(m) for m in merged):
             standing.idle.remember(ground.source, found.readings)
 
     # --- before anything changes ------------------------------------------------------------------------------------
@@ -292,6 +292,12 @@ class MergeAttempt:
         made += [c.what for m in merged for c in m.staged.unit.drift.changes if m.staged.unit.there is not None]
         if made:
             self._report.emit(EventKind.SCHEMA, data={"step": "create", "objects": made})
+
+
+def _came_to_nothing(merged: Merged) -> bool:
+    """The target is as it was. What was set aside is in quarantine, and would be set aside again."""
+    receipt = merged.receipt
+    return not (receipt.inserted or receipt.updated or receipt.deleted or merged.counts.differing)
 
 
 def _stays(merged: Merged) -> bool:
