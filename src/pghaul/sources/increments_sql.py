@@ -19,8 +19,8 @@ SEES_ALL = {  # by Capabilities.read_all_stats: whether xact_start of others' se
     True: SQL("pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"),
     False: SQL("pg_catalog.current_setting('is_superuser') = 'on'"),
 }
-# A session that is at work has begun what it does at query_start, if it has not told so yet; a procedure's later
-# transactions begin after the time that statement_timestamp() tells. A walsender's query lasts for days.
+# A session that is at work, and has not told yet since when, began at query_start. Not so a walsender, whose query
+# lasts for days. What autovacuum is at for hours writes no rows.
 _OPEN = SQL(
     """
 SELECT a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), {begun},
@@ -32,7 +32,7 @@ SELECT a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), {
 OPEN = {  # by Capabilities.backend_type
     True: _OPEN.format(
         begun=SQL(
-            "least(a.xact_start, CASE WHEN a.backend_type = 'client backend' AND a.state <> 'idle' "
+            "coalesce(a.xact_start, CASE WHEN a.backend_type = 'client backend' AND a.state <> 'idle' "
             "THEN a.query_start END)"
         ),
         not_vacuum=SQL("a.backend_type IS DISTINCT FROM 'autovacuum worker'"),
