@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.databases import DatabasePair
+from tests.merge_runs import merge
 from tests.moving import rows, run_sql
 from tests.set_aside import RUN, set_aside
 
@@ -254,3 +255,19 @@ def test_what_cannot_be_replayed_is_refused_by_name(
         leader.execute(f"SELECT pg_advisory_lock(28519, hashtext('pghaul run {RUN}'))")
         with pytest.raises(TableTakenError, match=f"run {RUN} is loading public.stock"):
             replay(url, Which(table="stock"))
+
+
+@pytest.mark.template(
+    source="CREATE TABLE public.t (id int4 PRIMARY KEY, v text);"
+    "INSERT INTO public.t VALUES (1, 'new'), (2, NULL), (3, NULL), (4, 'd')",
+    target="CREATE TABLE public.t (id int4 PRIMARY KEY, v text NOT NULL); INSERT INTO public.t VALUES (2, 'old')",
+)
+def test_rows_of_a_merge_come_to_the_table_itself(db_pair: DatabasePair, state: str) -> None:
+    """Whatever has become of their keys since."""
+    merge(db_pair, {"name": "t", "merge": {"on_drift": "ignore"}}, max_rejects=2)
+    everything = "SELECT id, v FROM public.t ORDER BY id"
+    assert rows(db_pair.target, everything) == [(1, "new"), (2, "old"), (4, "d")]
+    run_sql(db_pair.target, "ALTER TABLE public.t ALTER v DROP NOT NULL")
+    (found,) = replay(db_pair.target, conflict=Conflict.UPDATE)
+    assert (found.inserted, found.updated, found.left) == (1, 1, 0)
+    assert rows(db_pair.target, everything) == [(1, "new"), (2, None), (3, None), (4, "d")]
