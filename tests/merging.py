@@ -45,10 +45,12 @@ class Path:
     nulls_match: bool = False
     locked: bool = False
     large: bool = False  # every merge takes the way of many rows
+    bare: bool = False  # the table has the merged columns only, so that one statement may do
 
 
 PATHS = (
     Path(name="current"),
+    Path(name="at once", bare=True),
     Path(name="current, large", large=True),
     Path(name="9.5", assumed="9.5"),
     Path(name="9.3", assumed="9.3", locked=True, large=True),
@@ -224,8 +226,8 @@ class Table:
         self.session.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(QUOTED))
         self.session.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(TARGET.schema)))
         self.session.execute(
-            sql.SQL("CREATE TABLE {} (kept text DEFAULT 'default', s int4{}, excluded text, c0 numeric{},").format(
-                QUOTED, sql.SQL(null), sql.SQL(null)
+            sql.SQL("CREATE TABLE {} ({}s int4{}, excluded text, c0 numeric{},").format(
+                QUOTED, sql.SQL("" if self.path.bare else "kept text DEFAULT 'default', "), sql.SQL(null), sql.SQL(null)
             )
             + sql.SQL(f" at int4, j json, made int4 GENERATED ALWAYS AS (s * 2) STORED{more}{index}){part}")
         )
@@ -237,8 +239,9 @@ class Table:
 
     def fill(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            names = ["kept", *COLUMNS, *(["valid_from"] if self.way.versions else [])]
-            values = [row.kept, *row.values, *([row.since] if self.way.versions else [])]
+            names = [*COLUMNS, *([] if self.path.bare else ["kept"]), *(["valid_from"] if self.way.versions else [])]
+            values = [*row.values, *([] if self.path.bare else [row.kept])]
+            values += [row.since] if self.way.versions else []
             self.session.execute(
                 sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
                     QUOTED, sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(map(sql.Literal, values))
@@ -256,7 +259,8 @@ class Table:
             )
 
     def rows(self) -> list[Row]:
-        columns = [sql.SQL("{}::text").format(sql.Identifier(c)) for c in ("kept", *COLUMNS)]
+        columns: list[sql.Composable] = [sql.SQL("'default'" if self.path.bare else "kept")]
+        columns += [sql.SQL("{}::text").format(sql.Identifier(c)) for c in COLUMNS]
         columns += [sql.SQL("mark::text" if self.way.deleted else "NULL")]
         columns += [sql.SQL("valid_from::text, valid_to::text" if self.way.versions else "NULL, NULL")]
         found = self.session.rows(sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), QUOTED))

@@ -40,7 +40,11 @@ def _follow(random: Random, table: Table, path: Path, way: Way) -> None:
     table.create()
     unique = {world.key(r): r for r in some_rows(random, path, nulls=path.nullable)}
     world.rows = [
-        Row(values=r.values, kept="old", since="2020-01-01 00:00:00+00" if way.versions else None)
+        Row(
+            values=r.values,
+            kept="default" if path.bare else "old",
+            since="2020-01-01 00:00:00+00" if way.versions else None,
+        )
         for r in unique.values()
     ]
     table.fill(world.rows)
