@@ -169,6 +169,7 @@ def test_drift_is_refused_added_or_ignored(db_pair: DatabasePair, state: str) ->
     }
 
 
+MOODY = "CREATE TYPE public.mood AS ENUM ('a'); CREATE TABLE public.moody (id int4 PRIMARY KEY, m public.mood);"
 SYNC = {"mode": "full-sync"}
 EMPTY = {"query": "SELECT * FROM public.item WHERE false", "into": "public.item", "merge": SYNC}
 REFUSED: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
@@ -179,6 +180,7 @@ REFUSED: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (6638, {"name": "item", "into": "public.shown"}, {}),
     (1135, {"name": "item", "where": "price >"}, {}),
     (6645, {"name": "item", "where": "price > 1", "columns": ["id", "name"], "merge": SYNC}, {}),
+    (6639, {"name": "moody"}, {}),
     (1162, {"name": "item"}, {"on_existing": "truncate"}),
     (1162, {"name": "item", "layout": "month"}, {}),
     (6646, EMPTY, {}),
@@ -186,7 +188,7 @@ REFUSED: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.template(
-    source=ITEMS + "CREATE TABLE public.bare (a int4, b text)",
+    source=ITEMS + "CREATE TABLE public.bare (a int4, b text);" + MOODY,
     target=THERE + "CREATE VIEW public.shown AS SELECT 1 AS id",
 )
 def test_what_cannot_be_merged_is_refused_and_nothing_is_changed(db_pair: DatabasePair, state: str) -> None:

@@ -29,7 +29,7 @@ from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.text import say
 from pghaul.postgres.session import connect, terminate_sessions
 from pghaul.postgres.settings import Role
-from pghaul.target import staging
+from pghaul.target import merge_markers, staging
 
 FIRST_PATIENCE = 5.0  # seconds, while no attempt has reached both servers
 NAP = 0.1  # seconds between looks at the wish to stop, while waiting for a server to come back
@@ -170,3 +170,5 @@ class Runner:
                 terminate_sessions(session, f"pghaul/{self._order.run}/")
                 if self._merges and role == "target":
                     staging.sweep(session, self._order.run)
+                    merge_markers.discard_rejected(session, self._order.run)
+                    merge_markers.forget_staged(session, self._order.run)

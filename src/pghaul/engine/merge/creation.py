@@ -13,6 +13,7 @@ from psycopg import sql
 
 from pghaul.engine import statements
 from pghaul.engine.merge.choice import Asked
+from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.finding import Finding, Kind
 from pghaul.model.plan import MergeMode
 from pghaul.model.table import Column, Name
@@ -27,8 +28,7 @@ JOIN (SELECT pg_catalog.unnest(%s::text[]) AS s, pg_catalog.unnest(%s::text[]) A
 WHERE c.relkind NOT IN ('r', 'p')
 """
 KINDS = {"v": say("a view"), "m": say("a materialized view"), "f": say("a foreign table")}
-KNOWN_TYPE = "SELECT pg_catalog.to_regtype(%s) IS NOT NULL"
-TRY_TYPE = "SELECT NULL::{}"
+TRY_TYPE = sql.SQL("SELECT NULL::{}")
 SCHEMA = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}")
 TABLE = sql.SQL("CREATE TABLE {} (\n  {}\n)")
 CURRENT = sql.SQL("CREATE UNIQUE INDEX {} ON {} ({}) WHERE {} IS NULL")
@@ -119,6 +119,11 @@ def unknown_types(session: Session, asked: Asked, columns: Sequence[Column]) -> 
 
 
 def _is_there(session: Session, name: str) -> bool:
-    if session.server.capabilities.version_num >= 90400:
-        return bool(session.value(KNOWN_TYPE, (name,)))
+    try:
+        with session.transaction():
+            session.value(TRY_TYPE.format(sql.SQL(name)))
+    except TransientError:
+        raise
+    except PghaulError:
+        return False
     return True
