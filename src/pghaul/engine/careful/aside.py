@@ -126,7 +126,7 @@ class Aside:
         places = self._care.key
         if not places:
             return None
-        fields = line.split(b"\t", max(places) + 1)  # no letter of any encoding has a tab in it
+        fields = _first_fields(line, max(places) + 1)
         if len(fields) <= max(places):
             return None
         values = tuple(copy_text.decode(fields[i], self._encoding)[0] for i in places)
@@ -141,6 +141,18 @@ class Aside:
         if not refusal.column:
             return say("{where}: {message}", where=where, message=message)
         return say("{where}, column {column}: {message}", where=where, column=refusal.column, message=message)
+
+
+def _first_fields(line: bytes, most: int) -> list[bytes]:
+    """No letter of any encoding has a tab in it. The rest of the line, which may be large, is not copied."""
+    fields: list[bytes] = []
+    start = 0
+    while len(fields) < most and start <= len(line):
+        end = line.find(b"\t", start)
+        end = len(line) if end < 0 else end
+        fields.append(line[start:end])
+        start = end + 1
+    return fields
 
 
 def row_error(first: RefusedError, reasons: list[Text], where: str) -> PghaulError:

@@ -81,7 +81,8 @@ async def sieve(job: Job, care: Care, hands: Hands) -> Sieved:
                 whole.rejected += 1
                 if not aside.many:
                     continue
-            await aside.flush()
+            if aside.many:
+                await aside.flush()
             await target.execute(FRESH)
         moved.take(batch, whole)
 

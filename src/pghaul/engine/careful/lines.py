@@ -107,17 +107,22 @@ class Feed:
         self._changed = asyncio.Event()
 
     async def put(self, data: bytes) -> None:
-        """What has been read; waits for room."""
+        """What has been read; waits for room, and with a row that is larger than all of it until that is done with."""
         if not (whole := self._whole(data)):
             return
-        while self._waiting + self._taken and self._waiting + self._taken + len(whole) > self._room:
+        await self._until_there_is_room(len(whole))
+        self._spans.append(Span(whole, 0, len(whole)))
+        self._waiting += len(whole)
+        self._changed.set()
+        if len(whole) > self._room:
+            await self._until_there_is_room(len(whole))
+
+    async def _until_there_is_room(self, wanted: int) -> None:
+        while self._waiting + self._taken and self._waiting + self._taken + wanted > self._room:
             self._crowded = True
             self._changed.set()
             await self._change()
         self._crowded = False
-        self._spans.append(Span(whole, 0, len(whole)))
-        self._waiting += len(whole)
-        self._changed.set()
 
     def _whole(self, data: bytes) -> bytes:
         """Servers send row by row, so that hardly anything is ever left over."""
@@ -174,12 +179,21 @@ class Feed:
 
     def give_back(self, *batches: Sequence[Span]) -> None:
         """What was taken and not done with comes next again: batch by batch, the last with what follows it."""
-        spans: list[Span | None] = []
-        for batch in batches:
-            spans += [*([None] if spans else []), *batch]
-        self._spans.extendleft(reversed(spans))
-        self._waiting += sum(s.size for s in spans if s is not None)
+        for number, batch in enumerate(reversed(batches)):
+            if number:
+                self._spans.appendleft(None)
+            for span in reversed(batch):
+                self._put_before(span)
+            self._waiting += size(batch)
         self.done()
+
+    def _put_before(self, span: Span) -> None:
+        """What was one buffer becomes one span again: batches of many small ones would take more than they save."""
+        first = self._spans[0] if self._spans else None
+        if first is not None and first.data is span.data and first.start == span.end:
+            self._spans[0] = Span(span.data, span.start, first.end)
+        else:
+            self._spans.appendleft(span)
 
     async def _change(self) -> None:
         self._changed.clear()

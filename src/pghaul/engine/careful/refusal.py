@@ -1,8 +1,8 @@
 """What a target says of a row that it refuses: at which line, of which column, in which words.
 
 Of the context of an error only digits and names of ours are taken: servers speak their languages. What is `COPY t,
-line 3, column a: "x"` here is `COPY t, 3번째 줄, a 열: "x"` elsewhere. Nothing hangs on it but time: a line is set
-aside only when it has been refused by itself.
+line 3, column a: "x"` here is `COPY t, 3번째 줄, a 열: "x"` elsewhere. Hardly anything hangs on it but time: a line is
+set aside only when it has been refused by itself, or when it alone can be meant.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from pghaul.model.redaction import redacted
 from pghaul.postgres.sqlstate import refuses_rows
 
 LONGEST = 4000  # characters of a server's words that are kept: some quote the whole row
+
+
+BY_ITSELF = frozenset({"23502", "23514"})  # NULL, CHECK and the bounds of a partition
+OF_BYTES = frozenset({"22021", "22P05"})  # servers convert bytes in portions: which line that is, is left to trying
 
 
 class RefusedError(Exception):
@@ -39,6 +43,17 @@ def line_of(error: asyncpg.PostgresError, relation: str) -> int | None:
     """The number behind the relation's name, where COPY's own context says one."""
     found = _place(error, relation)
     return int(found["line"]) if found else None
+
+
+def is_certain(error: asyncpg.PostgresError, relation: str) -> bool:
+    """Does the named line alone decide, whatever rows there are, and is COPY's context the innermost?
+
+    Then no data comes before the number, and nothing that a function of somebody says.
+    """
+    state = str(error.sqlstate)
+    alone = state in BY_ITSELF or (state.startswith("22") and state not in OF_BYTES)
+    found = _place(error, relation)
+    return alone and found is not None and found.start() == 0
 
 
 def column_of(error: asyncpg.PostgresError, relation: str, columns: Sequence[str]) -> str | None:
