@@ -160,6 +160,16 @@ def test_a_key_of_six_columns(session: Session) -> None:
     assert session.value("SELECT pg_catalog.count(*) FROM public.t WHERE v = 'new'") == 4
 
 
+def test_a_condition_is_taken_as_it_is_written(session: Session) -> None:
+    """With braces, per cent signs, a comment, and the table's own name in it."""
+    session.execute("CREATE TABLE public.t (id int4 PRIMARY KEY, v text)")
+    session.execute("INSERT INTO public.t VALUES (1, '{}%'), (2, '{x}'), (3, 'y'), (4, '{}%s')")
+    scope = "t.v LIKE '{}%' OR v = '{x}' -- {and} %s no more"
+    counts = merged(session, "id v", "(1, '{}%'), (3, '{x}')", mode=MergeMode.FULL_SYNC, scope=scope)
+    assert told(counts) == (0, 1, 1, 0, 2)
+    assert session.rows("SELECT id, v FROM public.t ORDER BY id") == [(1, "{}%"), (3, "{x}")]
+
+
 def test_a_table_that_is_all_key(session: Session) -> None:
     session.execute("CREATE TABLE public.t (a int4, b int4, PRIMARY KEY (a, b))")
     session.execute("INSERT INTO public.t VALUES (1, 1), (1, 2)")
