@@ -356,6 +356,15 @@ def test_a_series_that_is_begun_again_outlives_a_server_that_is_down(play: Play)
     assert played.loop.execute(2).rounds == 9
 
 
+def test_a_series_that_is_begun_a_second_time_is_refused_and_does_not_wait(play: Play) -> None:
+    taken = TableTakenError(say("another process does it"))
+    played = play(fails(taken), rounds=7)
+    with pytest.raises(TableTakenError):
+        played.loop.execute()
+    played = play(moves, fails(taken), moves)
+    assert played.loop.execute(3).failed_rounds == 1
+
+
 def test_a_failover_and_a_name_server_that_is_away_are_waited_for(play: Play) -> None:
     read_only = TerminalError(say("read-only"), sqlstate="25006")
     nameless = AccessError(say("unknown host"), code=5101)

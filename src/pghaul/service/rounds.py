@@ -101,6 +101,7 @@ class SeriesLoop:
         self._telling = RoundTelling(self._hear, clock)
         self._beat = Beat(series.every, clock)
         self._proven = series.rounds > series.failed_rounds
+        self._begun = False  # a round of this process has gone well: the tables were ours
         self._failure: PghaulError | None = None
         self._late_at = -SELDOM
         self._store_told = False
@@ -203,7 +204,7 @@ class SeriesLoop:
         else:
             self._telling.open()
             self._into_history(journal)
-        self._proven = True
+        self._proven = self._begun = True
         self._change(
             rounds=series.rounds + 1,
             empty_rounds=series.empty_rounds + empty,
@@ -250,7 +251,7 @@ class SeriesLoop:
             error=exc.said,
             error_at=datetime.now(UTC),
         )
-        passes = self._proven and may_pass(exc)
+        passes = self._proven and may_pass(exc) and (self._begun or not isinstance(exc, TableTakenError))
         self._beat.done()
         if passes:
             self._beat.put_off(patience(self._series.failures))
