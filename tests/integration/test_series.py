@@ -82,8 +82,12 @@ def writing(url: str, statements: tuple[str, ...] = WRITES) -> Iterator[None]:
         thread.join()
 
 
+QUERY = "SELECT id, name, changed FROM public.item WHERE name <> '%s{}' -- all"
+
+
 @WITH_ITEMS
-def test_empty_rounds_leave_nothing_behind(db_pair: DatabasePair, state: str) -> None:
+@pytest.mark.parametrize("what", [{"name": "item"}, {"query": QUERY, "into": "public.item"}], ids=["table", "query"])
+def test_empty_rounds_leave_nothing_behind(db_pair: DatabasePair, state: str, what: dict[str, str]) -> None:
     heard: list[Event] = []
     marks: list[Any] = []
 
@@ -92,7 +96,8 @@ def test_empty_rounds_leave_nothing_behind(db_pair: DatabasePair, state: str) ->
         if event.kind is EventKind.ROUND:
             marks.append(rows(db_pair.target, "SELECT count(*), max(moved_at) FROM pghaul.watermark"))
 
-    ended = repeat(db_pair, 6, listener=hear)
+    merge = {"watermark": "changed", "lookback": "1m", "key": ["id"]}
+    ended = repeat(db_pair, 6, what | {"merge": merge}, listener=hear)
     assert states(heard) == ["done"] + ["empty"] * 5
     assert (ended.rounds, ended.empty_rounds, ended.rows) == (6, 5, 500)
     assert [(r.id, r.series) for r in MigrationService().runs()] == [(ended.last_run, ended.id)]

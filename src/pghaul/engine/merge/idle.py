@@ -23,7 +23,9 @@ MOST = 20_000  # rows that are worth a digest: of more, a round by itself costs 
 LOOK_EVERY = 60.0  # seconds between two whole looks at both sides: somebody may have emptied the target meanwhile
 DIGEST = sql.SQL("""
 SELECT pg_catalog.count(*)::text, pg_catalog.md5(pg_catalog.string_agg(s.h, '' ORDER BY s.h COLLATE pg_catalog."C"))
-FROM (SELECT pg_catalog.md5({row}::text) AS h FROM ({query}) AS {row} LIMIT {most}) AS s
+FROM (SELECT pg_catalog.md5({row}::text) AS h FROM (
+{query}
+) AS {row} LIMIT {most}) AS s
 """)
 ROW = "pghaul row"  # the alias of whole rows, which no column is called
 
