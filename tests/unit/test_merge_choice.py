@@ -53,6 +53,11 @@ def test_a_plan_is_a_merge_by_its_recipe_its_words_or_its_query() -> None:
     assert not is_merge(plan({"name": "a", "recipe": "copy"}, recipe="merge"))
 
 
+def test_all_rows_are_read_again_once() -> None:
+    said = plan({"name": "a", "merge": {"reload": True, "watermark": "at"}}, {"name": "b", "recipe": "merge"})
+    assert said.once_read() == plan({"name": "a", "merge": {"watermark": "at"}}, {"name": "b", "recipe": "merge"})
+
+
 @pytest.mark.parametrize(
     ("said", "options", "number"),
     [

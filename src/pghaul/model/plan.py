@@ -408,6 +408,14 @@ class Plan(Model):
             raise ValueError(say("nothing is selected: it takes [[tables]], or whole = true"))
         return self
 
+    def once_read(self) -> Plan:
+        """As it is repeated: `reload` is for the first round."""
+        tables = [
+            s.model_copy(update={"merge": s.merge.model_copy(update={"reload": False})}) if s.merge else s
+            for s in self.tables
+        ]
+        return self.model_copy(update={"tables": tables})
+
     @property
     def merges(self) -> bool:
         """Whether any of it goes by the recipe merge."""

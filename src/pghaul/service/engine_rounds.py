@@ -33,7 +33,7 @@ class EngineRounds:
         if self._has_nothing_to_do():
             return replace(run, state=RunState.DONE)
         try:
-            return Runner(
+            ended = Runner(
                 run=run,
                 plan=self._plan,
                 source=self._source,
@@ -46,6 +46,8 @@ class EngineRounds:
         except BaseException:
             self._standing.drop()
             raise
+        self._plan = self._plan.once_read()
+        return ended
 
     def _has_nothing_to_do(self) -> bool:
         """Whatever goes wrong with it, the round will tell."""
