@@ -55,15 +55,20 @@ async def _heard(connection: asyncpg.Connection, stream: AsyncIterator[Buffer]) 
     async with _closing(stream):
         async for data in stream:
             answer = answer or _answer(connection)
-            if answer is not None and answer.done():
+            if answer is not None and _is_no(answer):
                 return
             yield data
 
 
 def _answer(connection: asyncpg.Connection) -> asyncio.Future[Any] | None:
     """What asyncpg waits for while it sends. It offers no way to it; where it is not found, only time is lost."""
-    protocol = getattr(connection, "_protocol", None)
-    return next((held for held in gc.get_referents(protocol) if isinstance(held, asyncio.Future)), None)
+    held = gc.get_referents(getattr(connection, "_protocol", None))
+    return next((f for f in held if isinstance(f, asyncio.Future) and not f.done()), None)
+
+
+def _is_no(answer: asyncio.Future[Any]) -> bool:
+    """An error has come. Nothing else ends a stream that is not at its end."""
+    return answer.done() and not answer.cancelled() and answer.exception() is not None
 
 
 def _closing(stream: AsyncIterator[Buffer]) -> contextlib.AbstractAsyncContextManager[Any]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+
+import asyncpg
 
 from pghaul.engine.careful.refusal import Refusal, RefusedError
+from pghaul.engine.careful.savepoint import BACK, FRESH
 from pghaul.engine.hands import Hands
 from pghaul.engine.job import Care, Job
 from pghaul.model import copy_text
@@ -96,16 +100,25 @@ class Aside:
                 code=6801,
             )
 
-    @property
-    def many(self) -> bool:
-        """So many rows wait to be written that it is time."""
-        return len(self._pending) >= TOGETHER or self._size >= self._care.memory // PART
+    async def flush_many(self) -> None:
+        """When so many rows wait that it is time."""
+        if len(self._pending) >= TOGETHER or self._size >= self._care.memory // PART:
+            await self.flush()
+            await self._hands.target.execute(FRESH)
 
     async def flush(self) -> None:
-        """Write those that wait: where no savepoint that may be gone back to is open."""
+        """Write those that wait; nothing else has happened since the savepoint."""
         pending, self._pending, self._size = self._pending, [], 0
-        if pending:
-            await load.set_aside(self._hands.target, self._job.run, self._job.relation, self._job.chunk, pending)
+        if not pending:
+            return
+        try:
+            await self._write(pending)
+        except asyncpg.DataError:  # a server's words that its database cannot hold
+            await self._hands.target.execute(BACK)
+            await self._write([replace(r, message=_plain(r.message)) for r in pending])
+
+    async def _write(self, rows: list[SetAside]) -> None:
+        await load.set_aside(self._hands.target, self._job.run, self._job.relation, self._job.chunk, rows)
 
     def _keep(self, refusal: Refusal, key: tuple[str | None, ...] | None) -> None:
         names = [self._care.columns[i] for i in self._care.key]
@@ -141,6 +154,10 @@ class Aside:
         if not refusal.column:
             return say("{where}: {message}", where=where, message=message)
         return say("{where}, column {column}: {message}", where=where, column=refusal.column, message=message)
+
+
+def _plain(words: str) -> str:
+    return words.encode("ascii", "backslashreplace").decode()
 
 
 def _first_fields(line: bytes, most: int) -> list[bytes]:

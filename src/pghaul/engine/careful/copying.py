@@ -182,9 +182,8 @@ class Loader:
             await self._refused(held, exc)
         else:
             self._taken(held, rows_of(tag))
-            if self._aside.many:
-                await self._aside.flush()
             await self._execute(FRESH)
+        await self._aside.flush_many()
 
     async def _stream(self, held: list[Span]) -> AsyncIterator[memoryview]:
         taken = 0
@@ -213,9 +212,6 @@ class Loader:
         lines = count(held)
         if lines == 1:
             self._set_aside(held[0], error)
-            if self._aside.many:
-                await self._aside.flush()
-                await self._execute(FRESH)
             return
         self._step.refused()
         number = line_of(error, self._target.table)

@@ -79,11 +79,9 @@ async def sieve(job: Job, care: Care, hands: Hands) -> Sieved:
                 number = moved.rows + whole.rows + whole.rejected + 1
                 aside.add(Refusal.of(part.line(), number, exc, relation, care.columns))
                 whole.rejected += 1
-                if not aside.many:
-                    continue
-            if aside.many:
-                await aside.flush()
-            await target.execute(FRESH)
+            else:
+                await target.execute(FRESH)
+            await aside.flush_many()
         moved.take(batch, whole)
 
     await hands.waiting(target.execute(BEGIN))
