@@ -185,6 +185,8 @@ def _resume(scene: Scene, case: Case) -> None:
     if story is None or story.resumed:
         scene.program.resume(RUN_ID)
     else:
+        for proxy in scene.proxies.values():
+            proxy.close_all()  # as the server's keepalives would: nobody else ends what such a command has left
         _run(scene, case)
 
 

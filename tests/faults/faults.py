@@ -193,8 +193,8 @@ def hold_a_lock(scene: Scene, _connection: Connection) -> None:
     """ACCESS EXCLUSIVE on one of the target's tables, or on the ledger, for longer than lock_timeout."""
     admin = scene.admin()
     tables = scene.rng.sample(scene.tables, len(scene.tables))
-    ledger = LEDGER[0] if scene.tables is TABLES else scene.rng.choice(LEDGER)
-    tables.insert(scene.rng.choice([0, len(tables)]), ledger)
+    tables.insert(scene.rng.choice([0, len(tables)]), scene.rng.choice(LEDGER))
+    tables += LEDGER
     admin.execute("SET lock_timeout = 200")
     admin.autocommit = False
     locked = next((t for t in tables if _lock(admin, t)), None)

@@ -22,7 +22,10 @@ from pghaul.cli import app
 from pghaul.engine import replay as replaying
 from pghaul.model.errors import QuarantineError, TableTakenError, UsageError
 from pghaul.model.quarantine import Conflict, Replayed, Which
+from pghaul.postgres.dsn import resolve
+from pghaul.postgres.session import connect
 from pghaul.service.migration import MigrationService, new_run_id
+from pghaul.target import replay as writing
 
 DEADLINE = 20.0
 OTHER = "ba9876543210"
@@ -271,3 +274,19 @@ def test_rows_of_a_merge_come_to_the_table_itself(db_pair: DatabasePair, state: 
     (found,) = replay(db_pair.target, conflict=Conflict.UPDATE)
     assert (found.inserted, found.updated, found.left) == (1, 1, 0)
     assert rows(db_pair.target, everything) == [(1, "new"), (2, None), (3, None), (4, "d")]
+
+
+@stocked
+def test_a_replay_whose_client_has_died_keeps_nobody_waiting(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the rows that it had locked: its session is ended by the server."""
+    url = db_pair.target
+    aside(url, ("2", "b"))
+    monkeypatch.setattr(writing, "AWAKE", "SET LOCAL idle_in_transaction_session_timeout = '0.3s'")
+    with connect(resolve(url), application_name="dead", role="target") as dead:
+        dead.execute("BEGIN")
+        writing.alone(dead, "public.stock")
+        dead.execute("SELECT 1 FROM pghaul.quarantine FOR UPDATE")
+        assert [(r.inserted, r.left) for r in replay(url)] == [(1, 0)]
+    assert rows(url, CONTENT) == [(1, "old"), (2, "b")]

@@ -23,6 +23,8 @@ NOT_WRITTEN = "02000"  # no_data: ours, for a row that vanished on its way
 
 LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(28520, pg_catalog.hashtext('pghaul replay ' || %s))"
 PATIENT = "SET LOCAL lock_timeout = 0"
+# The next one waits for as long as it takes, but not for one whose client is gone without a word.
+AWAKE = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 LOCK_TIMEOUT = "SELECT pg_catalog.current_setting('lock_timeout')"
 WITHIN = "SELECT pg_catalog.set_config('lock_timeout', %s, true)"
 AT_ONCE = "SET CONSTRAINTS ALL IMMEDIATE"  # a key that is checked at the commit would end all of it
@@ -170,6 +172,8 @@ def is_of_a_row(exc: PghaulError) -> bool:
 
 def alone(session: Session, table: str) -> None:
     """Two replays of a table go one after the other, however long that takes."""
+    if session.server.capabilities.idle_timeout:
+        session.execute(AWAKE)
     before = session.value(LOCK_TIMEOUT)
     session.execute(PATIENT)
     session.rows(LOCK, (table,))
