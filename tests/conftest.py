@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from pghaul.service.embedded import Cluster
 from tests import servers
 from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, clone, database_pair, drop, template
-from tests.memory import files_in_memory
+from tests.memory import files_in_memory, folder_for
 
 files_in_memory()
 # Nothing here outlives a crash of the machine, so nothing needs to reach its disk.
@@ -70,7 +69,7 @@ def running_server(version: int, **settings: str) -> Iterator[Cluster]:
             yield cluster
         return
     need(f"PostgreSQL {version}")
-    folder = Path(tempfile.mkdtemp(prefix=f"pghaul-pg{version}-"))
+    folder = folder_for(f"pg{version}")
     cluster = Cluster.bundled(version, folder / "data", **(SETTINGS | settings))
     try:
         yield cluster.create().start()

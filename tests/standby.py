@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from pghaul.service.embedded import Cluster
 from tests.faults.program import wait_until
 from tests.looking import value
+from tests.memory import folder_for
 
 
 @contextmanager
 def standby_of(primary: Cluster, **settings: str) -> Iterator[Cluster]:
     """A started standby, made with pg_basebackup; stopped and deleted afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="pghaul-standby-"))
+    folder = folder_for("standby")
     standby = Cluster(programs=primary.programs, data=folder / "data", settings=primary.settings | settings)
     try:
         yield standby.copy_of(primary).start()

@@ -20,6 +20,7 @@ from pghaul.service.embedded import SERVICE_USER, Cluster
 from tests.compare import Content, contents
 from tests.databases import clone, drop, template
 from tests.faults.plant import ROWS, SCHEMA, SCRATCH, SCRIPT, STALE, TABLES
+from tests.memory import folder_for
 
 MAX_CONNECTIONS = 24
 SETTINGS = {
@@ -112,7 +113,7 @@ def _small_disk(folder: Path, target: Cluster) -> Iterator[Path | None]:
 @contextmanager
 def open_lane(versions: tuple[int, int] = (16, 18)) -> Iterator[Lane]:
     """Make both servers and their templates; remove everything afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="pghaul-lane-"))
+    folder = folder_for("lane")
     folder.chmod(0o755)
     source = Cluster.bundled(versions[0], folder / "source", **SETTINGS)
     target = Cluster.bundled(versions[1], folder / "target", **SETTINGS)
