@@ -98,6 +98,7 @@ class Mark:
     witness: tuple[tuple[str, ...], ...] = ()  # keys of merged rows: all gone means an older target
     columns: tuple[str, ...] = ()  # that were merged
     members: tuple[str, ...] = ()  # of the source's tree: one that comes later brings rows of any age
+    mode: str = ""  # by which the rows were merged: some modes leave rows out that others want
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pghaul.model.errors import WatermarkError
 from pghaul.model.merging import Mark, Reading, WatermarkKind
-from pghaul.model.plan import Merge, NullWatermarks
+from pghaul.model.plan import Merge, MergeMode, NullWatermarks
 from pghaul.model.table import Name, RelationKind, Table
 from pghaul.model.text import Text, listed, say
 from pghaul.sources import increments_sql as texts
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Horizon", "Wanted", "advance", "horizon", "origin", "reading", "seen_sql"]
 
 ORDERED = frozenset({WatermarkKind.INTEGER, WatermarkKind.NUMERIC})
+LEAVING_OUT = (MergeMode.INSERT_ONLY, MergeMode.UPDATE_ONLY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ def reading(
     guarantee, why = promise(session, table, kind, merge, horizon, source)
     taken = tuple(columns) if columns is not None else tuple(c.name for c in table.copied_columns)
     moment, xmax = session.rows(texts.AFTER)[0]
-    known = _known(session, mark, kind, taken, horizon)
+    known = _known(session, mark, kind, merge.mode, taken, horizon)
     low = start(known.base, merge) if known.base is not None and known.again is None else None
     rows = Rows(
         rows=source,
@@ -162,6 +163,7 @@ def reading(
             witness=mark.witness if mark else (),
             columns=taken,
             members=tuple(members),
+            mode=merge.mode.value,
         ),
     )
 
@@ -190,7 +192,9 @@ class _Known:
     again: Text | None = None
 
 
-def _known(session: Session, mark: Mark | None, kind: WatermarkKind, taken: Sequence[str], horizon: Horizon) -> _Known:
+def _known(
+    session: Session, mark: Mark | None, kind: WatermarkKind, mode: MergeMode, taken: Sequence[str], horizon: Horizon
+) -> _Known:
     if mark is None or kind is WatermarkKind.NONE:
         return _Known()
     _check_source(session, mark, horizon)
@@ -198,6 +202,8 @@ def _known(session: Session, mark: Mark | None, kind: WatermarkKind, taken: Sequ
         return _Known(again=why)
     if fresh := [c for c in taken if c not in mark.columns]:
         return _Known(base=mark, again=say("these columns were not read before: {columns}", columns=listed(fresh)))
+    if mark.mode in LEAVING_OUT and mark.mode != mode:
+        return _Known(base=mark, again=say("the mode was {old}, which leaves rows out", old=mark.mode))
     if mark.low is None and mark.seen is not None:
         return _Known(base=mark, again=say("the last reading could not tell up to where it was complete"))
     return _Known(base=mark)

@@ -131,6 +131,17 @@ class MergePlan:
             code=6610,
         )
 
+    @property
+    def deleted(self) -> int:
+        """Rows that `remove` has taken away."""
+        return self._deleted if self._design.deleted is None and not self._sql.versions else 0
+
+    def reconsider(self) -> None:
+        """Deletions have reached further than they were told to: what they took along is missing now."""
+        if not self._at_once:
+            with self._naming():
+                self._look_again()
+
     def write(self) -> None:
         """Insert and update, until every staged row is accounted for."""
         with self._naming():

@@ -11,6 +11,7 @@ from pghaul.model.errors import StaleRunError
 from pghaul.model.receipt import Receipt
 from pghaul.model.text import say
 from pghaul.postgres.session import Session
+from pghaul.target import staging
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
 STAGED = "stage:"  # how the chunks begin that fill staging tables: their markers go with these
@@ -97,6 +98,7 @@ DELETE FROM pghaul.quarantine AS q WHERE q.run_id = %s AND pg_catalog.left(q.chu
        AND o.replayed_at IS NULL AND o.row_data = q.row_data AND o.columns = q.columns AND o.encoding = q.encoding)
 """
 KEEP = "UPDATE pghaul.quarantine SET chunk = %s WHERE run_id = %s AND pg_catalog.left(chunk, %s) = %s"
+STAGING_RUNS = "SELECT DISTINCT run_id FROM pghaul.quarantine WHERE pg_catalog.left(chunk, %s) = %s"
 DISCARD = "DELETE FROM pghaul.quarantine WHERE run_id = %s AND pg_catalog.left(chunk, %s) = %s"
 
 
@@ -110,6 +112,13 @@ def keep_rejected(session: Session, run: str, chunk: str) -> None:
 def discard_rejected(session: Session, run: str) -> None:
     """What was staged comes to nothing, and so does what was set aside of it: it is staged anew, or not at all."""
     session.execute(DISCARD, (run, len(STAGED), STAGED))
+
+
+def discard_abandoned(session: Session) -> None:
+    """The same of all runs that nobody leads: the process that was to discard it, or its connection, is gone."""
+    runs = [run for (run,) in session.rows(STAGING_RUNS, (len(STAGED), STAGED))]
+    for run in set(runs) - staging.led_of(session, runs):
+        discard_rejected(session, run)
 
 
 def forget_staged(session: Session, run: str) -> None:

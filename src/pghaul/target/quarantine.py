@@ -79,8 +79,8 @@ def tables(session: Session, which: Which) -> list[str]:
 
 
 def condition(session: Session, which: Which) -> sql.Composable:
-    """The WHERE of a selection."""
-    parts: list[sql.Composable] = [sql.SQL("true")]
+    """The WHERE of a selection. What belongs to rows that are staged and not merged is nobody's yet."""
+    parts: list[sql.Composable] = [sql.SQL("pg_catalog.left(chunk, 6) <> 'stage:'")]
     if which.runs:
         parts.append(sql.SQL("run_id = ANY ({})").format(sql.Literal(list(which.runs))))
     if which.table is not None:

@@ -55,12 +55,6 @@ def name_for(run: str, number: int) -> Name:
     return Name(SCHEMA, f"stage_{run}_{number}")
 
 
-def run_of(name: Name) -> str:
-    """The run that a staging table belongs to."""
-    found = NAME.fullmatch(name.name)
-    return found[1] if found else ""
-
-
 def columns_of(session: Session, target: Name, columns: Sequence[str]) -> list[tuple[str, str]]:
     """What `create` takes, so that a staged value is what the target would hold: types with their modifiers, and
     collations. Raises MergeError for a column that the target lacks.
@@ -128,7 +122,7 @@ def sweep(session: Session, own_run: str | None) -> list[Name]:
     """
     found = [n for (n,) in session.rows(FOUND)]
     runs = {n: match[1] for n in found if (match := NAME.fullmatch(n))}
-    led = {run for (run,) in session.rows(LED, (sorted(set(runs.values())),))} if runs else set()
+    led = led_of(session, runs.values())
     dropped = []
     for name, run in runs.items():
         if run in led and run != own_run:
@@ -138,6 +132,12 @@ def sweep(session: Session, own_run: str | None) -> list[Name]:
             drop(session, [Name(SCHEMA, name)])
             dropped.append(Name(SCHEMA, name))
     return dropped
+
+
+def led_of(session: Session, runs: Iterable[str]) -> set[str]:
+    """Those of these runs that somebody leads."""
+    wanted = sorted(set(runs))
+    return {run for (run,) in session.rows(LED, (wanted,))} if wanted else set()
 
 
 def quoted(name: Name) -> Composable:

@@ -49,6 +49,8 @@ KEPT = saying(
     "{n} rows of {table} are set aside, so that nobody can tell which of the target's rows the source no longer has: "
     "none is deleted this time"
 )
+LATER = "SET ASIDE EARLIER"  # the kind of a notice
+OUTDATED = saying("{n} rows of earlier runs are done with: the source's later state of them has been merged")
 
 
 class MergeAttempt:
@@ -199,8 +201,8 @@ class MergeAttempt:
 
     def _sweep(self, ground: Ground) -> None:
         """What killed processes have left, and earlier attempts of our own."""
-        for table in tables.sweep(ground.target, self._order.run):
-            merge_markers.discard_rejected(ground.target, tables.run_of(table))
+        tables.sweep(ground.target, self._order.run)
+        merge_markers.discard_abandoned(ground.target)
         self._discard(ground)
 
     def _discard(self, ground: Ground) -> None:
@@ -287,6 +289,9 @@ class MergeAttempt:
         return beside(ground.target, call, lambda: self._report.heed(self._arrived))
 
     def _tell(self, merged: Sequence[Merged]) -> None:
+        for one in merged:
+            if one.outdated:
+                self._report.notice(LATER, str(one.staged.unit.name), OUTDATED.format(n=one.outdated))
         self._report.finished_together([(_increment(m.staged.tasks[0]), _result(m)) for m in merged])
         made = [str(m.staged.unit.name) for m in merged if m.staged.unit.there is None]
         made += [c.what for m in merged for c in m.staged.unit.drift.changes if m.staged.unit.there is not None]

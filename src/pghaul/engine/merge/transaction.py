@@ -21,10 +21,21 @@ from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.sources import increments
-from pghaul.target import merge, merge_markers, watermarks
+from pghaul.target import merge, merge_markers, merge_outdated, watermarks
 from pghaul.target import staging as tables
 
 INCREMENT = "increment"
+# By a foreign key that acts, of its own or of a partition; or by whatever a trigger does when another one loses rows.
+REACHED = """
+WITH RECURSIVE own (oid) AS (
+    SELECT %s::pg_catalog.regclass::pg_catalog.oid
+    UNION ALL SELECT h.inhrelid FROM pg_catalog.pg_inherits AS h JOIN own ON own.oid = h.inhparent)
+SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint AS k JOIN own ON own.oid = k.conrelid
+                WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd'))
+    OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS g
+                WHERE g.tgrelid = ANY (%s::pg_catalog.regclass[]) AND NOT g.tgisinternal AND g.tgenabled <> 'D'
+                  AND g.tgtype::pg_catalog.int4 & 8 <> 0)
+"""
 HOLDS_ROWS = sql.SQL("SELECT EXISTS (SELECT 1 FROM {})")  # its partitions' count, too
 
 
@@ -34,6 +45,7 @@ class Merged:
     receipt: Receipt
     counts: MergeCounts
     mark: Mark
+    outdated: int = 0  # rows that were set aside by earlier runs, and have come in a later version now
 
     @property
     def changed(self) -> bool:
@@ -120,10 +132,24 @@ def _merge(session: Session, verify: Verify, staged: Sequence[Staged], breath: B
     for plan in reversed(plans):
         breath.take()
         plan.remove()
+    if any(plan.deleted for plan in plans):
+        for plan, one in zip(plans, staged, strict=True):
+            breath.take()
+            if _is_reached(session, one, staged):
+                plan.reconsider()
     for plan in plans:
         breath.take()
         plan.write()
     return [plan.account() for plan in plans]
+
+
+def _is_reached(session: Session, staged: Staged, all_of_them: Sequence[Staged]) -> bool:
+    """Whether deletions elsewhere, or its own, can have taken rows of this table along: the source need not have the
+    target's foreign keys.
+    """
+    tables = [statements.identifier(s.unit.name).as_string(None) for s in all_of_them if s.unit.there is not None]
+    name = statements.identifier(staged.unit.name).as_string(None)
+    return bool(session.value(REACHED, (name, tables)))
 
 
 def _design(staged: Staged, verify: Verify) -> MergeDesign:
@@ -175,8 +201,9 @@ def _account(ground: Ground, epoch: Epoch, staged: Staged, counts: MergeCounts, 
     mark = increments.advance(reading, ground.horizon, seen)
     mark = watermarks.complete(session, unit.design(staged.table), mark)
     watermarks.save(session, str(unit.name), reading.origin, epoch.run, mark)
+    outdated = merge_outdated.settle(session, epoch.run, _design(staged, Verify.COUNT))
     merge_markers.complete(session, epoch.run, receipt, unlogged=_unlogged(staged))
-    return Merged(staged=staged, receipt=receipt, counts=counts, mark=mark)
+    return Merged(staged=staged, receipt=receipt, counts=counts, mark=mark, outdated=outdated)
 
 
 def _receipt(epoch: Epoch, staged: Staged, counts: MergeCounts, seconds: float) -> Receipt:
