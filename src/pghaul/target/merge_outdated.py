@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pghaul.model.merging import MergeDesign
 from pghaul.model.plan import MergeMode
@@ -25,10 +25,15 @@ SELECT q.id, q.source_key FROM pghaul.quarantine AS q
  WHERE q.relation = %s AND q.run_id <> %s AND q.replayed_at IS NULL AND q.source_key IS NOT NULL AND q.id > %s
  ORDER BY q.id LIMIT %s
 """
-DONE = "UPDATE pghaul.quarantine SET replayed_by = %s, replayed_at = pg_catalog.clock_timestamp() WHERE {}"
-# By the text of the keys, as COPY has written it.
-CAME = SQL("id IN (SELECT w.id FROM (SELECT {values}) AS w JOIN {staging} AS s ON {same})")
-EVERY = "relation = %s AND run_id <> %s AND replayed_at IS NULL"
+# By the text of the keys, as COPY has written it. Values are literals: names may have a percent sign in them.
+DONE = SQL(
+    "UPDATE pghaul.quarantine SET replayed_by = {run}, replayed_at = pg_catalog.clock_timestamp()"
+    " WHERE id IN (SELECT w.id FROM (SELECT {values}) AS w JOIN {staging} AS s ON {same})"
+)
+ALL_DONE = """
+UPDATE pghaul.quarantine SET replayed_by = %s, replayed_at = pg_catalog.clock_timestamp()
+ WHERE relation = %s AND run_id <> %s AND replayed_at IS NULL
+"""
 
 
 def settle(session: Session, run: str, design: MergeDesign) -> int:
@@ -37,7 +42,7 @@ def settle(session: Session, run: str, design: MergeDesign) -> int:
         return 0
     relation = str(design.target)
     if design.mode is MergeMode.FULL_SYNC and not design.scope:  # what has not come now, the source has no more
-        return session.execute(DONE.format(EVERY), (run, relation, run))
+        return session.execute(ALL_DONE, (run, relation, run))
     return sum(_settle(session, run, design, ids, keys) for ids, keys in _portions(session, run, relation, design.key))
 
 
@@ -54,24 +59,27 @@ def _portions(
 
 
 def _settle(session: Session, run: str, design: MergeDesign, ids: list[int], keys: list[list[str]]) -> int:
-    came = CAME.format(values=_values(len(keys)), staging=Identifier(*_staging(design)), same=_same(design.key))
-    return session.execute(SQL(DONE).format(came), (run, ids, *keys))
+    return session.execute(
+        DONE.format(
+            run=Literal(run),
+            values=_values(ids, keys),
+            staging=Identifier(design.staging.schema, design.staging.name),
+            same=_same(design.key),
+        )
+    )
 
 
-def _values(keys: int) -> Composable:
+def _values(ids: list[int], keys: list[list[str]]) -> Composable:
     """Arrays side by side, as servers before 9.4 have them, too."""
-    words: list[Composable] = [SQL("pg_catalog.unnest(%s::int8[]) AS id")]
-    words += [SQL("pg_catalog.unnest(%s::text[]) AS {}").format(Identifier(f"k{i}")) for i in range(keys)]
+    words: list[Composable] = [SQL("pg_catalog.unnest({}::int8[]) AS id").format(Literal(ids))]
+    for number, values in enumerate(keys):
+        words.append(SQL("pg_catalog.unnest({}::text[]) AS {}").format(Literal(values), Identifier(f"k{number}")))
     return SQL(", ").join(words)
 
 
 def _same(key: Sequence[str]) -> Composable:
     pairs = [
-        SQL("pg_catalog.format('%%s', s.{}) = w.{}").format(Identifier(k), Identifier(f"k{i}"))
+        SQL("pg_catalog.format('%s', s.{}) = w.{}").format(Identifier(k), Identifier(f"k{i}"))
         for i, k in enumerate(key)
     ]
     return SQL(" AND ").join(pairs)
-
-
-def _staging(design: MergeDesign) -> tuple[str, str]:
-    return design.staging.schema, design.staging.name
