@@ -54,7 +54,7 @@ def test_a_run_that_failed_is_read_in_another_language(db_pair: DatabasePair, st
     error = northern(told.run.error)
     assert error.startswith("««The target cannot hold a row»: ")
     assert "too long for type character varying(3)" in error  # the server's own words stay
-    assert "(public.narrow leaf) [PGH-3000]" in error
+    assert "(public.narrow leaf) [PGH-3001]" in error
     (failed,) = [c for c in told.chunks if c.error]
     assert northern(failed.error) == error
     (left,) = [u for u in told.not_carried if u.name == "public.held"]
