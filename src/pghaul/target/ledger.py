@@ -90,6 +90,9 @@ class Ledger:
 
     def _take(self, names: list[str]) -> None:
         for (other,) in self._session.rows(sql.OTHER_CLAIMS, (names, self._run)):
+            # Our own round before this one, which is done. Asked first: from the next question on we hold that lock.
+            if has_lead(self._session, other):
+                continue
             if not self._session.value(sql.TRY_RUN_LOCK_XACT, (other,)):
                 claims = self._session.rows(sql.CLAIMED_BY_OTHERS, (names, self._run))
                 relation = next(r for r, owner in claims if owner == other)
@@ -99,8 +102,6 @@ class Ledger:
                     advice=say("wait for it, or stop it: pghaul stop {run}", run=other),
                     code=5502,
                 )
-            if has_lead(self._session, other):  # our own round before this one, which is done
-                continue
             # Its leader is gone, but workers may go on for a while: end them, then wait for what they hold.
             terminate_sessions(self._session, f"pghaul/{other}/")
         self._session.execute(sql.DROP_CLAIMS, (names,))
