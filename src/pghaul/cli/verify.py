@@ -20,7 +20,7 @@ from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError, StoppedError, TransientError, UsageError
 from pghaul.model.plan import Plan
 from pghaul.model.run import FINISHED
-from pghaul.model.text import say, saying
+from pghaul.model.text import Text, say, saying
 from pghaul.model.verification import Method, Verification
 from pghaul.model.wording import worded
 from pghaul.service.migration import MigrationService
@@ -35,6 +35,10 @@ ONCE_MORE = saying("{at} {error}; again in {seconds:.0f} s")
 NOTHING = say("nothing says what is to be verified")
 NOTHING_ADVICE = say("a run: `pghaul verify RUN` (`pghaul runs` lists them), a plan file, or --from, --to and --table")
 NAMED = 100  # rows of a table that differ; on a terminal less is shown of them, unless somebody asked for so many
+MERGE = say(
+    "To mend it: merge again, with --reload if the rows have been read before. Rows that the target alone has go with "
+    "--mode full-sync only; insert-only changes none, and update-only adds none"
+)
 MEND = say("To mend it: `pghaul run` once more with --on-existing refresh, which copies only what differs")
 LOOK = 0.2  # seconds between two looks whether to stop
 
@@ -110,9 +114,9 @@ def verify(  # noqa: PLR0917 -- Typer maps parameters to options
     def once(listener: Progress, stop: Callable[[], bool]) -> Verification:
         return service.verify(about, request, listener=listener, source=source, target=target, stop=stop)
 
-    return _rounds(
-        once, watch, as_json=as_json, rows=None if verbose or limit != NAMED else verdicts.ROWS_SHOWN, verbose=verbose
-    )
+    mend = MERGE if service.merges(about) else MEND
+    rows = None if verbose or limit != NAMED else verdicts.ROWS_SHOWN
+    return _rounds(once, watch, mend, as_json=as_json, rows=rows, verbose=verbose)
 
 
 def _say_unfinished(service: MigrationService, run_id: str) -> None:
@@ -153,6 +157,7 @@ def _refuse_words(selected: dict[str, Any]) -> None:
 def _rounds(
     once: Callable[[Progress, Callable[[], bool]], Verification],
     watch: float | None,
+    mend: Text,
     *,
     as_json: bool,
     rows: int | None,
@@ -175,7 +180,7 @@ def _rounds(
                 _once_more(console, exc, watch)
                 code = exit_codes.FAILED
             else:
-                _show(found, brief=watch is not None, as_json=as_json, rows=rows, verbose=verbose)
+                _show(found, mend, brief=watch is not None, as_json=as_json, rows=rows, verbose=verbose)
                 code = exit_codes.DONE if found.agrees else exit_codes.DIFFERENT
             if watch is None or not _waited(watch, stop):
                 return code
@@ -197,7 +202,7 @@ def _waited(seconds: float, stop: Callable[[], bool]) -> bool:
     return False
 
 
-def _show(found: Verification, *, brief: bool, as_json: bool, rows: int | None, verbose: bool) -> None:
+def _show(found: Verification, mend: Text, *, brief: bool, as_json: bool, rows: int | None, verbose: bool) -> None:
     if as_json:
         render.print_json(verdicts.as_json(found))
     elif brief:
@@ -205,4 +210,4 @@ def _show(found: Verification, *, brief: bool, as_json: bool, rows: int | None, 
     else:
         verdicts.show(render.page(), found, rows=rows, verbose=verbose)
         if not found.agrees and any(t.agrees is False for t in found.tables):
-            render.line(Console(stderr=True, highlight=False), MEND, "cyan")
+            render.line(Console(stderr=True, highlight=False), mend, "cyan")

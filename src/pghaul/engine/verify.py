@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from psycopg.sql import Composable
 
-from pghaul.engine import layout, mapping, verify_narrow, verify_sql
+from pghaul.engine import layout, mapping, verify_merges, verify_narrow, verify_sql
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.verify_cut import Cut
 from pghaul.engine.verify_sides import Pair, Side, Stopping, connected, snapshot
@@ -71,9 +71,11 @@ def verify(
 
     `meanwhile` is done while the servers work.
     """
-    stopping = Stopping()
+    stopping, lost = Stopping(), verify_merges.uncompared(task.plan, task.request.patterns)
+    plan, manifest = verify_merges.without_queries(task.plan, task.manifest)
+    task = replace(task, plan=plan, manifest=manifest)
     with ThreadPoolExecutor(1, thread_name_prefix="pghaul-verify") as pool:
-        work = pool.submit(_verified, task, stopping, listener)
+        work = pool.submit(_verified, task, list(lost), stopping, listener)
         try:
             meanwhile()
             while not wait([work], timeout=LOOK_SECONDS).done:
@@ -85,14 +87,16 @@ def verify(
         return work.result()
 
 
-def _verified(task: Task, stopping: Stopping, listener: Listener) -> tuple[TableVerdict, ...]:
+def _verified(task: Task, lost: list[TableVerdict], stopping: Stopping, listener: Listener) -> tuple[TableVerdict, ...]:
     with contextlib.ExitStack() as stack:
         here = stack.enter_context(_leader(task, "source", stopping))
         there = stack.enter_context(_leader(task, "target", stopping))
         with stopping.telling():
-            source, target, found, lost = _look(task, here, there)
-            listed = list(units(found, here, there))
+            source, target, found, gone = _look(task, here, there)
+            merged = verify_merges.units(found, there, task.plan) if task.plan.merges else None
+            listed = list(merged or units(found, here, there))
         wanted = chosen(listed, found.mapped, task.request.patterns)
+        lost = [*gone, *lost]
         if not wanted and not lost:
             shown = ", ".join(task.request.patterns)
             raise NotFoundError(say("no table that is to be verified matches {pattern}", pattern=shown), code=5276)
@@ -175,12 +179,15 @@ def _mapped(
     manifest = task.manifest
     if manifest is None:
         mapping.check_conditions(here, task.plan, {n: t for n, t in tables.items() if n not in refused})
+        if task.plan.merges:
+            return verify_merges.mapped(task.plan, tables, None), []
         placed = mapping.place(task.plan, tables, conditions)
         return layout.lay_out(here, task.plan, placed, tables), []
     for planned in manifest.tables:
         if planned.name in tables:
             tables[planned.name] = _with_columns_of(planned, tables[planned.name])
-    found = mapping.shape(manifest.placements, tables, manifest.designs)
+    merged = verify_merges.mapped(task.plan, tables, manifest) if task.plan.merges else None
+    found = merged or mapping.shape(manifest.placements, tables, manifest.designs)
     gone = [p for p in manifest.placements if any(o.table not in tables for o in p.origins)]
     return replace(found, vacant=manifest.vacant), [_gone(p, tables) for p in gone]
 

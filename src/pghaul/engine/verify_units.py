@@ -86,10 +86,10 @@ def units(found: Setting, source: Session, target: Session) -> Iterator[Unit]:
     for top, members in groups.items():
         strays = [v for v in found.mapped.vacant if _top(found, v.target) == top and _any_row(source, found, v)]
         if _is_tree(found, top, members, strays):
-            yield _checked(found, target, _tree(found, top, [*members, *strays]))
+            yield checked(found, target, _tree(found, top, [*members, *strays]))
         else:
             for placement in members:
-                yield _checked(found, target, _leaf(found, placement))
+                yield checked(found, target, _leaf(found, placement))
 
 
 def _top(found: Setting, target: Name) -> Name:
@@ -130,7 +130,7 @@ def _tree(found: Setting, top: Name, members: Sequence[Placement]) -> Unit:
     lender = found.tables[source]
     if lender.kind is not RelationKind.PARTITIONED and not all(_is_child(found, o, source) for o in origins):
         lender = found.tables[members[0].source]
-    return _unit(found, members[0], lender, origins, top, children=True)
+    return unit_of(found, members[0], lender, origins, top, children=True)
 
 
 def _is_child(found: Setting, origin: Origin, source: Name) -> bool:
@@ -138,10 +138,12 @@ def _is_child(found: Setting, origin: Origin, source: Name) -> bool:
 
 
 def _leaf(found: Setting, placement: Placement) -> Unit:
-    return _unit(found, placement, found.tables[placement.source], placement.origins, placement.target, children=False)
+    return unit_of(
+        found, placement, found.tables[placement.source], placement.origins, placement.target, children=False
+    )
 
 
-def _unit(
+def unit_of(
     found: Setting, placement: Placement, lender: Table, origins: Sequence[Origin], target: Name, *, children: bool
 ) -> Unit:
     shape, there = found.mapped.shapes.get(target, lender), found.there.get(target)
@@ -238,7 +240,7 @@ def _rows(estimates: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(estimates) else None
 
 
-def _checked(found: Setting, target: Session, unit: Unit) -> Unit:
+def checked(found: Setting, target: Session, unit: Unit) -> Unit:
     """A condition that the target does not understand (a column that stayed behind) is left to the source."""
     (part,) = unit.there.parts
     if not part.where or unit.target not in found.there or unit.why:

@@ -116,8 +116,8 @@ class Model(BaseModel):
 
 
 def _merged(said: Any) -> Any:
-    """Keys about merging, or a query, mean the recipe; another one contradicts them."""
-    if not isinstance(said, dict) or not (said.get("merge") or said.get("query")):
+    """A table about merging (an empty one, too), or a query, means the recipe; another one contradicts it."""
+    if not isinstance(said, dict) or (said.get("merge") is None and not said.get("query")):
         return said
     if said.get("recipe") not in {None, "merge"}:
         raise ValueError(say("merge and query go with recipe = merge only"))

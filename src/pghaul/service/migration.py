@@ -368,6 +368,11 @@ class MigrationService:
         ends = self._endpoints(source or plan.source, target or plan.target, source_password, target_password)
         return compare(lambda: self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
+    def merges(self, what: str | Plan) -> bool:
+        """Does a run (by its id), or a plan, merge?"""
+        plan = self._store.load_run(what)[1] if isinstance(what, str) else what
+        return plan.merges
+
     def verifications(self, run_id: str | None = None) -> list[Verification]:
         """Those of a run, or all of them; the latest first."""
         return self._store.verifications(run_id)
@@ -510,8 +515,8 @@ class MigrationService:
 
 
 def _refuse_queries(plan: Plan) -> None:
-    """A comparison afterwards is one of tables."""
-    if any(s.query for s in plan.tables):
+    """A comparison afterwards is one of tables: of queries alone there is nothing to compare."""
+    if plan.tables and all(s.query for s in plan.tables) and not plan.whole:
         raise PlanError(
             say("what a query gave cannot be compared afterwards: the source has no table of it"),
             advice=say("a merge compares by content what it has merged, with --verify checksum"),

@@ -101,14 +101,14 @@ def _contradictions(plan: Plan) -> Iterator[str]:
 
 def names(session: Session, plan: Plan) -> list[Name]:
     """The source's tables that are read, with all that is below them: what has to be locked."""
-    by_name = _named(plan)
+    by_name = named(plan)
     return [c.table for c in choose(session, by_name)] if by_name.tables else []
 
 
 def asked(session: Session, plan: Plan, chosen: list[Name], manifest: Manifest | None) -> list[Asked]:
     """Described under the snapshot; of a run that is resumed, what it was planned for. PlanError, NotFoundError."""
     tables = describe(session, chosen)
-    found = [*_tables(plan, tables), *_queries(session, plan)]
+    found = [*of_tables(plan, tables), *_queries(session, plan)]
     if manifest is not None:
         planned = {p.target for p in manifest.placements}
         found = [a for a in found if a.target in planned]
@@ -130,8 +130,9 @@ def asked(session: Session, plan: Plan, chosen: list[Name], manifest: Manifest |
     return found
 
 
-def _tables(plan: Plan, tables: Mapping[Name, Table]) -> Iterator[Asked]:
-    by_name = _named(plan)
+def of_tables(plan: Plan, tables: Mapping[Name, Table]) -> Iterator[Asked]:
+    """Those that nothing stands above: what is below them is read with them."""
+    by_name = named(plan)
     for name, table in tables.items():
         above = [n for n in mapping.lineage(tables, name) if n != name]
         if above:
@@ -145,7 +146,7 @@ def _tables(plan: Plan, tables: Mapping[Name, Table]) -> Iterator[Asked]:
             )
         columns: list[str] | None = mapping.said(by_name, tables, name, "columns")
         yield Asked(
-            source=_plain(mapping.only(table, columns)),
+            source=plain(mapping.only(table, columns)),
             generated=frozenset(c.name for c in table.columns if c.generated),
             origins=tuple(t for n, t in tables.items() if name in mapping.lineage(tables, n)),
             target=mapping.target_name(by_name, tables, name),
@@ -155,7 +156,7 @@ def _tables(plan: Plan, tables: Mapping[Name, Table]) -> Iterator[Asked]:
         )
 
 
-def _plain(table: Table) -> Table:
+def plain(table: Table) -> Table:
     """What the source computes is a value as any other: a query reads it, and the target may store it."""
     return replace(table, columns=tuple(replace(c, generated=False) for c in table.columns))
 
@@ -174,6 +175,6 @@ def _queries(session: Session, plan: Plan) -> Iterator[Asked]:
         yield Asked(source=source, target=name, merge=selection.merge or DEFAULT, query=selection.query, chosen=True)
 
 
-def _named(plan: Plan) -> Plan:
+def named(plan: Plan) -> Plan:
     """Without its queries: patterns are about tables."""
     return plan.model_copy(update={"tables": [s for s in plan.tables if s.name]})
