@@ -244,11 +244,11 @@ def test_what_cannot_be_replayed_is_refused_by_name(
     run_sql(url, "CREATE TABLE public.bare (id int4)")
     aside(url, ("1",), table="public.bare", columns=["id"])
     with pytest.raises(QuarantineError, match="no key"):
-        replay(url, Which(table="bare"), conflict=Conflict.UPDATE)
+        replay(url, Which(tables=("bare",)), conflict=Conflict.UPDATE)
     monkeypatch.setenv("PGHAUL_ASSUME_VERSION", "9.4")
     with pytest.raises(QuarantineError, match=r"9\.5"):
-        replay(url, Which(table="stock"), conflict=Conflict.IGNORE)
-    assert [r.inserted for r in replay(url, Which(table="stock"))] == [1]
+        replay(url, Which(tables=("stock",)), conflict=Conflict.IGNORE)
+    assert [r.inserted for r in replay(url, Which(tables=("stock",)))] == [1]
     run_sql(url, "DROP TABLE public.bare")
     with pytest.raises(QuarantineError, match="no longer there"):
         replay(url)
@@ -257,7 +257,7 @@ def test_what_cannot_be_replayed_is_refused_by_name(
     with psycopg.connect(url, autocommit=True) as leader:
         leader.execute(f"SELECT pg_advisory_lock(28519, hashtext('pghaul run {RUN}'))")
         with pytest.raises(TableTakenError, match=f"run {RUN} is loading public.stock"):
-            replay(url, Which(table="stock"))
+            replay(url, Which(tables=("stock",)))
 
 
 @pytest.mark.template(

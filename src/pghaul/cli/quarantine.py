@@ -43,13 +43,13 @@ def _line(text: str) -> None:
 def list_(
     target: words.Target = None,
     run: words.Run = None,
-    table: words.Table = None,
+    table: words.Tables = None,
     where: words.Where = None,
     as_json: options.AsJson = False,
 ) -> int:
     """How many rows are set aside, by run and table, and why."""
     place = MigrationService().quarantine(target, run)
-    found = place.lots(Which(table=table, conditions=words.conditions(where)))
+    found = place.lots(Which(tables=tuple(table or ()), conditions=words.conditions(where)))
     if as_json:
         render.print_json([quarantine_view.lot_data(lot) for lot in found])
     elif found:
@@ -63,7 +63,7 @@ def list_(
 def show(
     target: words.Target = None,
     run: words.Run = None,
-    table: words.Table = None,
+    table: words.Tables = None,
     ids: words.Ids = None,
     where: words.Where = None,
     limit: words.Limit = 10,
@@ -72,7 +72,9 @@ def show(
 ) -> int:
     """Rows with their values, and why each was set aside."""
     place = MigrationService().quarantine(target, run)
-    found = place.first(Which(table=table, ids=tuple(ids or ()), conditions=words.conditions(where)), limit)
+    found = place.first(
+        Which(tables=tuple(table or ()), ids=tuple(ids or ()), conditions=words.conditions(where)), limit
+    )
     if as_json:
         render.print_json([quarantine_view.row_data(row) for row in found])
     elif found:
@@ -88,13 +90,13 @@ def export(
     output: words.Output = Path("-"),
     form: words.Form = Format.JSONL,
     run: words.Run = None,
-    table: words.Table = None,
+    table: words.Tables = None,
     ids: words.Ids = None,
     where: words.Where = None,
 ) -> int:
     """Write rows to a file that only you may read, or to stdout: all that is known of them, nothing lost."""
     place = MigrationService().quarantine(target, run)
-    which = Which(table=table, ids=tuple(ids or ()), conditions=words.conditions(where))
+    which = Which(tables=tuple(table or ()), ids=tuple(ids or ()), conditions=words.conditions(where))
     with _opened(output) as opener:
         number = place.export(which, form, opener)
     _line(EXPORTED.format(n=count(number)))
@@ -115,7 +117,7 @@ def _opened(output: Path) -> Iterator[Callable[[], BinaryIO]]:
 def replay(
     target: words.Target = None,
     run: words.Run = None,
-    table: words.Table = None,
+    table: words.Tables = None,
     ids: words.Ids = None,
     where: words.Where = None,
     on_conflict: words.OnConflict = Conflict.ERROR,
@@ -124,7 +126,7 @@ def replay(
 ) -> int:
     """Load rows once more, once; what the target refuses again stays set aside."""
     place = MigrationService().quarantine(target, run)
-    which = Which(table=table, ids=tuple(ids or ()), conditions=words.conditions(where))
+    which = Which(tables=tuple(table or ()), ids=tuple(ids or ()), conditions=words.conditions(where))
     number = new_run_id()
     found = place.replay(which, run=number, conflict=on_conflict, all_or_nothing=all_or_nothing)
     if as_json:
@@ -140,7 +142,7 @@ def replay(
 def drop(
     target: words.Target = None,
     run: words.Run = None,
-    table: words.Table = None,
+    table: words.Tables = None,
     ids: words.Ids = None,
     where: words.Where = None,
     older_than: words.OlderThan = None,
@@ -150,7 +152,7 @@ def drop(
     """Delete rows from quarantine for good: what was never replayed is lost with them."""
     place = MigrationService().quarantine(target, run)
     which = Which(
-        table=table,
+        tables=tuple(table or ()),
         ids=tuple(ids or ()),
         conditions=words.conditions(where),
         older_than=older_than,

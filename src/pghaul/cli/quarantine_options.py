@@ -45,10 +45,14 @@ Run: TypeAlias = Annotated[
         rich_help_panel=WHICH,
     ),
 ]
-Table: TypeAlias = Annotated[
-    str | None,
+Tables: TypeAlias = Annotated[
+    list[str] | None,
     typer.Option(
-        "--table", "-t", metavar="PATTERN", help="Of these tables: schema.table, * and ?.", rich_help_panel=WHICH
+        "--table",
+        "-t",
+        metavar="PATTERN",
+        help="Of these tables: schema.table, * and ?; repeat it.",
+        rich_help_panel=WHICH,
     ),
 ]
 Ids: TypeAlias = Annotated[

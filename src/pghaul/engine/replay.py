@@ -112,7 +112,7 @@ def _table(session: Session, order: Order, name: str, course: _Course, number: i
         replay.alone(session, name)
         table = _target(session, order, name)
         replay.begin(session, order.run)
-        for rows in _rows(session, replace(order.which, table=None), name):
+        for rows in _rows(session, replace(order.which, tables=()), name):
             key = _key(session, table, rows[0], order)
             writer = replay.Writer(session, table, rows[0].columns, order.conflict, key)
             writer.prepare()

@@ -26,7 +26,7 @@ class Which:
     """Rows in quarantine, by all of what is said; nothing said means all of them."""
 
     runs: tuple[str, ...] = ()
-    table: str | None = None  # schema.table, with the shell's wildcards
+    tables: tuple[str, ...] = ()  # schema.table, with the shell's wildcards: any of them
     ids: tuple[int, ...] = ()
     conditions: tuple[tuple[str, str], ...] = ()  # a field's name and its value: WHERE
     older_than: float | None = None  # seconds

@@ -62,20 +62,24 @@ def check(session: Session) -> None:
 
 
 def tables(session: Session, which: Which) -> list[str]:
-    """That have rows, as the ledger calls them, and fit the pattern; NotFoundError where none does."""
+    """That have rows, as the ledger calls them, and fit a pattern; NotFoundError for a pattern that none fits."""
     found = [name for (name,) in session.rows(TABLES)]
-    if which.table is None:
+    if not which.tables:
         return found
-    pattern = which.table if "." in which.table else f"public.{which.table}"
-    fitting = [name for name in found if name == pattern or fnmatch.fnmatchcase(name, pattern)]
-    if not fitting:
+    fitting = {pattern: _fitting(found, pattern) for pattern in which.tables}
+    if nothing := [pattern for pattern, names in fitting.items() if not names]:
         raise NotFoundError(
-            say("no row of {table} is set aside", table=which.table),
+            say("no row of {table} is set aside", table=nothing[0]),
             where=session.server.database,
             advice=say("`pghaul quarantine list` shows the tables that have some"),
             code=5298,
         )
-    return fitting
+    return list(dict.fromkeys(name for names in fitting.values() for name in names))
+
+
+def _fitting(found: Sequence[str], said: str) -> list[str]:
+    pattern = said if "." in said else f"public.{said}"
+    return [name for name in found if name == pattern or fnmatch.fnmatchcase(name, pattern)]
 
 
 def condition(session: Session, which: Which) -> sql.Composable:
@@ -83,7 +87,7 @@ def condition(session: Session, which: Which) -> sql.Composable:
     parts: list[sql.Composable] = [sql.SQL("pg_catalog.left(chunk, 6) <> 'stage:'")]
     if which.runs:
         parts.append(sql.SQL("run_id = ANY ({})").format(sql.Literal(list(which.runs))))
-    if which.table is not None:
+    if which.tables:
         parts.append(sql.SQL("relation = ANY ({})").format(sql.Literal(tables(session, which))))
     if which.ids:
         parts.append(sql.SQL("id = ANY ({}::int8[])").format(sql.Literal(list(which.ids))))
