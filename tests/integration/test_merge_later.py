@@ -92,6 +92,9 @@ def test_a_row_that_has_come_later_is_not_replayed(db_pair: DatabasePair, state:
     moved = merge(db_pair, increment, max_rejects=5)
     assert any("2 rows of earlier runs are done with" in e.message for e in moved.of(EventKind.NOTICE))
     assert rows(db_pair.target, WAITING) == [("4",), ("5",)]
+    run_sql(db_pair.source, "UPDATE t SET v = 'too long, too', at = now() WHERE t::text ~ '^.4,'")
+    merge(db_pair, increment, max_rejects=5)
+    assert rows(db_pair.target, WAITING) == [("4",), ("5",)]
     run_sql(db_pair.target, "ALTER TABLE t ALTER v TYPE text")
     (found,) = MigrationService().quarantine(db_pair.target).replay(Which(), run=new_run_id(), conflict=Conflict.UPDATE)
     assert (found.inserted, found.updated) == (2, 0)

@@ -34,6 +34,13 @@ ALL_DONE = """
 UPDATE pghaul.quarantine SET replayed_by = %s, replayed_at = pg_catalog.clock_timestamp()
  WHERE relation = %s AND run_id <> %s AND replayed_at IS NULL
 """
+# Refused once more, in another state: of two that wait, the older one would be the wrong one.
+REFUSED_LATER = """
+UPDATE pghaul.quarantine AS q SET replayed_by = %s, replayed_at = pg_catalog.clock_timestamp()
+ WHERE q.relation = %s AND q.run_id <> %s AND q.replayed_at IS NULL AND EXISTS (
+    SELECT 1 FROM pghaul.quarantine AS o WHERE o.run_id = %s AND o.relation = q.relation
+       AND o.source_key = q.source_key AND o.row_data <> q.row_data AND pg_catalog.left(o.chunk, 6) = 'stage:')
+"""
 
 
 def settle(session: Session, run: str, design: MergeDesign) -> int:
@@ -43,7 +50,10 @@ def settle(session: Session, run: str, design: MergeDesign) -> int:
     relation = str(design.target)
     if design.mode is MergeMode.FULL_SYNC and not design.scope:  # what has not come now, the source has no more
         return session.execute(ALL_DONE, (run, relation, run))
-    return sum(_settle(session, run, design, ids, keys) for ids, keys in _portions(session, run, relation, design.key))
+    refused = session.execute(REFUSED_LATER, (run, relation, run, run))
+    return refused + sum(
+        _settle(session, run, design, ids, keys) for ids, keys in _portions(session, run, relation, design.key)
+    )
 
 
 def _portions(
