@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -11,11 +13,13 @@ import pytest
 from psycopg import sql
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair, drop
+from tests.merge_runs import merge
 from tests.moving import assert_done, move, rows, run_sql
 
 from pghaul.model.errors import NotSupportedError, PlanError, RowError
 from pghaul.model.event import EventKind
 from pghaul.model.plan import Format
+from pghaul.model.run import RunState
 from pghaul.service.embedded import Cluster
 
 WORDS = ["가나다", "측정값", "plain", "", "뷁", "한\t글\n줄\\"]
@@ -221,3 +225,22 @@ def test_defaults_of_databases_and_roles_change_nothing(db_pair: DatabasePair, s
             move(db_pair, "v", source=source, target=target, format=form, on_existing="truncate", split_bytes=8192)
         )
     assert_same_content(db_pair.source, db_pair.target, ["public.v"])
+
+
+def test_a_merge_sets_aside_what_the_target_has_no_character_for(
+    db_pair: DatabasePair, pg18: Cluster, state: str
+) -> None:
+    """Its key, too, may be one that this database cannot be asked about."""
+    run_sql(db_pair.source, "CREATE TABLE public.t (v text PRIMARY KEY, w varchar(20), a text[], j json, n int4)")
+    run_sql(db_pair.source, "INSERT INTO t (v, w) VALUES ('가', '나'), ('뷁', 'x'), ('다', '뷁')")
+    merged: dict[str, Any] = {"name": "t", "into": "public.u"}
+    with database(pg18, "EUC_KR", "euc_kr", []) as target:
+        pair = replace(db_pair, target=target)
+        with pytest.raises(RowError, match="EUC_KR"):
+            merge(pair, merged, verify="count")
+        assert merge(pair, merged, verify="count", max_rejects=2).run.state is RunState.DIFFERENT
+        run_sql(db_pair.source, "UPDATE t SET w = 'y' WHERE v = '다'")
+        merge(pair, merged, verify="count", max_rejects=2)
+        assert rows(target, "SELECT v, w FROM u ORDER BY w") == [("다", "y"), ("가", "나")]
+        waiting = "SELECT source_key FROM pghaul.quarantine WHERE replayed_at IS NULL"
+        assert rows(target, waiting) == [(json.dumps({"v": "뷁"}),)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pghaul.engine import care, characters, onto_itself, permits, requirements
+from pghaul.engine import care, cares, characters, onto_itself, permits, requirements
 from pghaul.engine.merge import scene, units
 from pghaul.engine.merge.choice import Asked
 from pghaul.engine.merge.scene import Ground
@@ -119,7 +119,8 @@ def _characters(plan: Plan, ground: Ground, found: Iterable[Unit]) -> Iterator[F
     tables = [u for u in found if not u.asked.query]
     described = {u.asked.source.name: u.asked.source for u in tables}
     placed = [_placement(u.asked) for u in tables]
-    yield from characters.findings(ground.source, ground.target, placed, described, plan.options.source_encoding)
+    strange = characters.findings(ground.source, ground.target, placed, described, plan.options.source_encoding)
+    yield from cares.softened(strange, plan.options.max_rejects)
 
 
 def _placement(asked: Asked) -> Placement:
