@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pghaul.model import redaction
 from pghaul.service.embedded import Cluster
@@ -27,6 +28,9 @@ from tests.databases import DatabasePair, clone, database_pair, drop, template
 from tests.memory import files_in_memory, folder_for
 
 files_in_memory()
+# Speed is measured by benchmarks: an example that a busy machine holds up has not failed.
+settings.register_profile("pghaul", deadline=None)
+settings.load_profile("pghaul")
 # Nothing here outlives a crash of the machine, so nothing needs to reach its disk.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # not that of whoever runs the tests
 os.environ["PGHAUL_LANG"] = "en"  # what a test expects is English, on a Korean's machine too

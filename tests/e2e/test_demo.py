@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -32,14 +33,29 @@ def test_the_demo_survives_its_own_kills_and_leaves_nothing_behind(tmp_path: Pat
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.fixture
+def hung_up() -> Iterator[None]:
+    """What is started hears SIGHUP, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal that goes away says nothing here")
+@pytest.mark.usefixtures("hung_up")
 def test_a_terminal_that_is_closed_leaves_no_servers_behind(tmp_path: Path) -> None:
     need("PostgreSQL 16")
     need("PostgreSQL 18")
     mark = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
     environment = os.environ | {"PGHAUL_STATE": mark, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     words = [sys.executable, "-m", "pghaul", "demo"]
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+    with subprocess.Popen(
+        words,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
         assert demo.stdout is not None
         assert any("Writing" in line for line in demo.stdout)
         demo.send_signal(signal.SIGHUP)
