@@ -97,6 +97,12 @@ def test_a_difference_that_no_receipt_shows_leads_to_the_warnings(tmp_path: Path
     assert ["warnings" in r for r in verdict.reasons] == [True]
 
 
+def test_rows_that_were_set_aside_are_named_in_the_verdict(tmp_path: Path) -> None:
+    store = record(tmp_path, RunState.DIFFERENT, receipts=[receipt(ORDERS, rejected=2)])
+    (reason,) = reported(store).verdict.reasons
+    assert f"public.orders: 2 rows were set aside: pghaul quarantine show --run {RUN}" in reason
+
+
 def test_a_later_verification_that_differs_overrules_the_run(tmp_path: Path) -> None:
     store = record(tmp_path)
     store.save_verification(verification(compared(agrees=False)))

@@ -16,6 +16,7 @@ from pghaul.model.errors import (
     AccessError,
     ConnectionLostError,
     MergeError,
+    NotFoundError,
     PghaulError,
     StateError,
     StoppedError,
@@ -371,6 +372,15 @@ def test_a_failover_and_a_name_server_that_is_away_are_waited_for(play: Play) ->
     played = play(moves, fails(read_only), fails(nameless), moves)
     assert played.loop.execute(4).failed_rounds == 2
     assert len(played.of(EventKind.ROUND, Level.WARNING)) == 2
+
+
+def test_a_series_in_the_place_of_a_run_is_told_from_what_nobody_knows(play: Play) -> None:
+    played = play(moves)
+    played.loop.execute(1)
+    for known, advice in ((SERIES, f"pghaul status {SERIES}"), ("f" * 12, "pghaul runs")):
+        with pytest.raises(NotFoundError) as caught:
+            played.store.load_run(known)
+        assert advice in caught.value.advice
 
 
 def test_a_series_whose_last_round_failed_has_failed(play: Play) -> None:

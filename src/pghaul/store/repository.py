@@ -22,10 +22,10 @@ from pghaul.model.receipt import Receipt
 from pghaul.model.run import LIVING, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Table, Unsupported
-from pghaul.model.text import say
+from pghaul.model.text import say, saying
 from pghaul.model.verification import Verification
 from pghaul.store import _placements, faults, metrics, process, verifications
-from pghaul.store.models import ChunkRow, EventRow, RunRow, TableRow
+from pghaul.store.models import ChunkRow, EventRow, RunRow, SeriesRow, TableRow
 from pghaul.store.profiles import Profiles
 from pghaul.store.series import SeriesTable
 from pghaul.store.session import Patience, begin_anew, open_store, parse, translating
@@ -37,6 +37,7 @@ NOT_CARRIED: TypeAdapter[tuple[Unsupported, ...]] = TypeAdapter(tuple[Unsupporte
 # Chunks tell these themselves, by state and receipt; ten thousand of them would only bury the rest.
 NOT_KEPT = frozenset({EventKind.PROGRESS, EventKind.CHUNK_STARTED, EventKind.CHUNK_DONE, EventKind.INDEX_DONE})
 LISTED = say("`pghaul runs` lists the runs of this store")
+ROUNDS = saying("it is a series, whose rounds are runs: `pghaul status {series}` lists the latest")
 DIED = say("its process died")
 
 
@@ -116,7 +117,7 @@ class Store:
     def load_run(self, run_id: str) -> tuple[Run, Plan, Manifest]:
         """NotFoundError when there is none."""
         with self._scope() as session:
-            row = _required(session.get(RunRow, run_id), run_id)
+            row = _required(session, run_id)
             definitions = session.scalars(
                 select(TableRow.definition).where(TableRow.run_id == run_id).order_by(TableRow.position)
             )
@@ -143,7 +144,7 @@ class Store:
     def run(self, run_id: str) -> Run:
         """NotFoundError when there is none."""
         with self._scope() as session:
-            return _run(_required(session.get(RunRow, run_id), run_id))
+            return _run(_required(session, run_id))
 
     def runs(self, limit: int = 20, *, series: str | None = None) -> list[Run]:
         """The latest first; of a series its rounds."""
@@ -160,13 +161,13 @@ class Store:
     def lives_elsewhere(self, run_id: str) -> bool:
         """Whether another process of this machine works on the run; of other machines nobody can tell."""
         with self._scope() as session:
-            row = _required(session.get(RunRow, run_id), run_id)
+            row = _required(session, run_id)
             return RunState(row.state) in LIVING and process.is_here(row.pid, row.process)
 
     def lives_here(self, run_id: str) -> bool:
         """Whether a process of this machine, this one or another, works on the run."""
         with self._scope() as session:
-            row = _required(session.get(RunRow, run_id), run_id)
+            row = _required(session, run_id)
             return RunState(row.state) in LIVING and process.is_alive(row.pid, row.process)
 
     def save_progress(self, run: Run, progress: dict[str, Any], sample: Sample | None) -> None:
@@ -361,9 +362,11 @@ def _file_of(url: URL) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _required(row: RunRow | None, run_id: str) -> RunRow:
+def _required(session: Session, run_id: str) -> RunRow:
+    row = session.get(RunRow, run_id)
     if row is None:
-        raise NotFoundError(say("there is no run {run}", run=run_id), advice=LISTED, code=5236)
+        advice = LISTED if session.get(SeriesRow, run_id) is None else ROUNDS.format(series=run_id)
+        raise NotFoundError(say("there is no run {run}", run=run_id), advice=advice, code=5236)
     return row
 
 

@@ -26,14 +26,14 @@ def gather(store: Store, identifier: str) -> Report:
     """Of a run, or else of a verification, with this id. NotFoundError where there is neither."""
     try:
         return of_run(store, identifier)
-    except NotFoundError:
-        pass
+    except NotFoundError as exc:
+        advice = exc.advice
     try:
         return of_verification(store.verification(identifier))
     except NotFoundError:
         raise NotFoundError(
             say("there is neither a run nor a verification {id}", id=identifier),
-            advice=say("`pghaul runs` lists the runs of this store"),
+            advice=advice,
             code=5280,
         ) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pghaul.model.figures import count
 from pghaul.model.run import Run, RunState
 from pghaul.model.table import Name
 from pghaul.model.text import say, saying
@@ -25,7 +26,8 @@ DIFFERS = saying("{table}: the run found that source and target differ.")
 VERIFIED_DIFFERENT = saying("{table}: verification {id} found that source and target differ.")
 NOT_COMPARED = saying("{table}: it could not be compared: {why}")
 MORE = saying("{n} more tables differ.")
-SEE_WARNINGS = say("The warnings of this report say what differs.")
+SET_ASIDE = saying("{table}: {n} rows were set aside: pghaul quarantine show --run {run}")
+SEE_WARNINGS = say("The warnings and notes of this report say what differs.")
 ENDED_WITH = saying("It ended with: {error}")
 WAITS = saying("It waits: {why}")
 UNFINISHED = saying("{done} of {all} chunks are done; `pghaul resume {run}` does the rest.")
@@ -34,11 +36,13 @@ UNFINISHED = saying("{done} of {all} chunks are done; `pghaul resume {run}` does
 def of_run(run: Run, tables: Iterable[TableProof], verifications: Sequence[Verification]) -> Verdict:
     """A verification that differs outweighs a run that found nothing; a later one, as strong, outweighs that."""
     outcome = OUTCOMES[run.state]
+    tables = list(tables)
     found = [DIFFERS.format(table=t.name) for t in tables if t.agrees is False]
+    aside = [SET_ASIDE.format(table=t.name, n=count(t.sum.rejected), run=run.id) for t in tables if t.sum.rejected]
     later = [VERIFIED_DIFFERENT.format(table=str(t), id=v.id) for t, v in standing(verifications).items()]
     if outcome is Outcome.DONE and later:
         outcome = Outcome.DIFFERENT
-    reasons: list[str] = [*_some(found), *_some(later)]
+    reasons: list[str] = [*_some(found), *_some(later), *_some(aside)]
     if outcome is Outcome.DIFFERENT and not reasons:
         reasons.append(SEE_WARNINGS)
     if run.error:
