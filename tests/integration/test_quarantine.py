@@ -73,6 +73,10 @@ def test_a_row_is_shown_so_that_null_and_empty_and_broken_bytes_are_seen(filled:
     shown = asked(capsys, "show", filled, "--limit", "100")
     assert [row["row"] for row in shown] == VALUES
     assert [row["escaped"] for row in shown] == [[], [], [], ["v"], []]
+    assert app.run(["quarantine", "show", filled, "--limit", "4"]) == 0
+    assert "There are more such rows" in capsys.readouterr().err
+    assert app.run(["quarantine", "show", filled, "--limit", "5"]) == 0
+    assert "There are more" not in capsys.readouterr().err
     (third,) = asked(capsys, "show", filled, "--id", str(shown[2]["id"]))
     assert third == shown[2]
 

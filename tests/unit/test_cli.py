@@ -125,6 +125,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
         (["run", *URLS, "--table", "t", "--split-size", "big"], "a size is written 64MB"),
         (["run", *URLS, "--table", "t", "--run-id", "XYZ"], "12 characters"),
         (["run", *URLS, "--table", "t", "--on-existing", "ask"], "needs a terminal"),
+        (["run", *URLS, "--table", "t", "--recipe", "copy", "--mode", "upsert"], "--recipe copy does not go with"),
         (["run", "no-such-plan.toml"], "no such plan file"),
         (["show"], "RUN"),
         (["migrate"], "migrate"),

@@ -181,3 +181,13 @@ def test_the_schema_describes_every_key() -> None:
 
 def test_the_schema_knows_every_option() -> None:
     assert set(plan_schema()["$defs"]["Options"]["properties"]) == set(Options.model_fields)
+
+
+@pytest.mark.parametrize("wrong", ["-1", '"many"', "true", '"5 %"'])
+def test_what_may_be_set_aside_is_a_number_or_a_share(plan_path: Path, wrong: str) -> None:
+    text = GOOD.replace("workers = 4", f"max_rejects = {wrong}")
+    assert "neither a number of rows nor a share" in refused(plan_path, text).message
+
+
+def test_an_empty_table_about_merging_means_the_recipe(plan_path: Path) -> None:
+    assert read_plan(written(plan_path, f"{GOOD}\n[tables.merge]\n")).merges

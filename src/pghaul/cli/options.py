@@ -329,7 +329,17 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     chosen |= outlets(**{key: chosen[key] for key in OUTLETS})
     merge = {key: value for key, value in said.items() if merging.KEYS.get(key, key) in Merge.model_fields}
     selected["merge"] = {key: value for key, value in merge.items() if key != "key"}
-    return composed(plan_file, source, target, table, chosen, selected)
+    plan = composed(plan_file, source, target, table, chosen, selected)
+    if recipe not in {None, Recipe.MERGE} and plan.merges:
+        raise PlanError(
+            say("--recipe {recipe} does not go with what is said of merging", recipe=str(recipe)),
+            where="--recipe",
+            advice=say(
+                "leave one of them out: --mode, --watermark and their kin, --query, [tables.merge], or --recipe"
+            ),
+            code=1182,
+        )
+    return plan
 
 
 def parted(said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

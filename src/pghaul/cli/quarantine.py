@@ -25,6 +25,7 @@ from pghaul.service.recording import new_run_id
 EXPORTED = saying("Rows written: {n}")
 DROPPED = saying("Rows deleted from quarantine: {n}")
 NOTHING = say("There are no such rows.")
+MORE = say("There are more such rows: --limit shows them, `pghaul quarantine list` counts them.")
 REALLY = saying("{n} rows will be deleted for good, {waiting} of them never replayed. Delete them?")
 
 app = typer.Typer(
@@ -72,15 +73,17 @@ def show(
 ) -> int:
     """Rows with their values, and why each was set aside."""
     place = MigrationService().quarantine(target, run)
-    found = place.first(
-        Which(tables=tuple(table or ()), ids=tuple(ids or ()), conditions=words.conditions(where)), limit
-    )
+    which = Which(tables=tuple(table or ()), ids=tuple(ids or ()), conditions=words.conditions(where))
+    found = place.first(which, limit + 1)
+    more, found = len(found) > limit, found[:limit]
     if as_json:
         render.print_json([quarantine_view.row_data(row) for row in found])
     elif found:
         quarantine_view.rows(render.page(), found, words.again(target, run), whole=verbose)
     else:
         _line(NOTHING)
+    if more:
+        _line(MORE)
     return exit_codes.DONE
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pghaul.model.text import say
 
@@ -122,6 +123,13 @@ def _merged(said: Any) -> Any:
     if said.get("recipe") not in {None, "merge"}:
         raise ValueError(say("merge and query go with recipe = merge only"))
     return said | {"recipe": "merge"}
+
+
+def _tolerated(said: Any) -> Any:
+    """A number, also as text, or a share."""
+    if isinstance(said, bool) or not re.fullmatch(r"\d+(\.\d+)?%|\d+", str(said), re.ASCII):
+        raise ValueError(say("{words} is neither a number of rows nor a share of them", words=str(said)))
+    return said
 
 
 def _implied(said: Any) -> Any:
@@ -323,7 +331,7 @@ class Options(Model):
     """Seconds of silence until the servers are asked whether they are at work."""
     lock_timeout: Annotated[float, Field(gt=0)] = 10.0
     """Seconds to wait for a lock before trying again."""
-    max_rejects: int | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] = 0
+    max_rejects: Annotated[int | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")], BeforeValidator(_tolerated)] = 0
     """Rows of a table that the target may refuse and that are then set aside, in `pghaul.quarantine`: a number, or a
     share of its rows (`"0.1%"`). One more fails the run; so does the first, if nothing is said. See
     [quarantine](../quarantine.md).
