@@ -92,6 +92,8 @@ def test_another_database_in_the_place_of_the_source_is_noticed(target: Session)
         ("DROP TABLE public.t", 6721),
         ("CREATE TABLE public.old AS SELECT * FROM public.t WHERE a < 30; DROP TABLE public.t; "
          "ALTER TABLE public.old RENAME TO t", 6721),
+        ("CREATE TABLE public.old AS SELECT * FROM public.t WHERE a < 36; DROP TABLE public.t; "
+         "ALTER TABLE public.old RENAME TO t", 6723),
     ],
 )  # fmt: skip
 def test_a_target_that_has_lost_its_latest_rows_is_noticed(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from pghaul.model.finding import Finding, Kind
+from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.merging import Mark, MergeDesign, WatermarkKind
 from pghaul.model.text import say, saying
 
@@ -40,6 +40,9 @@ SELECT coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::pg_catalog.int8
 """
 EMPTIED = saying("{table} was emptied, made anew or restored since the last merge (of {moment})")
 GONE = saying("the rows of {table} that were merged last (at {moment}) are gone, or older than they were")
+PARTLY = saying(
+    "{table} was made anew or rewritten since the last merge, and {n} of {all} rows that were merged last are gone"
+)
 RELOAD = say("if that is how it should be, read all rows again: --reload")
 
 
@@ -141,9 +144,21 @@ def check(session: Session, design: MergeDesign, mark: Mark) -> Finding | None:
     if mark.kind is WatermarkKind.NONE:
         return None
     filenode = _filenode(session, design)
-    if filenode is not None and (not mark.witness or _present(session, design, mark)):
+    present = len(mark.witness) if filenode is None or not mark.witness else _present(session, design, mark)
+    if filenode is not None and (present == len(mark.witness) or (present and filenode == mark.filenode)):
         return None
     table, where = str(design.target), session.server.database
+    if filenode is not None and present:
+        partly = PARTLY.format(table=table, n=len(mark.witness) - present, all=len(mark.witness))
+        return Finding(
+            severity=Severity.WARNING,
+            kind=Kind.WATERMARK,
+            object=table,
+            what=partly,
+            where=where,
+            advice=RELOAD,
+            code=6723,
+        )
     if filenode == mark.filenode:
         gone = GONE.format(table=table, moment=mark.read_at)
         return Finding(kind=Kind.WATERMARK, object=table, what=gone, where=where, advice=RELOAD, code=6722)
@@ -151,22 +166,24 @@ def check(session: Session, design: MergeDesign, mark: Mark) -> Finding | None:
     return Finding(kind=Kind.WATERMARK, object=table, what=emptied, where=where, advice=RELOAD, code=6721)
 
 
-def _present(session: Session, design: MergeDesign, mark: Mark) -> bool:
-    """By literals without a type: each is read as its column's own, and an index finds it."""
+def _present(session: Session, design: MergeDesign, mark: Mark) -> int:
+    """How many of the rows that were merged last are there. By literals without a type: each is read as its column's
+    own, and an index finds it.
+    """
     column, width = _column(design, mark), len(design.key)
     if any(len(w) != width + len(column) for w in mark.witness):
-        return True  # of another key: it says nothing about this one
+        return len(mark.witness)  # of another key: it says nothing about this one
     conditions = []
     for row in mark.witness:
         parts = [SQL("t.{} = {}").format(Identifier(k), Literal(v)) for k, v in zip(design.key, row, strict=False)]
         parts += [SQL("t.{} >= {}").format(Identifier(c), Literal(v)) for c, v in zip(column, row[width:], strict=True)]
         conditions.append(SQL("({})").format(SQL(" AND ").join(parts)))
     found = session.value(
-        SQL("SELECT EXISTS (SELECT 1 FROM {} AS t WHERE {})").format(
+        SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(
             Identifier(design.target.schema, design.target.name), SQL(" OR ").join(conditions)
         )
     )
-    return bool(found)
+    return int(found)
 
 
 def _filenode(session: Session, design: MergeDesign) -> int | None:
