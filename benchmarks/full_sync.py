@@ -10,7 +10,7 @@ from psycopg import sql
 from benchmarks import peers
 from benchmarks.bench import Bench
 from benchmarks.measure import Command, Usage, interleave, measure
-from benchmarks.merging import BASE, CREATE, PRIMARY_KEY, ROWS, TABLE, both, change, equal, relay
+from benchmarks.merging import BASE, CREATE, PRIMARY_KEY, ROWS, TABLE, Content, both, change, equal, relay, sourced
 from benchmarks.result import Result, compared
 
 SHARE = 100  # one row in so many: a third each is updated, inserted, deleted
@@ -24,10 +24,11 @@ def full_sync(bench: Bench) -> Iterator[Result]:
     rows = both(bench, rows=bench.rows(ROWS))
     each = rows // SHARE // 3
     change(bench, updates=each, inserts=each, deletes=each)
+    wanted = sourced(bench.pair)
     subjects: dict[str, Callable[[], Usage]] = {
-        OURS: partial(_ours, bench),
-        BARE: partial(_copy, bench, keyed=False),
-        KEYED: partial(_copy, bench, keyed=True),
+        OURS: partial(_ours, bench, wanted),
+        BARE: partial(_copy, bench, wanted, keyed=False),
+        KEYED: partial(_copy, bench, wanted, keyed=True),
     }
     used = interleave(subjects, bench.runs, bench.say)
     ours = used.pop(OURS)
@@ -35,10 +36,10 @@ def full_sync(bench: Bench) -> Iterator[Result]:
         yield compared("full_sync", peer, rows, ours, theirs, bar=BAR if peer == BARE else None, note=NOTE)
 
 
-def _ours(bench: Bench) -> Usage:
+def _ours(bench: Bench, wanted: Content) -> Usage:
     bench.pair.target_like(BASE)
     usage = measure(synced(bench))
-    equal(bench)
+    equal(bench.pair, wanted)
     return usage
 
 
@@ -47,11 +48,11 @@ def synced(bench: Bench) -> Command:
     return peers.pghaul(bench.pair, [f"public.{TABLE}"], "--recipe", "merge", "--mode", "full-sync")
 
 
-def _copy(bench: Bench, *, keyed: bool) -> Usage:
+def _copy(bench: Bench, wanted: Content, *, keyed: bool) -> Usage:
     bench.pair.fresh_target()
     with bench.pair.on_target() as session:
         for statement in (CREATE, *((PRIMARY_KEY,) if keyed else ())):
             session.execute(sql.SQL(statement).format(table=sql.Identifier(TABLE)))
     usage = measure(relay(bench.pair, TABLE))
-    equal(bench)
+    equal(bench.pair, wanted)
     return usage

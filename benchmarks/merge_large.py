@@ -8,7 +8,7 @@ from functools import partial
 from benchmarks.bench import Bench
 from benchmarks.measure import Usage, interleave, measure, median
 from benchmarks.merge_peers import OURS, SCRIPT, SCRIPT_COPY, Program, as_primed, prime, programs
-from benchmarks.merging import BASE, ROWS, both, change, equal
+from benchmarks.merging import BASE, ROWS, Content, both, change, equal, sourced
 from benchmarks.peer_tools import tools
 from benchmarks.result import Result, compared
 
@@ -26,7 +26,8 @@ def merge_large(bench: Bench) -> Iterator[Result]:
         _prime(bench, program)
     change(bench, updates=changed // 2, inserts=changed // 2)
     bench.say(f"  {changed:,} rows of {rows:,} are changed or new")
-    used = interleave({n: partial(_once, bench, p) for n, p in found.items()}, bench.runs, bench.say)
+    wanted = sourced(bench.pair)
+    used = interleave({n: partial(_once, bench, p, wanted) for n, p in found.items()}, bench.runs, bench.say)
     ours = used.pop(OURS)
     for peer in sorted(used, key=lambda p: median(used[p], lambda u: u.wall_s)):
         bar = None if peer in {SCRIPT, SCRIPT_COPY} else BAR
@@ -40,11 +41,11 @@ def _prime(bench: Bench, program: Program) -> None:
         bench.pair.target_like(bench.pair.database, name=_template(program))
 
 
-def _once(bench: Bench, program: Program) -> Usage:
+def _once(bench: Bench, program: Program, wanted: Content) -> Usage:
     bench.pair.target_like(_template(program) if program.primed else BASE)
     as_primed(program)
     usage = measure(program.build(bench.pair))
-    equal(bench)
+    equal(bench.pair, wanted)
     return usage
 
 

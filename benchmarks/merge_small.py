@@ -21,7 +21,7 @@ import psycopg
 from benchmarks.bench import Bench, WrongContentError
 from benchmarks.measure import Usage, environ, measure, median
 from benchmarks.merge_peers import OURS, SCRIPT, SCRIPT_COPY, SLING, Program, loop, prime, programs
-from benchmarks.merging import BASE, ROWS, both, change, equal, own
+from benchmarks.merging import BASE, ROWS, both, change, equal, own, sourced
 from benchmarks.peer_tools import tools
 from benchmarks.result import Result, compared
 from benchmarks.servers import Pair
@@ -75,8 +75,9 @@ def _processes(bench: Bench, found: Mapping[str, Program], pairs: Mapping[str, P
         for name in _rotated(list(found), turn):
             used[name].append(measure(found[name].build(pairs[name])))
             _seen(bench, pairs[name])
+    wanted = sourced(bench.pair)
     for name in found:
-        equal(bench, pair=pairs[name])
+        equal(pairs[name], wanted)
         bench.say(f"  {name}: {median(used[name], lambda u: u.wall_s) * 1000:.0f} ms")
     return used
 
@@ -127,7 +128,7 @@ def _loops(bench: Bench, found: Mapping[str, Program], pairs: Mapping[str, Pair]
         with _running(program, pairs[name]) as resident:
             done = [_increment(bench, resident, next(turns)) for _ in range(4 if bench.quick else INCREMENTS + 1)]
         used[name] = done[1:]
-        equal(bench, pair=pairs[name])
+        equal(pairs[name], sourced(bench.pair))
         bench.say(f"  {name}, running: {median(used[name], lambda u: u.wall_s) * 1000:.0f} ms")
     return used
 

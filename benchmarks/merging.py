@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -15,6 +16,8 @@ from psycopg import sql
 from benchmarks.bench import Bench, WrongContentError
 from benchmarks.measure import Command, measure
 from benchmarks.servers import Pair
+
+Content: TypeAlias = tuple[object, ...]
 
 ROWS = 10_000_000
 TABLE, KEY, CURSOR = "orders", "id", "updated_at"
@@ -96,19 +99,24 @@ def change(bench: Bench, *, updates: int, inserts: int, deletes: int = 0, turn: 
             session.execute("VACUUM (ANALYZE) orders")
 
 
-def content(session: psycopg.Connection) -> tuple[object, ...]:
+def content(session: psycopg.Connection) -> Content:
     """How many rows, and a sum of their hashes: equal on both servers when every row is."""
     session.execute("SET TimeZone TO 'UTC'")
     return session.execute(CONTENT.encode()).fetchone() or ()
 
 
-def equal(bench: Bench, *, pair: Pair | None = None) -> None:
+def sourced(pair: Pair) -> Content:
+    """What every target has to become."""
+    with pair.on_source() as session:
+        return content(session)
+
+
+def equal(pair: Pair, wanted: Content) -> None:
     """WrongContentError unless the target has become what the source is."""
-    pair = pair or bench.pair
-    with pair.on_source() as source, pair.on_target() as target:
-        ours, theirs = content(source), content(target)
-    if ours != theirs:
-        raise WrongContentError(f"{pair.into or pair.database}: {theirs} instead of {ours}")
+    with pair.on_target() as session:
+        found = content(session)
+    if found != wanted:
+        raise WrongContentError(f"{pair.into or pair.database}: {found} instead of {wanted}")
 
 
 def own(pair: Pair, database: str) -> Pair:
