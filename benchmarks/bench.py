@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from psycopg import sql
@@ -42,10 +42,16 @@ class Bench:
         """One measured run. Building a command clears its scratch folder: outside the timing too."""
         self.pair.fresh_target(keep=keep)
         prepare(self)
-        usage = measure(build())
+        usage = self.measure(build())
         self.check(table, rows)
         checked(self)
         return usage
+
+    def measure(self, command: Command) -> Usage:
+        """With what both servers have used in the meantime."""
+        before = self.pair.cpu()
+        usage = measure(command)
+        return replace(usage, servers_cpu_s=self.pair.cpu() - before)
 
     def check(self, table: str, rows: int) -> None:
         """The target holds as many rows as were sent."""

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from benchmarks import peers
 from benchmarks.bench import Bench
-from benchmarks.measure import Command, Usage, interleave, measure
+from benchmarks.measure import Command, Usage, interleave
 from benchmarks.merging import BASE, CREATE, PRIMARY_KEY, ROWS, TABLE, Content, both, change, equal, relay, sourced
 from benchmarks.result import Result, compared
 
@@ -38,7 +38,7 @@ def full_sync(bench: Bench) -> Iterator[Result]:
 
 def _ours(bench: Bench, wanted: Content) -> Usage:
     bench.pair.target_like(BASE)
-    usage = measure(synced(bench))
+    usage = bench.measure(synced(bench))
     equal(bench.pair, wanted)
     return usage
 
@@ -53,6 +53,6 @@ def _copy(bench: Bench, wanted: Content, *, keyed: bool) -> Usage:
     with bench.pair.on_target() as session:
         for statement in (CREATE, *((PRIMARY_KEY,) if keyed else ())):
             session.execute(sql.SQL(statement).format(table=sql.Identifier(TABLE)))
-    usage = measure(relay(bench.pair, TABLE))
+    usage = bench.measure(relay(bench.pair, TABLE))
     equal(bench.pair, wanted)
     return usage

@@ -56,6 +56,7 @@ class Usage:
     cpu_s: float
     peaks: tuple[ProcessPeak, ...]
     stdout: str = ""
+    servers_cpu_s: float = 0.0  # of both servers in the meantime, where somebody has looked
 
     @property
     def peak_rss_mb(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.bench import Bench
-from benchmarks.measure import Usage, interleave, measure, median
+from benchmarks.measure import Usage, interleave, median
 from benchmarks.merge_peers import OURS, SCRIPT, SCRIPT_COPY, Program, as_primed, prime, programs
 from benchmarks.merging import BASE, ROWS, Content, both, change, equal, sourced
 from benchmarks.peer_tools import tools
@@ -44,7 +44,7 @@ def _prime(bench: Bench, program: Program) -> None:
 def _once(bench: Bench, program: Program, wanted: Content) -> Usage:
     bench.pair.target_like(_template(program) if program.primed else BASE)
     as_primed(program)
-    usage = measure(program.build(bench.pair))
+    usage = bench.measure(program.build(bench.pair))
     equal(bench.pair, wanted)
     return usage
 

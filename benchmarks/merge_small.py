@@ -19,7 +19,7 @@ import psutil
 import psycopg
 
 from benchmarks.bench import Bench, WrongContentError
-from benchmarks.measure import Usage, environ, measure, median
+from benchmarks.measure import Usage, environ, median
 from benchmarks.merge_peers import OURS, SCRIPT, SCRIPT_COPY, SLING, Program, loop, prime, programs
 from benchmarks.merging import BASE, ROWS, both, change, equal, own, sourced
 from benchmarks.peer_tools import tools
@@ -73,7 +73,7 @@ def _processes(bench: Bench, found: Mapping[str, Program], pairs: Mapping[str, P
     for turn in range(3 if bench.quick else INCREMENTS):
         change(bench, updates=UPDATES, inserts=INSERTS, turn=turn, vacuum=False)
         for name in _rotated(list(found), turn):
-            used[name].append(measure(found[name].build(pairs[name])))
+            used[name].append(bench.measure(found[name].build(pairs[name])))
             _seen(bench, pairs[name])
     wanted = sourced(bench.pair)
     for name in found:

@@ -45,6 +45,9 @@ def compared(
     note: str,
 ) -> Result:
     """Medians of both; the ratio is that of wall time."""
+    extra: dict[str, Any] = {}
+    if any(u.servers_cpu_s for u in theirs):
+        extra = {key: median(used, _all_cpu) for key, used in (("all_cpu_s", ours), ("peer_all_cpu_s", theirs))}
     wall, peer_wall = median(ours, lambda u: u.wall_s), median(theirs, lambda u: u.wall_s)
     return Result(
         name=name,
@@ -63,5 +66,11 @@ def compared(
             "peer_peak_rss_mb": median(theirs, lambda u: u.peak_rss_mb),
             "walls_s": [round(u.wall_s, 2) for u in ours],
             "peer_walls_s": [round(u.wall_s, 2) for u in theirs],
-        },
+        }
+        | extra,
     )
+
+
+def _all_cpu(usage: Usage) -> float:
+    """Of the program and both servers: on a busy machine it tells more than the clock."""
+    return usage.cpu_s + usage.servers_cpu_s

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -65,6 +67,10 @@ class Pair:
     def programs(self) -> Path:
         """The target's: not older than the source, and what they write the target understands."""
         return self.target.programs
+
+    def cpu(self) -> float:
+        """Seconds that both servers have used so far, ended backends among them."""
+        return sum(_cpu(server) for server in (self.source, self.target))
 
     def fresh_source(self, database: str) -> None:
         """An empty database to fill; the cases' data never meet."""
@@ -139,6 +145,19 @@ def make_leaf(session: psycopg.Connection, number: int) -> tuple[sql.Identifier,
 
 def leaf_name(number: int) -> str:
     return f"point_history_{number:05d}"
+
+
+def _cpu(server: Cluster) -> float:
+    if server.pid is None:
+        return 0.0
+    postmaster = psutil.Process(server.pid)
+    times = postmaster.cpu_times()
+    used = times.user + times.system + times.children_user + times.children_system
+    for child in postmaster.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            own = child.cpu_times()
+            used += own.user + own.system
+    return float(used)
 
 
 def _put_aside(server: Cluster, database: str) -> None:
