@@ -97,11 +97,12 @@ class _Resident:
     def __init__(self, process: subprocess.Popen[bytes], pair: Pair, *, told: bool) -> None:
         self._process = process
         self._told = told
+        self._pair = pair
         self.target = pair.on_target()
 
     def wait_for(self, newest: object) -> Usage:
         """From now, when the rows have been committed, until they are seen on the target."""
-        began, cpu = time.monotonic(), self._cpu()
+        began, cpu, servers = time.monotonic(), self._cpu(), self._pair.cpu()
         if self._told:
             _pipe(self._process.stdin).write(b"go\n")
             _pipe(self._process.stdin).flush()
@@ -112,7 +113,7 @@ class _Resident:
         wall = time.monotonic() - began
         if self._told and not _pipe(self._process.stdout).readline():
             raise WrongContentError("the loop has ended")
-        return Usage(wall_s=wall, cpu_s=self._cpu() - cpu, peaks=())
+        return Usage(wall_s=wall, cpu_s=self._cpu() - cpu, peaks=(), servers_cpu_s=max(0.0, self._pair.cpu() - servers))
 
     def _cpu(self) -> float:
         root = psutil.Process(self._process.pid)
