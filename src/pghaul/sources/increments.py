@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
@@ -266,6 +266,14 @@ def _unusable(session: Session, merge: Merge, kind: WatermarkKind) -> Composable
     return texts.unusable(merge.watermark, kind, merge.watermark_format, session.server.capabilities)
 
 
+def _by_index(session: Session, statement: Composable) -> list[tuple[Any, ...]]:
+    """Without fresh statistics PostgreSQL expects to meet such rows soon, and reads the whole table for none."""
+    session.execute("SET LOCAL enable_seqscan = off")
+    found = session.rows(statement)
+    session.execute("SET LOCAL enable_seqscan TO DEFAULT")
+    return found
+
+
 def _refuse_unusable(session: Session, table: Table, merge: Merge, kind: WatermarkKind, rows: Rows) -> None:
     """No order places them: nobody could say when they have changed. Of uuids those at the mark and above are looked
     at: among millions of uuids of another version nearly all are.
@@ -274,7 +282,8 @@ def _refuse_unusable(session: Session, table: Table, merge: Merge, kind: Waterma
         return
     searched = [rows.fresh] if kind is WatermarkKind.UUID and rows.fresh is not None else []
     where = SQL(" AND ").join([*rows.stated, *searched, rows.no_order])
-    some = session.rows(texts.SOME.format(column=Identifier(merge.watermark or ""), rows=rows.rows, where=where))
+    found = texts.SOME.format(column=Identifier(merge.watermark or ""), rows=rows.rows, where=where)
+    some = _by_index(session, found) if indexed(session, table, merge) else session.rows(found)
     if not some:
         return
     count = session.value(SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(rows.rows, where))
