@@ -106,10 +106,20 @@ class WorkerPool:
         """Spawn all processes now, while the runner has other work: the executor would wait for the first job."""
         for _ in range(self.size):
             self._executor.submit(_nothing)
+            self._keep_in_sight()
 
     def submit(self, job: Job) -> Future[JobResult]:
         """Raises BrokenProcessPool when a worker has died."""
-        return self._executor.submit(_work, job)
+        future = self._executor.submit(_work, job)
+        self._keep_in_sight()
+        return future
+
+    def _keep_in_sight(self) -> None:
+        """Processes are spawned as jobs are submitted. One that has ended is no active child any more: whoever looks for
+        it only later never learns that it was there.
+        """
+        if len(self._ours) < self.size:
+            self._ours.update(self._processes())
 
     def has_lost(self) -> bool:
         """Has one of the processes ended? The executor alone does not always notice.
@@ -117,7 +127,6 @@ class WorkerPool:
         That of Python 3.11 breaks its futures without holding its own lock: a job submitted at that moment never ends.
         Nor does it watch a process that it spawns while it goes to sleep, until the next job or result wakes it.
         """
-        self._ours.update(self._processes())
         return any(p.exitcode is not None for p in self._ours)
 
     def rebuild(self) -> None:
