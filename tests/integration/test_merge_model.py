@@ -11,7 +11,7 @@ from tests.merging import PATHS, WAYS, Path, RefusedError, Row, Table, Way, Worl
 from pghaul.model.errors import MergeError
 from pghaul.model.merging import MergeCounts
 from pghaul.service.embedded import Cluster
-from pghaul.target import merge
+from pghaul.target import merge, merge_staged
 
 MERGES = int(os.environ.get("PGHAUL_TEST_MERGES", "3"))  # for each mode and path: a few hundred together
 SEED = os.environ.get("PGHAUL_TEST_MERGES", "")
@@ -67,7 +67,7 @@ def _follow(random: Random, table: Table, path: Path, way: Way) -> None:
 def test_merges_do_what_would_be_done_by_hand(path: Path, pg18: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHAUL_ASSUME_VERSION", path.assumed)
     if path.large:
-        monkeypatch.setattr(merge, "LARGE", 0)
+        monkeypatch.setattr(merge_staged, "LARGE", 0)
     with sessions(pg18) as (session,):
         for number, way in enumerate(WAYS):
             table = Table(session, path, way)

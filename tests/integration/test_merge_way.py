@@ -13,8 +13,9 @@ from pghaul.model.plan import MergeMode
 from pghaul.model.table import Name
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
-from pghaul.target import merge, merge_target, merge_way, staging
+from pghaul.target import merge, merge_staged, merge_target, merge_way, staging
 from pghaul.target.merge_sql import Statements
+from pghaul.target.merge_terms import Terms
 
 TARGET = Name("public", "t")
 STAGING = staging.name_for("0123456789ab", 1)
@@ -67,7 +68,7 @@ def test_nothing_is_looked_up_without_an_index(session: Session) -> None:
 
 @pytest.mark.parametrize("mode", [MergeMode.UPSERT, MergeMode.FULL_SYNC])
 def test_lookups_merge_the_same_rows(session: Session, monkeypatch: pytest.MonkeyPatch, mode: MergeMode) -> None:
-    monkeypatch.setattr(merge, "LARGE", 1)
+    monkeypatch.setattr(merge_staged, "LARGE", 1)
     looked_up: list[bool] = []
     way = merge_way.lookups
     monkeypatch.setattr(merge_way, "lookups", lambda s, wanted: looked_up.append(wanted) or way(s, wanted))
@@ -107,7 +108,8 @@ def test_one_statement_is_for_tables_whose_rows_it_may_propose(session: Session,
     target = merge_target.look(session, TARGET)
     assert target is not None
     can = session.server.capabilities
-    made = Statements(design=DESIGN, target=target, can=can, changes=Name("pghaul", "c"), locked=False)
+    terms = Terms(design=DESIGN, target=target, can=can)
+    made = Statements(terms=terms, changes=Name("pghaul", "c"), locked=False)
     assert made.at_once is at_once
 
 

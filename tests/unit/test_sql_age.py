@@ -179,7 +179,7 @@ BEFORE: dict[str, dict[str, str]] = {
 # Texts that no server reads that is not known to be new: names of features, types and the demo's own servers.
 NOT_SENT = {
     "engine/duplicates.py": "PARTITION BY",  # of a window
-    "target/merge_sql.py": "PARTITION BY",  # the same
+    "target/merge_staged.py": "PARTITION BY",  # the same
     "engine/quiet.py": "pg_current_",  # looked up in pg_proc, whichever is there
     "postgres/versions.py": "",
     "postgres/widening.py": "jsonb",

@@ -17,22 +17,21 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from psycopg.sql import Composable
-
 from pghaul.model.errors import MergeError, RowError, TerminalError
 from pghaul.model.merging import MergeCounts, MergeDesign
 from pghaul.model.plan import MergeMode
 from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.postgres.session import Session
-from pghaul.target import merge_checks, merge_sequences, merge_way
+from pghaul.target import merge_checks, merge_sequences, merge_staged, merge_way
 from pghaul.target.merge_checks import examine
 from pghaul.target.merge_sql import DIFFERENT, GONE, NEW, Statements, open_to_writers
+from pghaul.target.merge_staged import StagedRows, keys_in_words
+from pghaul.target.merge_terms import Terms
 
 __all__ = ["MergePlan", "examine", "merge", "plan"]
 
 ROUNDS = 3  # in which other writers may get in the way before they are locked out
-LARGE = 20_000  # rows from which statistics and memory pay
 # Joins of millions of rows are hashed in one go; the default of 4 MB would go to disk in many parts.
 MEMORY = "SET LOCAL work_mem = '256MB'; SET LOCAL maintenance_work_mem = '256MB'"
 # Our sessions read with one process; what finds the changes may use as many as the server's owner allows.
@@ -67,9 +66,7 @@ def plan(session: Session, design: MergeDesign, staged: int) -> MergePlan:
     target = merge_checks.fit(session, design)
     can = session.server.capabilities
     statements = Statements(
-        design=design,
-        target=target,
-        can=can,
+        terms=Terms(design=design, target=target, can=can),
         changes=Name(design.staging.schema, design.staging.name + "_c"),
         locked=not open_to_writers(can, design, target),
     )
@@ -82,7 +79,9 @@ class MergePlan:
     def __init__(self, session: Session, statements: Statements, staged: int) -> None:
         self._session = session
         self._sql = statements
+        self._terms = statements.terms
         self._design = statements.design
+        self._rows = StagedRows(session, statements.design, staged)
         self._staged = staged
         self._superseded = 0
         self._found: dict[str, int] = {}
@@ -99,13 +98,13 @@ class MergePlan:
     def prepare(self) -> None:
         """Check the staged rows, and find what makes a difference. Writes to tables of ours only."""
         with self._naming():
-            if self._staged >= LARGE:
+            if self._rows.are_many:
                 self._session.execute(MEMORY)
-                self._session.execute(self._sql.analyze_staging())
+                self._rows.analyze()
                 self._choose_way()
                 if self._session.server.capabilities.parallel_query:
                     self._session.execute(PARALLEL)
-            self._check_staged()
+            self._superseded = self._rows.check()
             if self._sql.locked:
                 self._session.execute(self._sql.lock())
             self._check_target_keys()
@@ -134,7 +133,7 @@ class MergePlan:
     @property
     def deleted(self) -> int:
         """Rows that `remove` has taken away."""
-        return self._deleted if self._design.deleted is None and not self._sql.versions else 0
+        return self._deleted if self._design.deleted is None and not self._terms.versions else 0
 
     def reconsider(self) -> None:
         """Deletions have reached further than they were told to: what they took along is missing now."""
@@ -168,95 +167,26 @@ class MergePlan:
         return counts
 
     def _choose_way(self) -> None:
-        self._way = merge_way.find(self._session, self._sql.target, self._design)
-        self._sql = replace(self._sql, lookups=not self._sql.syncs and self._way.looks_up(self._staged))
+        self._way = merge_way.find(self._session, self._terms.target, self._design)
+        self._sql = replace(self._sql, lookups=not self._terms.syncs and self._way.looks_up(self._staged))
 
     def _lookups(self) -> contextlib.AbstractContextManager[None]:
         """For a statement that joins changes and target by the key, and nothing else."""
         return merge_way.lookups(self._session, self._way.looks_up_changes(sum(self._found.values())))
 
-    # --- staged rows ---
-
-    def _check_staged(self) -> None:
-        rows, empty, doubled = self._session.rows(self._sql.keys(unique=self._are_unique()))[0]
-        if rows != self._staged:
-            raise MergeError(
-                say(
-                    "{staged} rows were staged for {table}, and {rows} are there",
-                    staged=self._staged,
-                    table=self._table,
-                    rows=rows,
-                ),
-                where=self._where,
-                advice=say("a crash of the server empties staging tables: `pghaul resume` stages them again"),
-                code=6603,
-            )
-        if empty and not self._design.nulls_match:
-            raise MergeError(
-                say(
-                    "{n} rows for {table} have a NULL in their key ({key})",
-                    n=empty,
-                    table=self._table,
-                    key=listed(self._design.key),
-                ),
-                where=self._where,
-                advice=say('leave them out with `where`, or let NULL match NULL: null_keys = "match"'),
-                code=6604,
-            )
-        if doubled:
-            self._resolve(doubled)
-
-    def _are_unique(self) -> bool:
-        """Of many rows an index tells sooner than counting them by key; where it says no, they are counted."""
-        if self._staged < LARGE or self._design.nulls_match:
-            return False
-        with contextlib.suppress(RowError, TerminalError), self._session.transaction():
-            self._session.execute(self._sql.unique())
-            return True
-        return False
-
-    def _resolve(self, doubled: int) -> None:
-        """Several rows with one key: the latest one stays."""
-        if self._design.latest_by is None:
-            keys = self._keys(self._sql.twice())
-            raise MergeError(
-                say(
-                    "{n} rows for {table} have a key that another one has, too: {keys}",
-                    n=doubled,
-                    table=self._table,
-                    keys=keys,
-                ),
-                where=self._where,
-                advice=say("say which column tells the latest: latest_by, or choose another key"),
-                code=6605,
-            )
-        if keys := self._keys(self._sql.ties()):
-            raise MergeError(
-                say(
-                    "of the rows for {table} with one key, several are the latest by {column}, and they differ: {keys}",
-                    table=self._table,
-                    column=self._design.latest_by,
-                    keys=keys,
-                ),
-                where=self._where,
-                advice=say("choose a latest_by that tells them apart"),
-                code=6606,
-            )
-        self._superseded = self._session.execute(self._sql.supersede())
+    # --- changes ---
 
     def _check_target_keys(self) -> None:
         """Only where no index keeps the target from having a key twice."""
-        if self._sql.guarded:
+        if self._terms.guarded:
             return
-        if keys := self._keys(self._sql.ambiguous()):
+        if keys := keys_in_words(self._session, self._sql.ambiguous()):
             raise MergeError(
                 say("the target's {table} has several rows with one staged key: {keys}", table=self._table, keys=keys),
                 where=self._where,
                 advice=say("remove the doubled rows, and make the key unique; or choose another key"),
                 code=6607,
             )
-
-    # --- changes ---
 
     def _find_changes(self) -> None:
         with merge_way.lookups(self._session, self._sql.lookups):
@@ -266,11 +196,11 @@ class MergePlan:
     def _look(self) -> None:
         """Count the changes, and refuse those that cannot be made."""
         self._found = {verdict: int(n) for verdict, n in self._session.rows(self._sql.verdicts())}
-        if sum(self._found.values()) >= LARGE:
+        if sum(self._found.values()) >= merge_staged.LARGE:
             self._session.execute(self._sql.analyze_changes())
-        if self._sql.versions:
+        if self._terms.versions:
             self._check_moment()
-        elif self._found.get(DIFFERENT) and self._sql.fixed and self._sql.updates:
+        elif self._found.get(DIFFERENT) and self._terms.fixed and self._terms.updates:
             self._check_fixed()
 
     def _check_moment(self) -> None:
@@ -289,11 +219,11 @@ class MergePlan:
             )
 
     def _check_fixed(self) -> None:
-        if keys := self._keys(self._sql.fixed_changes()):
+        if keys := keys_in_words(self._session, self._sql.fixed_changes()):
             raise MergeError(
                 say(
                     "{columns} of {table} is GENERATED ALWAYS, and rows with these keys have another value: {keys}",
-                    columns=listed(c.name for c in self._sql.fixed),
+                    columns=listed(c.name for c in self._terms.fixed),
                     table=self._table,
                     keys=keys,
                 ),
@@ -306,7 +236,7 @@ class MergePlan:
 
     def _is_small_beside(self) -> bool:
         """Few rows, or few beside the target's, or nearly all of them new: changes need no table of their own."""
-        return self._staged < LARGE or self._sql.lookups or self._way.rows < LARGE
+        return not self._rows.are_many or self._sql.lookups or self._way.rows < merge_staged.LARGE
 
     def _write_at_once(self) -> Written | None:
         """None where it did not come to what was staged (others write, too): then by way of the changes."""
@@ -369,11 +299,11 @@ class MergePlan:
         if different and (statement := self._sql.update()):
             with self._lookups():
                 updated = self._session.execute(statement)
-        short = updated < different and not self._sql.versions
-        if self._sql.inserts and (new or short or (different and self._sql.versions)):
+        short = updated < different and not self._terms.versions
+        if self._terms.inserts and (new or short or (different and self._terms.versions)):
             insert, counted = self._sql.insert(all_missing=short)
             inserted, extra = self._session.rows(insert)[0] if counted else (self._session.execute(insert), 0)
-        if self._sql.versions:
+        if self._terms.versions:
             done = min(inserted, new + different, new + updated)
             inserted = done - updated
         else:
@@ -385,8 +315,8 @@ class MergePlan:
     @property
     def _wanted(self) -> tuple[int, int]:
         """Of the changes, rows to insert and rows to update."""
-        new = self._found.get(NEW, 0) if self._sql.inserts else 0
-        return new, self._found.get(DIFFERENT, 0) if self._sql.updates else 0
+        new = self._found.get(NEW, 0) if self._terms.inserts else 0
+        return new, self._found.get(DIFFERENT, 0) if self._terms.updates else 0
 
     def _settle(self, inserted: int, updated: int) -> Written:
         """The statements did less than was found: are the rows as they should be all the same?"""
@@ -414,7 +344,7 @@ class MergePlan:
         return Written(inserted=inserted, updated=updated, alike=alike - done)
 
     def _there(self, *verdicts: str, present: bool = False) -> int:
-        hold = "UPDATE" in self._sql.target.privileges
+        hold = "UPDATE" in self._terms.target.privileges
         return int(self._session.value(self._sql.alike(verdicts, present=present, hold=hold)))
 
     # --- accounts ---
@@ -460,10 +390,6 @@ class MergePlan:
             compared=same + alike if self._design.verify else 0,
             differing=present - alike - others if self._design.verify else 0,
         )
-
-    def _keys(self, statement: Composable) -> str:
-        """The first keys that a statement finds, in words; empty where it finds none."""
-        return ", ".join(key for (key,) in self._session.rows(statement))
 
     @property
     def _table(self) -> str:

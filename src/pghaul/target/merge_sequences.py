@@ -103,7 +103,7 @@ def advance(session: Session, statements: Statements, *, staged: bool = False) -
 
 def _changed(statements: Statements, column: str, extreme: Composable) -> Composable:
     changes = Identifier(statements.changes.schema, statements.changes.name)
-    return FURTHEST.format(extreme=extreme, column=statements.change(column), changes=changes)
+    return FURTHEST.format(extreme=extreme, column=statements.terms.change(column), changes=changes)
 
 
 def _staged(statements: Statements, column: str, extreme: Composable) -> Composable:
