@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from pghaul.cli import merging, options
 from pghaul.cli.app import app
 from pghaul.cli.options import plan_words
-from pghaul.model.plan import Merge, Options, Period, Plan, Selection
+from pghaul.model.plan import Mapping, Merge, Options, Period, Plan, Selection
 from pghaul.service.settings import VARIABLES
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -38,6 +38,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "period": Period,
     "tables": Selection,
     "merge": Merge,
+    "mapping": Mapping,
 }
 OWN = frozenset(inspect.signature(plan_words).parameters)
 LEAD = "run"  # the command whose table holds the words that say what and how

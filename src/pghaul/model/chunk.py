@@ -13,6 +13,7 @@ WHOLE = "leaf"  # the key of a chunk that is all of a relation
 class ChunkKind(Enum):
     LEAF = "leaf"  # the whole heap of one relation (COPY t, which never descends to children)
     INCREMENT = "increment"  # what is new or changed of one table or query: staged, then merged in one transaction
+    RANGE = "range"  # a range of an integer key, of a source that is not PostgreSQL
     CTID = "ctid"  # a range of heap pages of a big table; valid within one snapshot only
 
 
@@ -35,6 +36,9 @@ class Chunk:
     kind: ChunkKind
     first_page: int = 0
     end_page: int | None = None
+    column: str = ""  # the key of a RANGE, which goes from `low` to below `high`; None is open
+    low: int | None = None
+    high: int | None = None
     bytes: int = 0  # estimate, for order and ETA
     rows: int | None = None  # estimate
 
@@ -50,5 +54,8 @@ class Chunk:
             return WHOLE
         if self.kind is ChunkKind.INCREMENT:
             return "increment"
+        if self.kind is ChunkKind.RANGE:
+            low, high = ("" if v is None else str(v) for v in (self.low, self.high))
+            return f"range:{self.column}:{low}-{high}"
         end = "" if self.end_page is None else str(self.end_page)
         return f"ctid:{self.first_page}-{end}"

@@ -300,3 +300,21 @@ class QuarantineError(TerminalError):
     title = say("Rows would have to be set aside")
     family = 6800
     counsel = say("mend the rows, or allow some to be set aside: --max-rejects; docs/quarantine.md")
+
+
+class SourceError(TerminalError):
+    title = say("The source cannot be read")
+    family = 6900
+    counsel = say("docs/connectors.md says what each kind of source needs")
+
+
+class MappingError(TerminalError):
+    title = say("It has no place on the target")
+    family = 7000
+    counsel = say("`pghaul plan` lists every mapping; [mapping] and types in the plan change them")
+
+
+class TransformError(TerminalError):
+    title = say("A transform cannot be applied")
+    family = 7100
+    counsel = say("docs/transforms.md shows each transform with its input and output")

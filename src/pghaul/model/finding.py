@@ -46,6 +46,12 @@ class Kind(StrEnum):
     MERGE = "merge"  # how rows are merged: keys, modes, drift
     WATERMARK = "watermark"  # how increments are read
     REJECTS = "rejects"  # rows that would be set aside
+    SOURCE = "source"  # what a source of another kind can or cannot do
+    TYPE = "type"  # how a type of the source is mapped
+    NAME = "name"  # two names that become one, or that are too long
+    DEFINITION = "definition"  # a view, default or check that does not translate
+    ORPHANS = "orphans"  # rows whose foreign key leads nowhere
+    TRANSFORM = "transform"
 
 
 ERRORS: dict[Kind, type[PghaulError]] = {
@@ -73,6 +79,12 @@ ERRORS: dict[Kind, type[PghaulError]] = {
     Kind.MERGE: errors.MergeError,
     Kind.WATERMARK: errors.WatermarkError,
     Kind.REJECTS: errors.QuarantineError,
+    Kind.SOURCE: errors.SourceError,
+    Kind.TYPE: errors.MappingError,
+    Kind.NAME: errors.MappingError,
+    Kind.DEFINITION: errors.MappingError,
+    Kind.ORPHANS: errors.MappingError,
+    Kind.TRANSFORM: errors.TransformError,
 }
 
 

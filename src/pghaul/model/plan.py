@@ -92,6 +92,37 @@ class Layout(StrEnum):
     LIST = "list"  # … or one for each value
 
 
+class Names(StrEnum):
+    """How names of another kind of database become names of PostgreSQL."""
+
+    AS_IS = "as-is"
+    LOWER = "lower"  # OrderDetails → orderdetails
+    SNAKE = "snake_case"  # OrderDetails → order_details
+
+
+class Undecodable(StrEnum):
+    """What becomes of a row with bytes that are no characters of their encoding, or with a NUL character."""
+
+    FAIL = "fail"
+    QUARANTINE = "quarantine"
+    REPLACE = "replace"  # by U+FFFD (a NUL character: by nothing), and counted
+
+
+class OrphanRule(StrEnum):
+    """What becomes of rows whose foreign key leads nowhere."""
+
+    FAIL = "fail"
+    QUARANTINE = "quarantine"
+    SET_NULL = "set-null"
+
+
+class ReadConsistency(StrEnum):
+    """What all reads of another kind of database are to see together."""
+
+    AUTO = "auto"  # the best that costs no speed
+    SNAPSHOT = "snapshot"  # one moment, or the run is refused
+
+
 class Unit(StrEnum):
     """What an integer that stands for a moment counts."""
 
@@ -246,6 +277,12 @@ class Selection(Model):
     """
     merge: Merge | None = None
     """The table `[tables.merge]`; it means `recipe = "merge"`."""
+    types: dict[str, str] | None = None
+    """Of another kind of database: the PostgreSQL type of a column, by the column's name; over those of `[mapping]`."""
+    encodings: dict[str, str] | None = None
+    """Of another kind of database: what the bytes of a text column really are, by its name: `"cp949"`, `"latin-1"`."""
+    orphans: OrphanRule | None = None
+    """Of another kind of database: rows whose foreign key leads nowhere; over that of `[mapping]`."""
     recipe: Recipe | None = None
     """How rows are written; overrides the plan's."""
     on_conflict: OnConflict | None = None
@@ -278,6 +315,33 @@ class Period(Model):
     """What integer keys count: `"s"`, `"ms"`, `"us"`, or `"auto"`: found by the magnitude of the bounds."""
     registry: str | None = None
     """`schema.table` of the application's own list of partitions, where it is not recognised by its columns."""
+
+
+class Mapping(Model):
+    """How a database that is not PostgreSQL becomes one."""
+
+    target_schema: str = "public"
+    """The target's schema for tables of a source that has none, or one only."""
+    names: Names = Names.AS_IS
+    """`"as-is"`, `"lower"`, or `"snake_case"`: OrderDetails becomes order_details. Two names that become one are
+    refused.
+    """
+    types: dict[str, str] = {}
+    """PostgreSQL's type for a type of the source, as `pghaul types ENGINE` spells it: `"tinyint(1)" = "boolean"`."""
+    encoding: str | None = None
+    """What the bytes of the source's text really are, where it says something else: `"cp949"`."""
+    undecodable: Undecodable = Undecodable.FAIL
+    """Rows with bytes that do not decode: `"fail"`, `"quarantine"`, or `"replace"` (by U+FFFD, and counted)."""
+    nul: Undecodable = Undecodable.FAIL
+    """Rows with a NUL character in a text, which PostgreSQL cannot hold: the same; `"replace"` leaves it out."""
+    orphans: OrphanRule = OrphanRule.FAIL
+    """Rows whose foreign key leads nowhere: `"fail"`, `"quarantine"`, or `"set-null"`."""
+    views: bool = True
+    """Carry views that translate; the others are listed with their text."""
+    ddl: str | None = None
+    """A file with our own CREATE statements, run in place of what would be made; columns are matched by name."""
+    consistency: ReadConsistency = ReadConsistency.AUTO
+    """`"auto"`, or `"snapshot"`: all reads see one moment, by a slower reader or under locks, or the run is refused."""
 
 
 class Options(Model):
@@ -406,6 +470,8 @@ class Plan(Model):
     """`true`: all tables, and everything else that the database holds."""
     period: Period | None = None
     """The table `[period]`; may be left out."""
+    mapping: Mapping = Mapping()
+    """The table `[mapping]`, for a source that is not PostgreSQL; may be left out."""
     options: Options = Options()
     """The table `[options]`; may be left out."""
 

@@ -15,6 +15,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from pghaul.model.errors import PlanError
+from pghaul.model.plan import Mapping as SourceMapping
 from pghaul.model.plan import Options, Period, Plan, Selection
 from pghaul.model.profile import profile_name
 from pghaul.model.text import Text, joined, say
@@ -26,7 +27,13 @@ from pghaul.service.notify_targets import storable_options
 SCHEMA_FILE = "pghaul-plan.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}\n"  # how Taplo, Tombi and other editors' servers find it
 HEADER = "A plan of pghaul. Run it with: pghaul run {name}"
-PLACES: dict[str, type[BaseModel]] = {"": Plan, "options": Options, "tables": Selection, "period": Period}
+PLACES: dict[str, type[BaseModel]] = {
+    "": Plan,
+    "mapping": SourceMapping,
+    "options": Options,
+    "tables": Selection,
+    "period": Period,
+}
 WRITTEN_AS = {"options": "[options]", "tables": "[[tables]]", "period": "[period]"}
 EXAMPLE = 'source = "postgresql://user@host/database", target = "…", and [[tables]] name = "public.payment"'
 

@@ -1,0 +1,126 @@
+"""What every source that is not PostgreSQL can do, and how one is found: by the entry point of its engine's name.
+
+A source is opened by `open(endpoint)` of its module. One Source object is used by one thread, but for cancel().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from pghaul.model.errors import UsageError
+from pghaul.model.foreign import ForeignDatabase, ForeignEndpoint, Guarantees, KeyRange, Reading
+from pghaul.model.table import Name
+from pghaul.model.text import say
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP = "pghaul.sources"  # the entry points
+
+
+class Batches(Protocol):
+    """Record batches of one reading, in order; all of them have the same schema. Memory is bounded by the reading."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Known before the first batch."""
+        ...
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+
+    def close(self) -> None:
+        """End it, read to its end or not. Twice does no harm."""
+        ...
+
+
+class Source(Protocol):
+    """An open source. Raises PghaulError only: TransientError where it may succeed if done again."""
+
+    guarantees: Guarantees
+
+    def database(self) -> ForeignDatabase:
+        """Everything that it holds, described without reading the rows, or by a bounded look at them."""
+        ...
+
+    def bounds(self, table: Name, column: str, where: str | None = None) -> tuple[int, int] | None:
+        """The smallest and the greatest value of an integer column; None where there is none."""
+        ...
+
+    def count(self, table: Name, where: str | None = None, range_: KeyRange | None = None) -> int:
+        """The exact number of rows."""
+        ...
+
+    def read(self, reading: Reading) -> Batches:
+        """Begin to read; an unknown table or column is an error now, not later."""
+        ...
+
+    def hold(self) -> str:
+        """Begin what guarantees() promises, for as long as the source is open; what it returns goes to `join`."""
+        ...
+
+    def join(self, token: str) -> None:
+        """See what the one who holds `token` sees, where the engine can; SnapshotLostError where it is gone."""
+        ...
+
+    def check(self) -> None:
+        """Raise ShapeChangedError or SnapshotLostError where it is known that the source has changed since hold()."""
+        ...
+
+    def cancel(self) -> None:
+        """End what is being read in another thread, within a second; its batches raise StoppedError."""
+        ...
+
+    def close(self) -> None:
+        """Let everything go. Twice does no harm."""
+        ...
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Engine(Protocol):
+    """A module (or any object) that an entry point of the group `pghaul.sources` names."""
+
+    SCHEMES: tuple[str, ...]  # of URLs, the engine's own name among them
+
+    def endpoint(self, url: str, environ: Mapping[str, str], password: str | None) -> ForeignEndpoint:
+        """Parse a URL; UsageError where it makes no sense. Needs no driver."""
+        ...
+
+    def open(self, endpoint: ForeignEndpoint) -> Source:
+        """Connect. NotFoundError with the name of the extra to install where a driver is missing."""
+        ...
+
+    def types(self) -> tuple[tuple[str, str, str], ...]:
+        """For `pghaul types`: native type as a person writes it, PostgreSQL's type, a remark (say() text)."""
+        ...
+
+
+def engine_of(scheme: str) -> Engine:
+    """The engine whose URLs begin so. UsageError where there is none."""
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        names = {entry.name, *ALSO.get(entry.name, ())}
+        if scheme in names or (entry.name not in ALSO and scheme in entry.load().SCHEMES):
+            loaded: Engine = entry.load()
+            return loaded
+    raise UsageError(
+        say("nothing is known of {scheme}://", scheme=scheme),
+        advice=say("`pghaul doctor` lists the kinds of databases that can be read"),
+        code=1040,
+    )
+
+
+# The schemes of our own engines, so that no other engine's module is imported to find one.
+ALSO: Mapping[str, tuple[str, ...]] = {
+    "files": ("csv", "parquet", "arrow"),
+    "mysql": ("mariadb",),
+    "oracle": (),
+    "sqlite": (),
+    "sqlserver": ("mssql",),
+}
