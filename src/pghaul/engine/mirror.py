@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
+from pghaul.engine.deferred import Deferred, Write
 from pghaul.engine.journal import Journal
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, StateError
-from pghaul.model.event import Event
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
-from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name
 from pghaul.model.text import Text, say, saying
-
-Write: TypeAlias = Callable[[], None]
 
 HURRY = 1.0  # seconds that a write waits while the run goes on: the workers wait with it
 CALM = 10.0  # … and at its end
@@ -45,11 +42,11 @@ NEVER = saying(
 )
 
 
-class Mirror:
+class Mirror(Deferred):
     """Implements `Journal` over another one. `tell` hears what a person should know."""
 
     def __init__(self, journal: Journal, tell: Callable[[Text], None]) -> None:
-        self._journal = journal
+        super().__init__(journal)
         self._tell = tell
         self._late: deque[Write] = deque(maxlen=MOST_LATE)
         self._dropped = 0
@@ -76,18 +73,6 @@ class Mirror:
         self._recorded = (run, plan, manifest)
         self._journal.wait_at_most(HURRY)
 
-    def load_run(self, run_id: str) -> tuple[Run, Plan, Manifest]:
-        """As recorded."""
-        return self._journal.load_run(run_id)
-
-    def set_wish(self, run_id: str, wish: Wish) -> None:
-        """As any process would."""
-        self._journal.set_wish(run_id, wish)
-
-    def wait_at_most(self, seconds: float) -> None:
-        """For another process that holds the store."""
-        self._journal.wait_at_most(seconds)
-
     # --- what may come later ------------------------------------------------------------------------------------------
 
     def save_run(self, run: Run) -> None:
@@ -97,33 +82,6 @@ class Mirror:
     def save_progress(self, run: Run, progress: dict[str, Any], sample: Sample | None) -> None:
         """The last word counts; samples of a time when nothing could be written are lost."""
         self._write_latest(run, partial(self._journal.save_progress, run, progress, sample))
-
-    def save_facts(self, run_id: str, attempt: dict[str, Any], servers: dict[str, Any]) -> None:
-        """Kept until it can be written."""
-        self._write(partial(self._journal.save_facts, run_id, attempt, servers))
-
-    def save_chunk(
-        self,
-        run_id: str,
-        table: Name,
-        key: str,
-        state: ChunkState,
-        *,
-        receipt: Receipt | None = None,
-        error: str | None = None,
-        attempts: int = 0,
-    ) -> None:
-        """Kept until it can be written."""
-        save = self._journal.save_chunk
-        self._write(partial(save, run_id, table, key, state, receipt=receipt, error=error, attempts=attempts))
-
-    def save_done(self, run_id: str, receipts: Sequence[Receipt]) -> None:
-        """Kept until it can be written."""
-        self._write(partial(self._journal.save_done, run_id, receipts))
-
-    def save_event(self, event: Event) -> None:
-        """Kept until it can be written."""
-        self._write(partial(self._journal.save_event, event))
 
     # --- what can be done without -------------------------------------------------------------------------------------
 

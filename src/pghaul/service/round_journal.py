@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
+from pghaul.engine.deferred import Deferred, Write
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import StateError
-from pghaul.model.event import Event
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
-from pghaul.model.receipt import Receipt
 from pghaul.model.run import Run, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name
 from pghaul.store.repository import Store
 
-Write: TypeAlias = Callable[[], None]
-
 LONG = 2.0  # seconds after which a round is shown while it goes on: somebody may want to watch it
 
 
-class RoundJournal:
+class RoundJournal(Deferred):
     """Implements `Journal` for one round of a series, whose wishes are the round's. Over `Store`."""
 
     def __init__(self, store: Store, series_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(store)
         self._store = store
         self._series = series_id
         self._clock = clock
@@ -74,10 +72,6 @@ class RoundJournal:
         self.planned = run.id
         self._write(partial(self._store.create_run, run, plan, manifest))
 
-    def load_run(self, run_id: str) -> tuple[Run, Plan, Manifest]:
-        """As recorded."""
-        return self._store.load_run(run_id)
-
     def save_run(self, run: Run) -> None:
         """The last word counts."""
         self._write_latest(partial(self._store.save_run, run))
@@ -85,33 +79,6 @@ class RoundJournal:
     def save_progress(self, run: Run, progress: dict[str, Any], sample: Sample | None) -> None:
         """The last word counts."""
         self._write_latest(partial(self._store.save_progress, run, progress, sample))
-
-    def save_facts(self, run_id: str, attempt: dict[str, Any], servers: dict[str, Any]) -> None:
-        """Held, unless the round is shown."""
-        self._write(partial(self._store.save_facts, run_id, attempt, servers))
-
-    def save_chunk(
-        self,
-        run_id: str,
-        table: Name,
-        key: str,
-        state: ChunkState,
-        *,
-        receipt: Receipt | None = None,
-        error: str | None = None,
-        attempts: int = 0,
-    ) -> None:
-        """Held, unless the round is shown."""
-        save = self._store.save_chunk
-        self._write(partial(save, run_id, table, key, state, receipt=receipt, error=error, attempts=attempts))
-
-    def save_done(self, run_id: str, receipts: Sequence[Receipt]) -> None:
-        """Held, unless the round is shown."""
-        self._write(partial(self._store.save_done, run_id, receipts))
-
-    def save_event(self, event: Event) -> None:
-        """Held, unless the round is shown."""
-        self._write(partial(self._store.save_event, event))
 
     def past_rates(self, source: str, target: str, tables: Iterable[Name]) -> dict[Name, PastRate]:  # noqa: ARG002
         """An increment takes as long as it has rows: nobody can tell."""
@@ -124,14 +91,6 @@ class RoundJournal:
     def wish(self, run_id: str) -> Wish:  # noqa: ARG002
         """What somebody asked of the series."""
         return self._store.series.wish(self._series)
-
-    def set_wish(self, run_id: str, wish: Wish) -> None:
-        """As any process would."""
-        self._store.set_wish(run_id, wish)
-
-    def wait_at_most(self, seconds: float) -> None:
-        """For another process that holds the store."""
-        self._store.wait_at_most(seconds)
 
     # --- within --------------------------------------------------------------------------------------------------
 
