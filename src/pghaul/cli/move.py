@@ -19,8 +19,9 @@ from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.run import Run, RunState
 from pghaul.model.table import Name
 from pghaul.model.text import say, saying
-from pghaul.service.migration import Ask, MigrationService, Stop, Woken
+from pghaul.service.migration import Ask, MigrationService, Stop
 from pghaul.service.recording import new_run_id
+from pghaul.service.wishes import Woken
 
 STOPPING = say("Stopping: chunks in flight are rolled back. Ctrl-C again ends at once.")
 INTERRUPTED = say("interrupted; what was in flight is rolled back by the servers")

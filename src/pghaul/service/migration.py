@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.checklist import Checklist, Phase
 from pghaul.model.chunk import ChunkState
-from pghaul.model.errors import NotFoundError, PlanError, TerminalError, UsageError, naming
+from pghaul.model.errors import NotFoundError, TerminalError, UsageError
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.inspection import Inspection
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import OnExisting, Period, Plan
 from pghaul.model.preview import Preview
 from pghaul.model.probe import Probe
-from pghaul.model.profile import OWN_PASSWORD, Endpoint, profile_name
-from pghaul.model.run import FINISHED, LIVING, LedgerRun, Run, RunState, Wish
+from pghaul.model.profile import Endpoint
+from pghaul.model.run import FINISHED, LedgerRun, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Name, Unsupported
 from pghaul.model.text import say, saying
-from pghaul.model.wording import worded
-from pghaul.postgres.dsn import resolve
+from pghaul.service import wishes
 from pghaul.service.allowing import allowing
 from pghaul.service.outlets import telling
+from pghaul.service.reaching import Reach
 from pghaul.service.recording import checked, kept, new_run_id, still_told, tell_lost, telling_also
 from pghaul.service.settings import load
+from pghaul.service.wishes import Woken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,14 +68,6 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Woken:
-    """A paused run whose process lives. `asked`: its pause was a wish, which is withdrawn now."""
-
-    run: Run
-    asked: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What has happened in a run since the last look: its state, its last word on progress, and events since then."""
 
@@ -94,6 +87,7 @@ class MigrationService:
     def __init__(self, state_url: str | None = None, *, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._settings = load(environ, state_url=state_url)
+        self._reach = Reach(environ, self._settings, lambda: self.profiles)
 
     @cached_property
     def _store(self) -> Store:
@@ -113,7 +107,7 @@ class MigrationService:
         """Merge plans that are done again and again."""
         from pghaul.service.series import SeriesDesk  # noqa: PLC0415 -- a run by itself needs none
 
-        return SeriesDesk(lambda: self._store, self._endpoints)
+        return SeriesDesk(lambda: self._store, self._reach.both)
 
     # --- plan ---
 
@@ -121,7 +115,7 @@ class MigrationService:
         """What a run of this plan would do, and what stands against it; changes nothing anywhere."""
         from pghaul.engine.survey import forecast, survey  # noqa: PLC0415 -- drivers
 
-        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
         found = survey(new_run_id(), plan, source, target)
         past = self._store.past_rates(source.display, target.display, [t.table for t in found.tables])
         return replace(found, forecast=forecast(found, past))
@@ -132,7 +126,7 @@ class MigrationService:
         """The runbook's questions of a phase, answered as far as a program can; changes nothing anywhere."""
         from pghaul.engine import checklist  # noqa: PLC0415 -- drivers
 
-        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
         preview = self.plan(plan, source_password=source_password, target_password=target_password)
         pair = (source.display, target.display)
         past = checklist.Past(
@@ -163,7 +157,7 @@ class MigrationService:
         """
         fresh = fresh or not run_id
         run_id = checked(run_id) if run_id else new_run_id()
-        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
         recorded = kept(plan, source, target)
         run = _new_run(run_id, source, target)
         if not fresh:  # the store would be opened for it, which takes longer than to connect
@@ -209,7 +203,7 @@ class MigrationService:
             return run
         self._refuse_running(run)
         urls = (source or plan.source, target or plan.target)
-        reached = self._endpoints(*urls, source_password, target_password)
+        reached = self._reach.both(*urls, source_password, target_password)
         self._store.set_wish(run.id, Wish.NONE)
         to_tell, lost = still_told(telling_also(plan, outlets))
         with telling(listener, run, to_tell, self._save_event) as told:
@@ -267,7 +261,7 @@ class MigrationService:
         from pghaul.service.cutover import Cutover, Words, as_cutover  # noqa: PLC0415 -- drivers
 
         run_id = checked(run_id) if run_id else new_run_id()
-        source, target = self._endpoints(plan.source, plan.target, source_password, target_password)
+        source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
         recorded = kept(plan, source, target)
         self._refuse_known(run_id)
         words = Words(read_only=read_only, end_sessions=end_sessions, quiet_for=quiet_for)
@@ -278,7 +272,7 @@ class MigrationService:
     def undo_cutover(self, run_id: str, *, source: str | None = None, source_password: str | None = None) -> None:
         """Let the source take writes again; NotFoundError where this run did not forbid them."""
         run, plan, _ = self._store.load_run(run_id)
-        ends = self._endpoints(source or plan.source, plan.target, source_password, None)
+        ends = self._reach.both(source or plan.source, plan.target, source_password, None)
         cutover = self._as_cutover(run, plan, *ends, lambda _event: None)
         if cutover is None:
             raise NotFoundError(say("run {run} is no cutover", run=run_id), advice=LISTED, code=5235)
@@ -297,46 +291,18 @@ class MigrationService:
 
     def request_stop(self, run_id: str) -> Run:
         """Ask a running run, in whatever process, to stop between two buffers."""
-        run = self._store.run(run_id)
-        if run.state not in LIVING:
-            raise TerminalError(
-                say("run {run} does not run: it is {state}", run=run_id, state=worded(run.state)),
-                advice=LISTED,
-                code=5030,
-            )
-        self._store.set_wish(run_id, Wish.STOP)
-        return run
+        return wishes.stop(self._store, run_id)
 
     def request_pause(self, run_id: str, *, let_go: bool = False) -> Run:
         """Ask a running run to pause; with `let_go`, to give back its snapshot, locks and connections at once."""
-        run = self._store.run(run_id)
-        if run.state not in LIVING:
-            raise TerminalError(
-                say("run {run} cannot be paused: it is {state}", run=run_id, state=worded(run.state)),
-                advice=LISTED,
-                code=5031,
-            )
-        if self._store.wish(run_id) is Wish.STOP:
-            raise TerminalError(
-                say("run {run} cannot be paused: it is stopping", run=run_id),
-                advice=GO_ON.format(run=run_id),
-                code=5033,
-            )
-        self._store.set_wish(run_id, Wish.FREE if let_go else Wish.PAUSE)
-        return run
+        return wishes.pause(self._store, run_id, let_go=let_go)
 
     def wake(self, run_id: str) -> Woken | None:
         """Withdraw the pause of a run whose process lives; None where there is none to withdraw.
 
         A run that is paused by itself (for its hours, or a server under load) is returned too, and goes on by itself.
         """
-        run = self._store.run(run_id)
-        if run.state not in LIVING or not self._store.lives_here(run_id):
-            return None
-        asked = self._store.wish(run_id) in {Wish.PAUSE, Wish.FREE}
-        if asked:
-            self._store.set_wish(run_id, Wish.NONE)
-        return Woken(run=run, asked=asked) if asked or run.state is RunState.PAUSED else None
+        return wishes.wake(self._store, run_id)
 
     # --- prove ---
 
@@ -356,7 +322,7 @@ class MigrationService:
 
         `source`, `target` say how a run's databases are reached now.
         """
-        from pghaul.service.verifying import compare  # noqa: PLC0415 -- drivers
+        from pghaul.service.verifying import compare, refuse_queries  # noqa: PLC0415 -- drivers
 
         run: tuple[str, Manifest] | None = None
         if isinstance(what, str):
@@ -364,8 +330,8 @@ class MigrationService:
             run = what, manifest
         else:
             plan = what
-        _refuse_queries(plan)
-        ends = self._endpoints(source or plan.source, target or plan.target, source_password, target_password)
+        refuse_queries(plan)
+        ends = self._reach.both(source or plan.source, target or plan.target, source_password, target_password)
         return compare(lambda: self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
     def merges(self, what: str | Plan) -> bool:
@@ -402,7 +368,7 @@ class MigrationService:
         from pghaul.postgres.session import connect  # noqa: PLC0415
         from pghaul.sources.inspection import inspect  # noqa: PLC0415
 
-        endpoint = self._resolve(url, password, self._settings.source_password)
+        endpoint = self._reach.source(url, password)
         with connect(endpoint, application_name="pghaul/inspect", role="source") as session:
             return inspect(session, patterns, exclude, period)
 
@@ -410,7 +376,7 @@ class MigrationService:
         """What stands at the end of a URL or profile, and what is wrong with it; SecretError, UsageError."""
         from pghaul.postgres.probe import probe  # noqa: PLC0415 -- drivers
 
-        return probe(self._resolve(url, password, self._settings.source_password))
+        return probe(self._reach.source(url, password))
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest first."""
@@ -421,7 +387,7 @@ class MigrationService:
         from pghaul.postgres.session import connect  # noqa: PLC0415
         from pghaul.target import ledger_runs  # noqa: PLC0415
 
-        endpoint = self._resolve(url, password, self._settings.target_password)
+        endpoint = self._reach.target(url, password)
         with connect(endpoint, application_name="pghaul/runs", role="target") as session:
             return ledger_runs.runs(session, limit)
 
@@ -432,7 +398,7 @@ class MigrationService:
         if target is None and run_id is None:
             raise UsageError(say("nothing says whose rows"), advice=say("name the target, or --run RUN"), code=1096)
         url = target or self._store.load_run(str(run_id))[1].target
-        return Quarantine(self._resolve(url, password, self._settings.target_password), run_id)
+        return Quarantine(self._reach.target(url, password), run_id)
 
     def status(self, run_id: str | None = None) -> Run:
         """The given or the latest run; NotFoundError when there is none."""
@@ -478,24 +444,6 @@ class MigrationService:
     def _save_event(self, event: Event) -> None:
         self._store.save_event(event)
 
-    def _endpoints(
-        self, source: str, target: str, source_password: str | None, target_password: str | None
-    ) -> tuple[Endpoint, Endpoint]:
-        with naming(say("source")):
-            ours = self._resolve(source, source_password, self._settings.source_password)
-        with naming(say("target")):
-            return ours, self._resolve(target, target_password, self._settings.target_password)
-
-    def _resolve(self, url: str, given: str | None, from_settings: str | None) -> Endpoint:
-        """A password said outright wins; then the URL's own; then ours from the environment; then libpq's ways.
-
-        A profile's own way to its password stands where the URL's would.
-        """
-        if name := profile_name(url):
-            return self.profiles.endpoint(name, given, from_settings)
-        password = given or (None if OWN_PASSWORD.search(url) else from_settings)
-        return resolve(url, environ=self._environ, password=password)
-
     def _refuse_known(self, run_id: str) -> None:
         try:
             self._store.run(run_id)
@@ -512,16 +460,6 @@ class MigrationService:
                 ),
                 code=5032,
             )
-
-
-def _refuse_queries(plan: Plan) -> None:
-    """A comparison afterwards is one of tables: of queries alone there is nothing to compare."""
-    if plan.tables and all(s.query for s in plan.tables) and not plan.whole:
-        raise PlanError(
-            say("what a query gave cannot be compared afterwards: the source has no table of it"),
-            advice=say("a merge compares by content what it has merged, with --verify checksum"),
-            code=1166,
-        )
 
 
 @contextmanager

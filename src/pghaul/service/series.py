@@ -159,10 +159,10 @@ class SeriesDesk:
 
     def latest(self, run: Run | None) -> Series | None:
         """The latest series, unless `run` (the latest there is) is later, and none of its rounds."""
-        found = self.all(1)
+        found = self.all(100)
         if not found:
             return None
-        series = max(self.all(100), key=_when)
+        series = max(found, key=_when)
         return series if run is None or run.series or _when(series) >= run.started else None
 
     # --- ask ------------------------------------------------------------------------------------------------------

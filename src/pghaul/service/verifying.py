@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pghaul.engine.facts import who
 from pghaul.engine.verify import Request, Task, verify
-from pghaul.model.errors import StoppedError, TransientError
+from pghaul.model.errors import PlanError, StoppedError, TransientError
 from pghaul.model.text import say
 from pghaul.model.verification import Verification
 
@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from pghaul.model.profile import Endpoint
     from pghaul.store.repository import Store
 
-__all__ = ["Request", "compare"]
+__all__ = ["Request", "compare", "refuse_queries"]
 
 AGAIN = say("verify again: it has changed nothing anywhere")
+
+
+def refuse_queries(plan: Plan) -> None:
+    """A comparison afterwards is one of tables: of queries alone there is nothing to compare."""
+    if plan.tables and all(s.query for s in plan.tables) and not plan.whole:
+        raise PlanError(
+            say("what a query gave cannot be compared afterwards: the source has no table of it"),
+            advice=say("a merge compares by content what it has merged, with --verify checksum"),
+            code=1166,
+        )
 
 
 def compare(
