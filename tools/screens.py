@@ -207,7 +207,7 @@ def _stage(images: Path) -> Iterator[Tour]:
         name: Cluster(
             programs=Cluster.bundled(version, folder / name).programs,
             data=folder / name,
-            port=_five_digits(),
+            port=free_port(),
             settings={"listen_addresses": f"127.0.0.1,{HOSTS[name][0]}"},
         )
         for name, version in (("old", 16), ("new", 18))
@@ -260,13 +260,6 @@ def _committed(tour: Tour) -> int:
         there = session.execute("SELECT to_regclass('pghaul.chunk_marker') IS NOT NULL").fetchone()
         found = session.execute(COMMITTED).fetchone() if there and there[0] else None
     return int(found[0]) if found else 0
-
-
-def _five_digits() -> int:
-    """As many as the neutral words need to be as long."""
-    while (port := free_port()) < 10000:
-        pass
-    return port
 
 
 def _split(words: str) -> Sequence[str]:

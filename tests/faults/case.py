@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from pghaul.model.errors import PghaulError
+from pghaul.model.errors import PghaulError, ProgramError
 from pghaul.model.table import Name
 from tests.compare import Content, Difference, as_name, compare, contents
 from tests.faults.changes import CHANGES, apply
@@ -60,39 +60,55 @@ class Result:
     doubled: int = 0
     wrong: list[str] = field(default_factory=list)
     broken: bool = False  # the lane may be unfit for another case
+    lane_broke: bool = False  # a server of the lane did not answer us
     notes: list[str] = field(default_factory=list)
 
 
 def play(lane: Lane, case: Case, *, keep: Path | None = None) -> Result:
-    """Play it; where the fault found no moment to strike, once more with the earliest one."""
-    try:
-        result = _play_once(lane, case, keep)
-        if not result.injected and not result.wrong:
-            result = _play_once(lane, replace(case, gentle=True), keep)
-    except psycopg.OperationalError as exc:  # a server that did not come back, say: its port was taken meanwhile
-        return Result(case=case, broken=True, wrong=[f"the lane broke: {exc}"])
+    """Play it; where the lane itself broke, or the fault found no moment to strike, once more (then with the earliest).
+
+    A server that does not come back says nothing about the program; where it happens twice it is told as a failure.
+    """
+    result = _play_once(lane, case, keep)
+    if result.lane_broke and not result.lost and not result.doubled:
+        first, result = result, _play_once(lane, case, keep)
+        result.notes = [f"played twice, because {first.wrong[0]}", *first.notes, *result.notes]
+    if not result.injected and not result.wrong:
+        before, result = result.notes, _play_once(lane, replace(case, gentle=True), keep)
+        result.notes = before + result.notes
     return result
 
 
 def _play_once(lane: Lane, case: Case, keep: Path | None) -> Result:
     result = Result(case=case)
-    with _staged(lane, case) as scene:
-        try:
-            _perform(scene, case, result)
-            _judge(scene, result)
-        except (psycopg.Error, OSError, AssertionError, PghaulError) as exc:
-            result.broken = True
-            result.wrong.append("the case itself broke: " + "".join(traceback.format_exception(exc)[-2:]))
-        finally:
-            scene.program.kill_all()
-            if result.wrong and keep:
-                shutil.copytree(scene.program.folder, keep / str(case.index), dirs_exist_ok=True)
-    result.notes = scene.notes
+    try:
+        with _staged(lane, case, result.notes) as scene:
+            try:
+                _perform(scene, case, result)
+                _judge(scene, result)
+            except (psycopg.Error, OSError, AssertionError, PghaulError) as exc:
+                result.broken, result.lane_broke = True, _is_about_the_lane(exc)
+                result.wrong.append("the case itself broke: " + "".join(traceback.format_exception(exc)[-2:]))
+            finally:
+                scene.program.kill_all()
+                if result.wrong and keep:
+                    shutil.copytree(scene.program.folder, keep / str(case.index), dirs_exist_ok=True)
+    except (psycopg.OperationalError, ProgramError) as exc:  # while databases were made or dropped
+        result.broken = result.lane_broke = True
+        result.wrong.append(f"the lane broke: {exc}")
     return result
 
 
+def _is_about_the_lane(exc: BaseException) -> bool:
+    """No server answers where we ask it ourselves."""
+    if isinstance(exc, psycopg.OperationalError):
+        return exc.sqlstate is None or exc.sqlstate.startswith("57P")
+    return isinstance(exc, ProgramError)
+
+
 @contextmanager
-def _staged(lane: Lane, case: Case) -> Iterator[Scene]:
+def _staged(lane: Lane, case: Case, notes: list[str]) -> Iterator[Scene]:
+    notes += lane.revive()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="case-", dir=lane.folder)))
         story = STORIES.get(case.recipe)
@@ -116,6 +132,7 @@ def _staged(lane: Lane, case: Case) -> Iterator[Scene]:
             rng=rng,
             change=CHANGES[case.kind](rng) if case.kind in CHANGES else None,
             tables=story.tables if story else TABLES,
+            notes=notes,
         )
 
 

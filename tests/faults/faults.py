@@ -21,7 +21,7 @@ from pghaul.model.run import RunState
 from pghaul.service.embedded import Cluster
 from pghaul.service.migration import MigrationService
 from tests.faults.changes import Change, apply
-from tests.faults.lane import Lane
+from tests.faults.lane import Lane, bring_up
 from tests.faults.plant import TABLES
 from tests.faults.program import Program, wait_until
 from tests.faults.proxy import Connection, Fate, Proxy
@@ -118,11 +118,12 @@ def _pause_and_wake(scene: Scene, *, let_go: bool) -> None:
 def crash_server(scene: Scene, _connection: Connection) -> None:
     scene.server.crash()
     pause(scene.rng.choice([0.0, 0.5]))
-    scene.server.start()
+    scene.notes += bring_up(scene.server)
 
 
 def restart_server(scene: Scene, _connection: Connection) -> None:
-    scene.server.restart()
+    scene.server.stop()
+    scene.notes += bring_up(scene.server)
 
 
 def kill_worker(scene: Scene, connection: Connection) -> None:
@@ -246,7 +247,8 @@ def lose_snapshot_and_change_source(scene: Scene, _connection: Connection) -> No
     assert scene.change is not None
     proxy = scene.proxies["source"]
     proxy.refuse(60)
-    scene.lane.source.restart()
+    scene.lane.source.stop()
+    scene.notes += bring_up(scene.lane.source)
     made = apply(scene.urls["source"], scene.change, patience_ms=5000)
     scene.notes.append("changed" if made else "the change was kept out by locks")
     proxy.refuse(0)

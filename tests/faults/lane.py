@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from pghaul.model.errors import ProgramError
 from pghaul.model.table import Name
 from pghaul.service.embedded import SERVICE_USER, Cluster
 from tests.compare import Content, contents
@@ -50,11 +51,22 @@ class Lane:
         """ "source" or "target"."""
         return self.source if side == "source" else self.target
 
+    def revive(self) -> list[str]:
+        """Start each server that does not answer, as an earlier case may have left it; what was to be done."""
+        said = []
+        for side in ("source", "target"):
+            server = self.server(side)
+            if not answers(server):
+                server.crash()  # one that runs, and does not answer
+                said += [f"the {side} did not run: started again", *bring_up(server)]
+        return said
+
     @contextmanager
     def databases(
         self, *, on_small_disk: bool = False, stale: bool = False, scripts: tuple[str, str] | None = None
     ) -> Iterator[tuple[str, str]]:
         """Names of a fresh source and of a fresh target: empty, or with an older state; or as these scripts say."""
+        self.revive()
         origins = self.templates[0], self.stale if stale else self.templates[1]
         if scripts is not None:
             origins = template(self.source, scripts[0]), template(self.target, scripts[1])
@@ -71,6 +83,28 @@ class Lane:
         finally:
             drop(self.source, names[0])
             drop(self.target, names[1])
+
+
+def answers(server: Cluster) -> bool:
+    """Whether it lets somebody in."""
+    try:
+        psycopg.connect(server.url(), connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def bring_up(server: Cluster) -> list[str]:
+    """Start it, and where that fails once more; what was in the way. A second failure is one."""
+    try:
+        server.start()
+    except ProgramError as exc:
+        log = server.data / "log"
+        tail = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
+        server.crash()
+        server.start()
+        return [f"started at the second attempt: {exc.message}", *tail]
+    return []
 
 
 def why_no_small_disk() -> str | None:

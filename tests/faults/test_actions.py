@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
+from pghaul.model.errors import ProgramError
+from pghaul.service.embedded import Cluster
 from tests.compare import contents
 from tests.components import missing
+from tests.faults import case as cases
 from tests.faults import faults
 from tests.faults.changes import CHANGES, apply
 from tests.faults.faults import Scene
-from tests.faults.lane import Lane, why_no_small_disk
+from tests.faults.lane import Lane, answers, bring_up, why_no_small_disk
 from tests.faults.plant import TABLES
-from tests.faults.program import Program
+from tests.faults.program import Program, wait_until
 from tests.faults.proxy import Connection, Proxy
-from tests.faults.schedule import BLOCK, case_at
+from tests.faults.schedule import BLOCK, Case, case_at
 
 pytestmark = pytest.mark.faults
 
@@ -51,6 +56,75 @@ def test_a_crash_ends_sessions_and_the_server_comes_back(lane: Lane, tmp_path: P
             victim.execute("SELECT 1")
         with scene.admin() as later:
             assert later.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_no_backend_outlives_a_crash_not_even_one_that_is_asked_for_meanwhile(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children, counts = psutil.Process.children, []
+
+    def listed(parent: psutil.Process, recursive: bool = False) -> list[psutil.Process]:
+        found = children(parent, recursive)
+        with socket.create_connection(("127.0.0.1", lane.target.port), timeout=5):
+            counts.append(wait_until(lambda: len(children(parent)) > len(found), 0.2))
+        return list(found)
+
+    family = children(psutil.Process(lane.target.pid))
+    monkeypatch.setattr(psutil.Process, "children", listed)
+    lane.target.crash()
+    monkeypatch.undo()
+    assert (counts, lane.target.pid) == ([False], None)
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family)
+    assert bring_up(lane.target) == []
+
+
+def test_a_lane_revives_its_servers(lane: Lane) -> None:
+    lane.source.stop()
+    lane.target.crash()
+    assert len(lane.revive()) == 2
+    assert lane.revive() == []
+    lane.target.stop()
+    with lane.databases():
+        assert answers(lane.target)
+
+
+def test_a_server_that_does_not_start_is_started_once_more(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures, start = [ProgramError("no"), ProgramError("never")], Cluster.start
+
+    def starting(server: Cluster) -> Cluster:
+        if failures:
+            raise failures.pop(0)
+        return start(server)
+
+    lane.target.stop()
+    monkeypatch.setattr(Cluster, "start", starting)
+    with pytest.raises(ProgramError, match="never"):
+        bring_up(lane.target)
+    failures.append(ProgramError("no"))
+    said = bring_up(lane.target)
+    assert "second attempt: no" in said[0]
+    assert "shut down" in "".join(said[1:])  # the end of its log
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_case_is_played_once_more_when_the_lane_broke(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    played: list[Case] = []
+
+    def perform(scene: Scene, case: Case, result: cases.Result) -> None:
+        played.append(case)
+        if len(played) <= times:
+            lane.target.crash()
+            psycopg.connect(scene.urls["target"]).close()
+        result.injected = True
+
+    monkeypatch.setattr(cases, "_perform", perform)
+    monkeypatch.setattr(cases, "_judge", lambda *_: None)
+    result = cases.play(lane, case_at(5, 0))
+    assert (len(played), bool(result.wrong), result.broken) == (2, times == 2, times == 2)
+    assert "played twice" in result.notes[0]
+    assert any("target did not run" in note for note in result.notes)
 
 
 def test_all_connections_are_taken_and_given_back(lane: Lane, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from tests.receivers import status, webhook
 
 from pghaul.cli.app import run
 from pghaul.model import redaction
-from pghaul.service.embedded import Cluster
+from pghaul.service.embedded import Cluster, free_port
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of files, /proc and scripts of a shell")
 ROWS = """
@@ -97,13 +96,6 @@ def words(server: Cluster, *more: str, source: str = "", target: str = "") -> tu
     return ("run", *ends, "--table", "payment", "--on-existing", "truncate", "--workers", "2", "-v", *more)
 
 
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
-
-
 def test_the_search_finds_a_password_in_every_form() -> None:
     for form in (SECRET, ENCODED, ENCODED.lower(), json.dumps(SECRET), repr(SECRET), repr(SECRET.encode())):
         assert leaks(f"x {form} y")
@@ -115,7 +107,7 @@ def test_the_search_finds_a_password_in_every_form() -> None:
 
 
 def test_a_refused_connection(server: Cluster, inside: Inside) -> None:
-    nowhere = f"postgresql://keeper:{ENCODED}@127.0.0.1:{closed_port()}/db"
+    nowhere = f"postgresql://keeper:{ENCODED}@127.0.0.1:{free_port()}/db"
     said = inside(*words(server, "--give-up-after", "0.1", source=nowhere), expect=1)
     assert "The connection was lost" in said
     assert "Traceback" in said

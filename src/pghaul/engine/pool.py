@@ -115,7 +115,7 @@ class WorkerPool:
         return future
 
     def _keep_in_sight(self) -> None:
-        """Processes are spawned as jobs are submitted. One that has ended is no active child any more: whoever looks for
+        """Processes are spawned as jobs are submitted. One that has ended is no active child any more: who looks for
         it only later never learns that it was there.
         """
         if len(self._ours) < self.size:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
-import signal
 import socket
 import subprocess
-import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,11 @@ from pghaul.model.errors import NotFoundError, ProgramError
 from pghaul.model.text import say
 
 SERVICE_USER = "pgserver"  # PostgreSQL refuses to run as root; only used when we are root
+# Below those that Linux (from 32768), macOS and Windows (from 49152) give to outgoing connections: such a one may take
+# the port of a server that is down for a moment, and a client that calls it there again and again may reach itself.
+PORTS = range(15000, 30000)
+ATTEMPTS = 1000
+_given: set[int] = set()
 
 
 def bundled_programs() -> dict[int, Path]:
@@ -43,10 +47,24 @@ def system_programs() -> dict[int, Path]:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
+    """A TCP port on loopback that was free a moment ago, for a server that starts later; never the same one twice."""
+    for _ in range(ATTEMPTS):
+        port = secrets.choice(PORTS)  # not what a test has seeded, as its neighbour has
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _as_root() -> bool:
@@ -122,18 +140,13 @@ class Cluster:
         self.start()
 
     def crash(self) -> None:
-        """SIGKILL the postmaster, as the out-of-memory killer would, and wait until its children are gone."""
+        """SIGKILL the postmaster, as the out-of-memory killer would; none of its children is left afterwards."""
         pid = self.pid
         if pid is None:
             return
-        children = _children(pid)
-        os.kill(pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-        deadline = time.monotonic() + 20
-        while any(_running(p) for p in (pid, *children)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        for p in children:
-            if _running(p):
-                os.kill(p, signal.SIGKILL)
+        from pghaul.service.postmaster import kill_family  # noqa: PLC0415
+
+        kill_family(pid)
         # Where nobody reaps the dead postmaster its id stays taken, and the next start would mistake it for alive.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -188,18 +201,6 @@ class Cluster:
 
 
 def _running(pid: int) -> bool:
-    import psutil  # noqa: PLC0415
+    from pghaul.service.postmaster import is_running  # noqa: PLC0415
 
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def _children(pid: int) -> list[int]:
-    import psutil  # noqa: PLC0415
-
-    try:
-        return [c.pid for c in psutil.Process(pid).children(recursive=True)]
-    except psutil.Error:
-        return []
+    return is_running(pid)
