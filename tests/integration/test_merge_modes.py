@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.merging import sessions
 
 from pghaul.model.errors import MergeError, RowError
-from pghaul.model.finding import Severity
+from pghaul.model.finding import Finding, Severity
 from pghaul.model.merging import MergeCounts, MergeDesign
 from pghaul.model.plan import MergeMode
 from pghaul.model.table import Name
 from pghaul.postgres.session import Session
 from pghaul.service.embedded import Cluster
-from pghaul.target import merge, staging
+from pghaul.target import merge, merge_checks, merge_target, staging
 
 TARGET, RUN = Name("public", "t"), "0123456789ab"
 STAGING = staging.name_for(RUN, 1)
@@ -53,6 +54,10 @@ def merged(session: Session, columns: str, values: str, **design: Any) -> MergeC
     with session.transaction():
         rows = staging.count(session, STAGING)
         return merge.merge(session, MergeDesign(target=TARGET, staging=STAGING, columns=names, **design), rows)
+
+
+def examined(session: Session, design: MergeDesign) -> list[Finding]:
+    return merge_checks.examine(session, design, merge_target.look(session, design.target))
 
 
 def told(counts: MergeCounts) -> tuple[int, int, int, int, int]:
@@ -364,7 +369,8 @@ def test_what_is_wrong_is_found_before_any_row_is_read(
         session.execute(script)
     design = {"columns": ("id", "v"), "key": ("id",)} | changed
     design["mode"] = MergeMode(design.get("mode", "upsert"))
-    found = merge.examine(session, MergeDesign(target=TARGET, staging=STAGING, **design))
+    wanted = MergeDesign(target=TARGET, staging=STAGING, **design)
+    found = examined(session, wanted)
     assert [f.code for f in found] == codes
     assert all(f.severity is Severity.ERROR or f.code == 6618 for f in found)
 
@@ -376,9 +382,7 @@ def test_a_role_is_told_what_it_lacks(session: Session, pg18: Cluster) -> None:
     design = MergeDesign(target=TARGET, staging=STAGING, columns=("id", "v"), key=("id",))
     session.execute("SET ROLE merger")
     try:
-        assert [str(f.what) for f in merge.examine(session, design)] == [
-            "the role lacks UPDATE on the target's public.t"
-        ]
+        assert [str(f.what) for f in examined(session, design)] == ["the role lacks UPDATE on the target's public.t"]
         with pytest.raises(MergeError, match="may not create staging tables"):
             staging.create(session, STAGING, [("id", "int4")])
     finally:
@@ -387,9 +391,9 @@ def test_a_role_is_told_what_it_lacks(session: Session, pg18: Cluster) -> None:
         "ALTER TABLE public.t ENABLE ROW LEVEL SECURITY; GRANT UPDATE ON public.t TO merger; SET ROLE merger"
     )
     try:
-        assert [f.code for f in merge.examine(session, design)] == [6623]
+        assert [f.code for f in examined(session, design)] == [6623]
         session.execute("RESET ROLE; ALTER TABLE public.t DISABLE ROW LEVEL SECURITY; SET ROLE merger")
-        (found,) = merge.examine(session, design)
+        (found,) = examined(session, design)
         assert (found.code, found.severity) == (6627, Severity.WARNING)
     finally:
         session.execute("RESET ROLE; DROP OWNED BY merger; DROP ROLE merger")
@@ -424,3 +428,11 @@ def test_a_version_never_ends_before_it_began(session: Session) -> None:
     with pytest.raises(MergeError, match="began at or after"):
         merged(session, "id v", "(1, 'b')", moment="2024-01-02T00:00:00+09:00", **design)
     assert told(merged(session, "id v", "(1, 'a')", moment="2024-01-01T00:00:00+09:00", **design)) == (0, 0, 1, 0, 0)
+
+
+def test_more_columns_than_a_table_of_changes_can_have_are_refused(session: Session) -> None:
+    names = [f"c{n}" for n in range(1600)]
+    session.execute(f"CREATE TABLE public.t ({', '.join(f'{n} int2' for n in names)}, PRIMARY KEY (c0))")
+    design = MergeDesign(target=TARGET, staging=STAGING, columns=tuple(names), key=("c0",), mode=MergeMode.FULL_SYNC)
+    assert [f.code for f in examined(session, design)] == [6652]
+    assert 6652 not in [f.code for f in examined(session, replace(design, columns=tuple(names[:-1])))]

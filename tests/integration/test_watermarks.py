@@ -11,7 +11,7 @@ from pghaul.model.merging import Mark, MergeDesign, WatermarkKind
 from pghaul.model.table import Name
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
-from pghaul.target import ledger_sql, watermarks
+from pghaul.target import ledger_sql, merge_target, watermarks
 
 TARGET = """
 CREATE TABLE public.t (a int, "B b" text, at timestamptz, PRIMARY KEY (a, "B b"));
@@ -47,8 +47,14 @@ def target(db_source: str) -> Iterator[Session]:
 
 def found(session: Session, mark: Mark, design: MergeDesign = DESIGN) -> int | None:
     """The number of what is found."""
-    finding = watermarks.check(session, design, mark)
+    finding = watermarks.check(session, merge_target.look(session, design.target), design, mark)
     return None if finding is None else finding.code
+
+
+def completed(session: Session, mark: Mark) -> Mark:
+    there = merge_target.look(session, DESIGN.target)
+    assert there is not None
+    return watermarks.complete(session, there, DESIGN, mark)
 
 
 def test_a_mark_comes_back_as_it_was(target: Session) -> None:
@@ -99,7 +105,7 @@ def test_another_database_in_the_place_of_the_source_is_noticed(target: Session)
 def test_a_target_that_has_lost_its_latest_rows_is_noticed(
     db_source: str, target: Session, change: str, code: int | None
 ) -> None:
-    mark = watermarks.complete(target, DESIGN, MARK)
+    mark = completed(target, MARK)
     assert len(mark.witness) == watermarks.WITNESSES
     assert mark.witness[-1] == ("40", "it's 40", "2025-01-01 00:00:40+00")
     run_sql(db_source, change)
@@ -110,14 +116,14 @@ def test_a_target_that_has_lost_its_latest_rows_is_noticed(
 def test_witnesses_are_of_the_target_and_stay_through_empty_increments(db_source: str, target: Session) -> None:
     """A mode that leaves rows as they were, or away, leaves witnesses of what is there."""
     run_sql(db_source, "UPDATE s.staged SET at = at + interval '1 day'; INSERT INTO s.staged VALUES (99, 'no')")
-    mark = watermarks.complete(target, DESIGN, MARK)
+    mark = completed(target, MARK)
     assert found(target, mark) is None
     assert ("40", "it's 40", "2025-01-01 00:00:40+00") in mark.witness
     run_sql(db_source, "TRUNCATE s.staged")
-    assert watermarks.complete(target, DESIGN, mark).witness == mark.witness
+    assert completed(target, mark).witness == mark.witness
     without = Mark(kind=WatermarkKind.XMIN, column="xmin", read_at="x")
     run_sql(db_source, "INSERT INTO s.staged SELECT * FROM public.t")
-    keys = watermarks.complete(target, DESIGN, without)
+    keys = completed(target, without)
     assert {len(w) for w in keys.witness} == {2}
     assert found(target, keys) is None
     run_sql(db_source, "DELETE FROM public.t")

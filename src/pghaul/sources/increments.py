@@ -293,7 +293,7 @@ def _refuse_unusable(session: Session, table: Table, merge: Merge, kind: Waterma
             n=count,
             table=str(table.name),
             column=str(merge.watermark),
-            values=", ".join(value or "NULL" for (value,) in some),
+            values=", ".join(dict.fromkeys("NULL" if value is None else value or "''" for (value,) in some)),
         ),
         where=session.server.database,
         advice=say(

@@ -24,12 +24,10 @@ from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.postgres.session import Session
 from pghaul.target import merge_checks, merge_sequences, merge_staged, merge_way
-from pghaul.target.merge_checks import examine
 from pghaul.target.merge_sql import DIFFERENT, GONE, NEW, Statements, open_to_writers
 from pghaul.target.merge_staged import StagedRows, keys_in_words
+from pghaul.target.merge_target import Target
 from pghaul.target.merge_terms import Terms
-
-__all__ = ["MergePlan", "examine", "merge", "plan"]
 
 ROUNDS = 3  # in which other writers may get in the way before they are locked out
 # Joins of millions of rows are hashed in one go; the default of 4 MB would go to disk in many parts.
@@ -89,6 +87,11 @@ class MergePlan:
         self._written = Written()
         self._way = merge_way.Way()
         self._at_once = False
+
+    @property
+    def target(self) -> Target:
+        """As it was when the plan was made."""
+        return self._terms.target
 
     @property
     def locked(self) -> bool:

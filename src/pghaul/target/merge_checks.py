@@ -19,6 +19,7 @@ from pghaul.target.merge_sql import open_to_writers
 from pghaul.target.merge_target import Target
 
 TABLES = ("r", "p")
+MOST_COLUMNS = 1599  # a table has 1,600 at most
 MOMENTS = ("timestamp", "timestamptz")
 KINDS = {"v": say("a view"), "m": say("a materialized view"), "f": say("a foreign table")}
 OTHER = say("no table")
@@ -34,9 +35,8 @@ EQUAL = SQL("SELECT 1 FROM {table} WHERE false GROUP BY {key}")
 SCOPE = SQL("SELECT 1 FROM {table} WHERE ({scope}) AND false")
 
 
-def examine(session: Session, design: MergeDesign) -> list[Finding]:
+def examine(session: Session, design: MergeDesign, target: Target | None) -> list[Finding]:
     """All that is wrong with the target, and what to know of it. Reads only; the staging need not be there yet."""
-    target = merge_target.look(session, design.target)
     if target is None:
         return [_of(design, no_table(design.target))]
     found = [*findings(session.server.capabilities, design, target)]
@@ -71,6 +71,7 @@ def findings(can: Capabilities, design: MergeDesign, target: Target) -> Iterator
         yield _of(design, merge_target.no_column(target.name, missing))
         return
     yield from _key_findings(design)
+    yield from _too_many(design)
     yield from _column_findings(design, target)
     if design.mode is MergeMode.SCD2:
         yield from _version_findings(design, target)
@@ -86,6 +87,23 @@ def _named(design: MergeDesign) -> list[str]:
     named = [*design.columns, *design.key]
     named += [design.valid_from, design.valid_to] if design.mode is MergeMode.SCD2 else []
     return named + [c for c in (design.deleted, design.latest_by) if c is not None]
+
+
+def _too_many(design: MergeDesign) -> Iterator[Finding]:
+    if len(design.columns) > MOST_COLUMNS:
+        yield Finding(
+            kind=Kind.MERGE,
+            object=str(design.target),
+            what=say(
+                "{n} columns of {table} are too many to merge: {most} are the most, as their changes lie in a table "
+                "with one more",
+                n=len(design.columns),
+                table=str(design.target),
+                most=MOST_COLUMNS,
+            ),
+            advice=say("leave some out with `columns`, or move the table with --recipe copy"),
+            code=6652,
+        )
 
 
 def _key_findings(design: MergeDesign) -> Iterator[Finding]:

@@ -79,7 +79,8 @@ SELECT c.relkind::text, EXISTS (SELECT 1 FROM pg_catalog.pg_inherits AS h WHERE 
                 WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'),
        {hidden}, pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.has_table_privilege(c.oid, 'INSERT'),
        pg_catalog.has_table_privilege(c.oid, 'UPDATE'), pg_catalog.has_table_privilege(c.oid, 'DELETE'),
-       pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+       pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'),
+       coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::pg_catalog.int8
   FROM pg_catalog.pg_class AS c WHERE c.oid = {relation}
 """
 )
@@ -115,7 +116,7 @@ class UniqueKey:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """`children`: of partitioning or inheritance. `rules`: other than those of a view. `triggers`: of users, not those
-    of foreign keys. `hidden`: row security.
+    of foreign keys. `hidden`: row security. `filenode`: 0 where it has no file of its own.
     """
 
     name: Name
@@ -125,6 +126,7 @@ class Target:
     triggers: bool
     hidden: bool
     privileges: frozenset[str]
+    filenode: int
     columns: tuple[Column, ...]
     keys: tuple[UniqueKey, ...]
 
@@ -151,7 +153,7 @@ def look(session: Session, name: Name) -> Target | None:
     found = session.rows(_RELATION.format(relation=relation, hidden=hidden))
     if not found:
         return None
-    kind, children, rules, triggers, policies, *may = found[0]
+    kind, children, rules, triggers, policies, *may, filenode = found[0]
     keys = SQL("i.indnkeyatts") if can.index_include else SQL("i.indnatts")
     return Target(
         name=name,
@@ -161,6 +163,7 @@ def look(session: Session, name: Name) -> Target | None:
         triggers=triggers,
         hidden=policies,
         privileges=frozenset(word for word, has in zip(PRIVILEGES, may, strict=True) if has),
+        filenode=filenode,
         columns=columns(session, name),
         keys=tuple(
             UniqueKey(columns=tuple(names), immediate=immediate, primary=primary)
@@ -187,6 +190,12 @@ def columns(session: Session, name: Name) -> tuple[Column, ...]:
         for column, kind, schema, collation, not_null, generated, identity, base, builtin, operators, equal,
         deterministic in rows
     )  # fmt: skip
+
+
+def equals(column: Column, left: Composable, right: Composable) -> Composable:
+    """By the equality of its type, which our empty search_path does not find by itself."""
+    schema, operator = column.equal
+    return SQL("{} OPERATOR({}.{}) {}").format(left, Identifier(schema), SQL(operator), right)
 
 
 def no_column(target: Name, names: Iterable[str]) -> MergeError:

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pghaul.model.merging import MergeDesign
 from pghaul.model.plan import MergeMode
 from pghaul.postgres.versions import Capabilities
-from pghaul.target.merge_target import Column, Target
+from pghaul.target.merge_target import Column, Target, equals
 
 Side: TypeAlias = Callable[[str], Composable]  # how a column is named there
 
@@ -88,14 +88,7 @@ class Terms:
                 for side in (left, right)
             ]
             return SQL("{} OPERATOR(pg_catalog.=) {}").format(*rows)
-        return AND.join(
-            [
-                SQL("{} OPERATOR({}.{}) {}").format(
-                    left(k.name), Identifier(k.equal[0]), SQL(k.equal[1]), right(k.name)
-                )
-                for k in key
-            ]
-        )
+        return AND.join([equals(k, left(k.name), right(k.name)) for k in key])
 
     def differ(self, left: Side, right: Side, columns: Sequence[Column]) -> Composable:
         """Where equal values are the same bytes, column by column, which takes half of the time; all others by the

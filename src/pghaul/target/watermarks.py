@@ -12,6 +12,8 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.merging import Mark, MergeDesign, WatermarkKind
 from pghaul.model.text import say, saying
+from pghaul.target.merge_target import Column, Target, equals
+from pghaul.target.merge_terms import s, t
 
 if TYPE_CHECKING:
     from pghaul.postgres.session import Session
@@ -107,15 +109,16 @@ def stranger(session: Session, relation: str, origin: str, identity: str) -> Fin
     )
 
 
-def complete(session: Session, design: MergeDesign, mark: Mark) -> Mark:
+def complete(session: Session, target: Target, design: MergeDesign, mark: Mark) -> Mark:
     """The mark with what will tell later whether the target still holds what was merged. Call it after the merge,
     before its staging table is dropped.
     """
-    seen = witness(session, design, mark)
-    return replace(mark, filenode=_filenode(session, design) or 0, witness=seen or mark.witness)
+    seen = witness(session, target, design, mark)
+    filenode = session.value(FILENODE, (design.target.schema, design.target.name))  # the merge may have rewritten it
+    return replace(mark, filenode=filenode or 0, witness=seen or mark.witness)
 
 
-def witness(session: Session, design: MergeDesign, mark: Mark) -> tuple[tuple[str, ...], ...]:
+def witness(session: Session, target: Target, design: MergeDesign, mark: Mark) -> tuple[tuple[str, ...], ...]:
     """Keys of rows that were merged last, as the target has them now: the latest by watermark, if there is one."""
     if not design.key:
         return ()
@@ -130,25 +133,24 @@ def witness(session: Session, design: MergeDesign, mark: Mark) -> tuple[tuple[st
             target=Identifier(design.target.schema, design.target.name),
             order=order,
             most=WITNESSES,
-            match=_match(design),
+            match=_match(target, design),
         )
     )
     return tuple(sorted({tuple(row) for row in rows if None not in row}))
 
 
-def check(session: Session, design: MergeDesign, mark: Mark) -> Finding | None:
+def check(session: Session, target: Target | None, design: MergeDesign, mark: Mark) -> Finding | None:
     """Whether none of the rows that were merged last is on the target any more, or all of them are older: emptied, made
     anew, or restored from a backup. An increment on top of that would leave a hole that nobody sees. Where all rows are
     read every time, nothing can be missing.
     """
     if mark.kind is WatermarkKind.NONE:
         return None
-    filenode = _filenode(session, design)
-    present = len(mark.witness) if filenode is None or not mark.witness else _present(session, design, mark)
-    if filenode is not None and (present == len(mark.witness) or (present and filenode == mark.filenode)):
+    present = len(mark.witness) if target is None or not mark.witness else _present(session, target, design, mark)
+    if target is not None and (present == len(mark.witness) or (present and target.filenode == mark.filenode)):
         return None
     table, where = str(design.target), session.server.database
-    if filenode is not None and present:
+    if target is not None and present:
         partly = PARTLY.format(table=table, n=len(mark.witness) - present, all=len(mark.witness))
         return Finding(
             severity=Severity.WARNING,
@@ -159,14 +161,14 @@ def check(session: Session, design: MergeDesign, mark: Mark) -> Finding | None:
             advice=RELOAD,
             code=6723,
         )
-    if filenode == mark.filenode:
+    if target is not None and target.filenode == mark.filenode:
         gone = GONE.format(table=table, moment=mark.read_at)
         return Finding(kind=Kind.WATERMARK, object=table, what=gone, where=where, advice=RELOAD, code=6722)
     emptied = EMPTIED.format(table=table, moment=mark.read_at)
     return Finding(kind=Kind.WATERMARK, object=table, what=emptied, where=where, advice=RELOAD, code=6721)
 
 
-def _present(session: Session, design: MergeDesign, mark: Mark) -> int:
+def _present(session: Session, target: Target, design: MergeDesign, mark: Mark) -> int:
     """How many of the rows that were merged last are there. By literals without a type: each is read as its column's
     own, and an index finds it.
     """
@@ -175,7 +177,7 @@ def _present(session: Session, design: MergeDesign, mark: Mark) -> int:
         return len(mark.witness)  # of another key: it says nothing about this one
     conditions = []
     for row in mark.witness:
-        parts = [SQL("t.{} = {}").format(Identifier(k), Literal(v)) for k, v in zip(design.key, row, strict=False)]
+        parts = [equals(k, t(k.name), Literal(v)) for k, v in zip(_key(target, design), row, strict=False)]
         parts += [SQL("t.{} >= {}").format(Identifier(c), Literal(v)) for c, v in zip(column, row[width:], strict=True)]
         conditions.append(SQL("({})").format(SQL(" AND ").join(parts)))
     found = session.value(
@@ -184,12 +186,6 @@ def _present(session: Session, design: MergeDesign, mark: Mark) -> int:
         )
     )
     return int(found)
-
-
-def _filenode(session: Session, design: MergeDesign) -> int | None:
-    """None where the table is not there; 0 of one that has no file of its own."""
-    found: int | None = session.value(FILENODE, (design.target.schema, design.target.name))
-    return found
 
 
 def _column(design: MergeDesign, mark: Mark) -> tuple[str, ...]:
@@ -207,5 +203,9 @@ def _texts(alias: str, columns: Sequence[str]) -> list[Composable]:
     return [SQL("{}::pg_catalog.text").format(Identifier(alias, c)) for c in columns]
 
 
-def _match(design: MergeDesign) -> Composable:
-    return SQL(" AND ").join([SQL("t.{} = s.{}").format(Identifier(k), Identifier(k)) for k in design.key])
+def _match(target: Target, design: MergeDesign) -> Composable:
+    return SQL(" AND ").join([equals(k, t(k.name), s(k.name)) for k in _key(target, design)])
+
+
+def _key(target: Target, design: MergeDesign) -> list[Column]:
+    return [target.column(k) for k in design.key]

@@ -64,6 +64,7 @@ class Aside:
     def add(self, refusal: Refusal) -> None:
         """One more. Raises QuarantineError where it is one too many, LookedError when enough are known."""
         self.count += 1
+        refusal = replace(refusal, message=self._told(refusal.message))
         key = self._key(refusal.line)
         self._remember(key)
         if len(self.reasons) < FIRST:
@@ -73,6 +74,11 @@ class Aside:
             return
         self._refuse_more_than(self._care.most)
         self._keep(refusal, key)
+
+    def _told(self, words: str) -> str:
+        """A staging table is our own affair: what a person knows is the table that its rows are for."""
+        name = self._job.target.table if self._job.target else ""
+        return words.replace(name, self._job.relation) if name.startswith(f"stage_{self._job.run}_") else words
 
     def _remember(self, key: tuple[str | None, ...] | None) -> None:
         if key is None or self.count > MOST_KEYS:

@@ -18,8 +18,8 @@ from pghaul.model.plan import Plan
 from pghaul.model.table import Name, Table
 from pghaul.postgres.session import Session
 from pghaul.sources import increments
-from pghaul.target import foreign_keys, staging, watermarks
-from pghaul.target import merge_checks as merge
+from pghaul.target import foreign_keys, merge_checks, merge_target, staging, watermarks
+from pghaul.target.merge_target import Target
 
 NOWHERE = Name("pghaul", "stage")  # a design before its staging table is there
 
@@ -65,12 +65,13 @@ def _looked_at(
     ground: Ground, unit: Unit, marks: dict[Name, Mark | None], readings: dict[Name, Reading]
 ) -> Iterator[Finding]:
     """How one unit is merged and read."""
+    there = None if unit.there is None else merge_target.look(ground.target, unit.name)
     if unit.key and set(unit.key) <= set(unit.columns) and unit.there is not None:
-        yield from merge.examine(ground.target, _as_it_is(unit, unit.there))
+        yield from merge_checks.examine(ground.target, _as_it_is(unit, unit.there), there)
     try:
         mark = marks[unit.name] = scene.mark_of(ground.source, ground.target, unit.asked)
         used = None if unit.asked.merge.reload or unit.there is None else mark
-        yield from _mark_findings(ground, unit, used)
+        yield from _mark_findings(ground, unit, there, used)
         with ground.source.transaction():  # an error of SQL leaves the snapshot as it was
             found = increments.reading(
                 ground.source,
@@ -97,12 +98,14 @@ def _as_it_is(unit: Unit, there: Table) -> MergeDesign:
     return replace(unit.design(NOWHERE), columns=tuple(c for c in unit.columns if c in known))
 
 
-def _mark_findings(ground: Ground, unit: Unit, mark: Mark | None) -> Iterator[Finding]:
+def _mark_findings(ground: Ground, unit: Unit, there: Target | None, mark: Mark | None) -> Iterator[Finding]:
     """A target that is not what the mark says, a source that is another one."""
     if unit.there is None or unit.asked.merge.reload:
         return
     if mark is not None:
-        against = watermarks.check(ground.target, unit.design(NOWHERE), mark)
+        if there is not None and not set(unit.key) <= {c.name for c in there.columns}:
+            return  # which is among the findings
+        against = watermarks.check(ground.target, there, unit.design(NOWHERE), mark)
     else:
         key = scene.origin_of(ground.source, unit.asked)
         against = watermarks.stranger(ground.target, str(unit.name), key, ground.source.server.identity)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from psycopg import sql
@@ -14,15 +15,16 @@ from pghaul.engine.merge import creation
 from pghaul.engine.merge.beside import Breath
 from pghaul.engine.merge.scene import Ground
 from pghaul.engine.merge.staging import Staged
-from pghaul.model.errors import MergeError, TransientError
+from pghaul.model.errors import MergeError, RowError, TerminalError, TransientError
 from pghaul.model.merging import Mark, MergeCounts, MergeDesign
 from pghaul.model.plan import MergeMode, NullWatermarks, Verify
 from pghaul.model.receipt import Proof, Receipt
-from pghaul.model.text import say
+from pghaul.model.text import listed, say
 from pghaul.postgres.session import Session
 from pghaul.sources import increments
 from pghaul.target import merge, merge_markers, merge_outdated, watermarks
 from pghaul.target import staging as tables
+from pghaul.target.merge_target import Target
 
 INCREMENT = "increment"
 # By a foreign key that acts, of its own or of a partition; or by whatever a trigger does when another one loses rows.
@@ -62,20 +64,45 @@ def merge_all(ground: Ground, epoch: Epoch, verify: Verify, staged: Sequence[Sta
     """Merge what is staged. Everything that the caller is told is committed."""
     session = ground.target
     started = time.monotonic()
-    with session.transaction():
+    with _committed(session, staged):
         _begin(ground, epoch, staged)
         for one in staged:
             breath.take()
             _check_staged(session, one)
             _shape(session, one)
-        counts = _merge(session, verify, staged, breath)
+        merged = _merge(session, verify, staged, breath)
         done = [
-            _account(ground, epoch, one, c, time.monotonic() - started) for one, c in zip(staged, counts, strict=True)
+            _account(ground, epoch, one, *came, time.monotonic() - started)
+            for one, came in zip(staged, merged, strict=True)
         ]
         merge_markers.keep_rejected(session, epoch.run, INCREMENT)
         merge_markers.forget_staged(session, epoch.run)
         breath.take()
     return done
+
+
+@contextlib.contextmanager
+def _committed(session: Session, staged: Sequence[Staged]) -> Iterator[None]:
+    """One transaction. What waits for the commit (a constraint trigger, a deferred key) is told with the tables."""
+    tables = listed(str(s.unit.name) for s in staged)
+    ended = False
+    try:
+        with session.transaction():
+            yield
+            ended = True
+    except RowError as exc:
+        exc.where = f"{tables}, {session.server.database}" if ended else exc.where
+        raise
+    except TerminalError as exc:
+        if not ended or type(exc) is not TerminalError:
+            raise
+        raise MergeError(
+            say("the target refuses to commit the merge into {tables}: {error}", tables=tables, error=exc.message),
+            where=session.server.database,
+            advice=say("look at the constraint triggers of the target's tables"),
+            sqlstate=exc.sqlstate,
+            code=6651,
+        ) from exc
 
 
 def _begin(ground: Ground, epoch: Epoch, staged: Sequence[Staged]) -> None:
@@ -122,7 +149,9 @@ def _shape(session: Session, staged: Staged) -> None:
         session.execute(statement)
 
 
-def _merge(session: Session, verify: Verify, staged: Sequence[Staged], breath: Breath) -> list[MergeCounts]:
+def _merge(
+    session: Session, verify: Verify, staged: Sequence[Staged], breath: Breath
+) -> list[tuple[Target, MergeCounts]]:
     """Deletes go from children to parents, everything else from parents to children."""
     _refuse_emptiness(session, staged)
     plans = [merge.plan(session, _design(s, verify), s.rows) for s in staged]
@@ -140,7 +169,7 @@ def _merge(session: Session, verify: Verify, staged: Sequence[Staged], breath: B
     for plan in plans:
         breath.take()
         plan.write()
-    return [plan.account() for plan in plans]
+    return [(plan.target, plan.account()) for plan in plans]
 
 
 def _is_reached(session: Session, staged: Staged, all_of_them: Sequence[Staged]) -> bool:
@@ -186,7 +215,9 @@ def _refuse_emptiness(session: Session, staged: Sequence[Staged]) -> None:
         )
 
 
-def _account(ground: Ground, epoch: Epoch, staged: Staged, counts: MergeCounts, seconds: float) -> Merged:
+def _account(
+    ground: Ground, epoch: Epoch, staged: Staged, target: Target, counts: MergeCounts, seconds: float
+) -> Merged:
     """Count, save the mark, complete the marker."""
     if not counts.settled:
         raise MergeError(
@@ -199,7 +230,7 @@ def _account(ground: Ground, epoch: Epoch, staged: Staged, counts: MergeCounts, 
     session, unit, reading = ground.target, staged.unit, staged.reading
     seen = session.value(increments.seen_sql(staged.table, reading)) if staged.rows else None
     mark = increments.advance(reading, ground.horizon, seen)
-    mark = watermarks.complete(session, unit.design(staged.table), mark)
+    mark = watermarks.complete(session, target, unit.design(staged.table), mark)
     watermarks.save(session, str(unit.name), reading.origin, epoch.run, mark)
     outdated = merge_outdated.settle(session, epoch.run, _design(staged, Verify.COUNT))
     merge_markers.complete(session, epoch.run, receipt, unlogged=_unlogged(staged))
