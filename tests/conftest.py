@@ -10,6 +10,7 @@ Servers live as long as a pytest process (with xdist: each worker has its own); 
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import uuid
@@ -27,6 +28,7 @@ from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, clone, database_pair, drop, template
 from tests.memory import files_in_memory, folder_for
 
+gc.set_threshold(50_000, 20, 50)  # as the program itself has it, see src/pghaul/__main__.py
 files_in_memory()
 # Speed is measured by benchmarks: an example that a busy machine holds up has not failed.
 settings.register_profile("pghaul", deadline=None)
@@ -41,6 +43,12 @@ SETTINGS["max_prepared_transactions"] = "8"  # what they do to increments
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "since(version): needs what this version brought, on all its servers")
     config.addinivalue_line("markers", "template(source=SQL, target=SQL): what db_pair's databases hold")
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: to look for garbage in it again and again is a tenth of the tests' own work."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> list[str]:
