@@ -83,3 +83,33 @@ def test_what_was_merged_is_compared_as_it_was_merged(
     err = capsys.readouterr().err
     assert "merge again" in err
     assert "on-existing" not in err
+
+
+WITHOUT = """
+CREATE TABLE item (id int PRIMARY KEY, at timestamptz);
+INSERT INTO item SELECT g, CASE WHEN g > 5 THEN now() - interval '1 h' END FROM generate_series(1, 20) g;
+"""
+
+
+EXCLUDING = """
+source = "{source}"
+target = "{target}"
+[[tables]]
+name = "item"
+merge = {{ watermark = "at", lookback = "1m", null_watermarks = "exclude" }}
+"""
+
+
+@pytest.mark.template(source=WITHOUT)
+def test_rows_that_no_reading_brings_are_no_difference(
+    db_pair: DatabasePair, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(EXCLUDING.format(source=db_pair.source, target=db_pair.target), encoding="utf-8")
+    assert run(["run", str(plan), "--run-id", RUN]) == 0
+    capsys.readouterr()
+    assert run(["verify", RUN, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["tables"]
+    assert (found["source_rows"], found["target_rows"]) == (15, 15)
+    execute(db_pair.target, "DELETE FROM item WHERE id = 6")
+    assert verdicts(capsys, RUN)["public.item"]["missing"] == 1

@@ -93,7 +93,7 @@ def _verified(task: Task, lost: list[TableVerdict], stopping: Stopping, listener
         there = stack.enter_context(_leader(task, "target", stopping))
         with stopping.telling():
             source, target, found, gone = _look(task, here, there)
-            merged = verify_merges.units(found, there, task.plan) if task.plan.merges else None
+            merged = verify_merges.units(found, here, there, task.plan) if task.plan.merges else None
             listed = list(merged or units(found, here, there))
         wanted = chosen(listed, found.mapped, task.request.patterns)
         lost = [*gone, *lost]

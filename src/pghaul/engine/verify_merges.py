@@ -4,6 +4,7 @@ of a target that remembers what is gone only the rows count that are there now.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from pghaul.engine import mapping
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.merge import choice
 from pghaul.engine.verify_units import Setting, Unit, checked, unit_of
+from pghaul.model.errors import WatermarkError
 from pghaul.model.manifest import Manifest
 from pghaul.model.pattern import is_matched, is_named
 from pghaul.model.placement import Origin, Placement
@@ -21,6 +23,7 @@ from pghaul.model.table import Name, Table
 from pghaul.model.text import say
 from pghaul.model.verification import TableVerdict
 from pghaul.postgres.session import Session
+from pghaul.sources import increments
 
 QUERIED = say("rows of a query: --verify checksum compares them while they are merged")
 
@@ -61,7 +64,7 @@ def mapped(plan: Plan, tables: dict[Name, Table], manifest: Manifest | None) -> 
     return Mapped(placements=tuple(placements), shapes=shapes)
 
 
-def units(found: Setting, target: Session, plan: Plan) -> Iterator[Unit]:
+def units(found: Setting, source: Session, target: Session, plan: Plan) -> Iterator[Unit]:
     """One for each merge, whatever is above or below its tables."""
     for planned in found.mapped.placements:
         merge = mapping.said(plan, found.tables, planned.source, "merge") or choice.DEFAULT
@@ -70,8 +73,23 @@ def units(found: Setting, target: Session, plan: Plan) -> Iterator[Unit]:
         placement = replace(planned, columns=columns)
         lender = found.tables[planned.source]
         unit = checked(found, target, unit_of(found, placement, lender, planned.origins, planned.target, children=True))
-        here = replace(unit.here, parts=tuple(replace(p, children=True) for p in unit.here.parts))
+        read = _read(source, merge, lender)
+        parts = (replace(p, children=True, where=_both(p.where, read)) for p in unit.here.parts)
+        here = replace(unit.here, parts=tuple(parts))
         yield replace(_alive(unit, merge, there), here=here, rows=None)  # the topmost table's estimate says nothing
+
+
+def _read(source: Session, merge: Merge, table: Table) -> str:
+    """Rows without a usable watermark are none of the merge's, where the plan leaves them out."""
+    with contextlib.suppress(WatermarkError):  # a column that is gone since tells none of them apart
+        if without := increments.left_out(source, table, merge):
+            return f"NOT {without}"
+    return ""
+
+
+def _both(where: str, other: str) -> str:
+    """A condition that a person wrote may end with a comment."""
+    return f"({where}\n) AND {other}" if where and other else where or other
 
 
 def _alive(unit: Unit, merge: Merge, there: Table | None) -> Unit:
@@ -82,5 +100,5 @@ def _alive(unit: Unit, merge: Merge, there: Table | None) -> Unit:
         return unit
     test = "IS NOT TRUE" if column.base == "boolean" and merge.mode is not MergeMode.SCD2 else "IS NULL"
     alive = f"{Identifier(column.name).as_string(None)} {test}"
-    parts = [replace(p, where=f"({p.where}\n) AND {alive}" if p.where else alive) for p in unit.there.parts]
+    parts = [replace(p, where=_both(p.where, alive)) for p in unit.there.parts]
     return replace(unit, there=replace(unit.there, parts=tuple(parts)))

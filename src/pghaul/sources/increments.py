@@ -32,7 +32,7 @@ from pghaul.sources.queries import bare
 if TYPE_CHECKING:
     from pghaul.postgres.session import Session
 
-__all__ = ["Horizon", "Wanted", "advance", "horizon", "origin", "reading", "seen_sql"]
+__all__ = ["Horizon", "Wanted", "advance", "horizon", "left_out", "origin", "reading", "seen_sql"]
 
 ORDERED = frozenset({WatermarkKind.INTEGER, WatermarkKind.NUMERIC})
 LEAVING_OUT = (MergeMode.INSERT_ONLY, MergeMode.UPDATE_ONLY)
@@ -264,6 +264,14 @@ def _unusable(session: Session, merge: Merge, kind: WatermarkKind) -> Composable
     if kind in {WatermarkKind.NONE, WatermarkKind.XMIN} or merge.watermark is None:
         return None
     return texts.unusable(merge.watermark, kind, merge.watermark_format, session.server.capabilities)
+
+
+def left_out(session: Session, table: Table, merge: Merge) -> str | None:
+    """The condition of rows that no reading brings; None where all come. Raises WatermarkError."""
+    if merge.null_watermarks is not NullWatermarks.EXCLUDE:
+        return None
+    condition = _unusable(session, merge, kind_of(table, merge))
+    return None if condition is None else condition.as_string(None)
 
 
 def _by_index(session: Session, statement: Composable) -> list[tuple[Any, ...]]:
