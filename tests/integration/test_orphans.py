@@ -152,3 +152,24 @@ def test_rows_of_tables_that_are_none_of_the_run_stay(db_pair: DatabasePair, sta
     assert moved.run.state is RunState.DIFFERENT
     assert any("(p)=(2)" in str(e.message) for e in moved.of(EventKind.WARNING))
     assert rows(db_pair.target, "SELECT p FROM public.theirs ORDER BY 1") == [(1,), (2,)]
+
+
+PAIR = """
+CREATE TABLE public.p (id int4 PRIMARY KEY);
+CREATE TABLE public.c (id int4 PRIMARY KEY, p int4 REFERENCES public.p);
+"""
+KEEPING = """
+CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER keep BEFORE DELETE ON public.c FOR EACH ROW EXECUTE FUNCTION public.keep();
+ALTER TABLE public.c ENABLE ALWAYS TRIGGER keep;
+"""
+
+
+@pytest.mark.template(
+    source=PAIR + "SET session_replication_role = replica; INSERT INTO public.c VALUES (1, 7)", target=PAIR + KEEPING
+)
+def test_rows_that_a_trigger_keeps_are_not_looked_for_without_end(db_pair: DatabasePair, state: str) -> None:
+    moved = move(db_pair, "p", "c", on_existing="truncate", verify="count", max_rejects=5)
+    assert moved.run.state is RunState.DIFFERENT
+    assert any("a trigger or rule keeps them" in str(e.message) for e in moved.of(EventKind.WARNING))
+    assert aside(db_pair.target) == {}

@@ -97,6 +97,13 @@ class Orphans:
             if self._target.server.can_replica_role:  # a row that goes takes no other with it
                 self._target.execute(QUIET)
             moved = self._target.execute(self._move(key, found.table, chunk))
+            if not moved:  # they would be found again, without end
+                raise QuarantineError(
+                    say("rows of {table} cannot be set aside: a trigger or rule keeps them", table=str(found.table)),
+                    where=str(found.table),
+                    advice=say("look at the triggers and rules of the target's table"),
+                    code=6851,
+                )
             self._ledger.add_rejected(found.table, chunk, self._epoch.number, moved)
         self._tell.notice(SET_ASIDE, str(found.table), say("{n} rows ({chunk})", n=moved, chunk=chunk))
 
