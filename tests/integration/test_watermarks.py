@@ -69,9 +69,6 @@ def test_a_mark_comes_back_as_it_was(target: Session) -> None:
     assert watermarks.load(target, "public.u", "o@1") is None
     target.execute('UPDATE pghaul.watermark SET mark = \'{"kind": "xmin", "low": "7", "of a later release": 1}\'')
     assert watermarks.load(target, "public.t", "o@1") == Mark(kind=WatermarkKind.XMIN, low="7")
-    assert watermarks.forget(target, "public.t", "o@1")
-    assert not watermarks.forget(target, "public.t", "o@1")
-    assert watermarks.load(target, "public.t", "o@1") is None
 
 
 def test_another_database_in_the_place_of_the_source_is_noticed(target: Session) -> None:

@@ -58,7 +58,6 @@ TOLD_FOR = {  # by the state that a run ended in
     RunState.FAILED: {NotifyOn.FAILED},
     RunState.STOPPED: {NotifyOn.STOPPED},
 }
-FOR_PROGRAMS = ("rows", "bytes", "seconds", "cause", "until", "code", "round", "wait")
 
 
 class Notifications:

@@ -10,13 +10,14 @@ import contextlib
 import re
 from collections.abc import Iterable, Sequence
 
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Identifier
 
 from pghaul.model.errors import AccessError, MergeError, ServerBusyError
 from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.target import merge_target
+from pghaul.target.merge_target import quoted
 
 SCHEMA = "pghaul"
 NAME = re.compile(r"stage_([0-9a-zA-Z-]+)_[0-9]+")
@@ -32,10 +33,8 @@ SELECT n.oid IS NOT NULL,
 CREATE_SCHEMA = "CREATE SCHEMA pghaul"
 # Nothing of it outlives the run, so neither the log nor autovacuum has to know it.
 CREATE = SQL("CREATE UNLOGGED TABLE {name} ({columns}) WITH (autovacuum_enabled = false)")
-INDEX = SQL("CREATE INDEX ON {name} ({key})")
 DROP = SQL("DROP TABLE IF EXISTS {names}")
 COUNT = SQL("SELECT pg_catalog.count(*) FROM {name}")
-# How many of ours, with whether somebody leads the run that each belongs to.
 FOUND = """
 SELECT c.relname::text FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = 'pghaul' AND c.relkind = 'r' AND pg_catalog.left(c.relname::text, 6) = 'stage_' ORDER BY 1
@@ -98,11 +97,6 @@ def check_may_create(session: Session) -> bool:
     )
 
 
-def index(session: Session, name: Name, key: Sequence[str]) -> None:
-    """For statements that look staged rows up one by one; a merge needs none."""
-    session.execute(INDEX.format(name=quoted(name), key=SQL(", ").join([Identifier(k) for k in key])))
-
-
 def count(session: Session, name: Name) -> int:
     """How many rows it holds: none after a crash of the server, as it is UNLOGGED."""
     return int(session.value(COUNT.format(name=quoted(name))))
@@ -138,13 +132,3 @@ def led_of(session: Session, runs: Iterable[str]) -> set[str]:
     """Those of these runs that somebody leads."""
     wanted = sorted(set(runs))
     return {run for (run,) in session.rows(LED, (wanted,))} if wanted else set()
-
-
-def quoted(name: Name) -> Composable:
-    """For use in SQL."""
-    return Identifier(name.schema, name.name)
-
-
-def literal(name: Name) -> Composable:
-    """The quoted name as a text, for ::regclass."""
-    return Literal(Identifier(name.schema, name.name).as_string(None))

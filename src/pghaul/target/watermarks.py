@@ -34,7 +34,6 @@ INSERT = """
 INSERT INTO pghaul.watermark (run_id, mark, moved_at, relation, origin)
 VALUES (%s, %s, pg_catalog.clock_timestamp(), %s, %s)
 """
-FORGET = "DELETE FROM pghaul.watermark WHERE relation = %s AND origin = %s"
 FILENODE = """
 SELECT coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::pg_catalog.int8
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -76,11 +75,6 @@ def save(session: Session, relation: str, origin: str, run: str, mark: Mark) -> 
     said = (run, json.dumps(asdict(mark)), relation, origin)
     if session.execute(UPDATE, said) == 0:
         session.execute(INSERT, said)
-
-
-def forget(session: Session, relation: str, origin: str) -> bool:
-    """The next reading is of all rows; whether there was a mark."""
-    return session.execute(FORGET, (relation, origin)) > 0
 
 
 def stranger(session: Session, relation: str, origin: str, identity: str) -> Finding | None:

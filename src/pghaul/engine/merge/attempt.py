@@ -22,7 +22,7 @@ from pghaul.engine.merge.beside import Breath, beside
 from pghaul.engine.merge.looks import Look
 from pghaul.engine.merge.scene import Ground
 from pghaul.engine.merge.staging import Staged
-from pghaul.engine.merge.transaction import Merged
+from pghaul.engine.merge.transaction import INCREMENT, Merged
 from pghaul.engine.pool import Pool, WorkerPool
 from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
@@ -44,7 +44,6 @@ from pghaul.target import staging as tables
 from pghaul.target.ledger import Ledger
 
 GRACE = 3.0  # seconds that workers get to let go of what is in flight
-INCREMENT = "increment"
 KEPT = saying(
     "{n} rows of {table} are set aside, so that nobody can tell which of the target's rows the source no longer has: "
     "none is deleted this time"

@@ -11,7 +11,7 @@ from pghaul.engine.merge.choice import Asked
 from pghaul.engine.merge.scene import Ground
 from pghaul.engine.merge.units import Unit
 from pghaul.model.errors import MergeError, PghaulError, TransientError
-from pghaul.model.finding import Finding, Severity, of_error
+from pghaul.model.finding import Finding, of_error
 from pghaul.model.merging import Mark, MergeDesign, Reading
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.plan import Plan
@@ -140,8 +140,3 @@ def _references(target: Session, names: list[Name]) -> dict[Name, set[Name]]:
     for key in foreign_keys.find(target, names):
         out.setdefault(key.table, set()).add(key.references)
     return out
-
-
-def notes(found: Iterable[Finding]) -> list[Finding]:
-    """What goes, and is to be said all the same."""
-    return [f for f in found if f.severity is not Severity.ERROR]

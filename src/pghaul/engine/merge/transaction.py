@@ -50,11 +50,6 @@ class Merged:
     outdated: int = 0  # rows that were set aside by earlier runs, and have come in a later version now
 
     @property
-    def changed(self) -> bool:
-        """The target is another one now."""
-        return bool(self.receipt.inserted or self.receipt.updated or self.receipt.deleted or self.receipt.rejected)
-
-    @property
     def agrees(self) -> bool:
         """Nothing that was compared differs, and nothing was set aside."""
         return self.counts.differing == 0 and not self.receipt.rejected
