@@ -1,0 +1,222 @@
+"""A SQLite database in our words: its tables as its catalogue has them, their types after a look at the values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from pghaul.model.errors import SourceError
+from pghaul.model.foreign import (
+    ForeignColumn,
+    ForeignDatabase,
+    ForeignIndex,
+    ForeignReference,
+    ForeignTable,
+    ForeignView,
+)
+from pghaul.model.table import Name, Unsupported
+from pghaul.model.text import say
+from pghaul.sources import _sqlite_ddl as ddl
+from pghaul.sources import _sqlite_sql as sql
+from pghaul.sources._sqlite_connection import Connection, literal, quoted
+from pghaul.sources._sqlite_look import Look, look
+from pghaul.sources._sqlite_types import asked, propose
+
+SMALL = 64 << 20  # bytes: a database up to this size is looked at whole, in about a second
+FIRST = 50_000  # rows of each table of a larger one
+HIDDEN = {1: "hidden", 2: "virtual", 3: "stored"}  # of table_xinfo
+
+
+def describe(connection: Connection) -> ForeignDatabase:
+    """All of it."""
+    pages, page_size = connection.one(sql.PAGES)
+    limit = None if pages * page_size <= SMALL else FIRST
+    objects = connection.ask(sql.OBJECTS)
+    tables, views, others = [], [], []
+    for kind, name, without_rowid, text in objects:
+        if kind == "table":
+            table, left = _table(connection, name, text or "", bool(without_rowid), limit)
+            tables.append(table)
+            others += left
+        elif kind == "view":
+            definition = ddl.query_of(text or "")
+            if definition is None:
+                others.append(Unsupported(kind="VIEW", name=name, why=say("its text is not understood")))
+            else:
+                views.append(ForeignView(name=Name("", name), definition=definition))
+        else:
+            others.append(Unsupported(kind=f"{kind.upper()} TABLE", name=name, why=_why(kind)))
+    others += [
+        Unsupported(kind="TRIGGER", name=f"{table}.{name}", why=say("triggers are written for one database"))
+        for name, table in connection.ask(sql.TRIGGERS)
+    ]
+    return ForeignDatabase(
+        engine="sqlite",
+        product=f"SQLite {connection.one(sql.VERSION)}",
+        identity=connection.where,
+        dialect=ddl.DIALECT,
+        tables=tuple(tables),
+        views=tuple(views),
+        others=tuple(others),
+        encoding=connection.one(sql.ENCODING),
+    )
+
+
+def _why(kind: str) -> str:
+    if kind == "shadow":
+        return say("it belongs to a virtual table")
+    return say("its rows are made by a module of SQLite")
+
+
+def _table(
+    connection: Connection, name: str, text: str, without_rowid: bool, limit: int | None
+) -> tuple[ForeignTable, list[Unsupported]]:
+    written = ddl.read_table(text) if text else ddl.Written(known=False)
+    raw = connection.ask(sql.COLUMNS.format(t=literal(name)))
+    indexes, left = _indexes(connection, name, raw)
+    rowid = _rowid_column(raw, indexes, without_rowid)
+    looks = _looks(connection, name, raw, limit)
+    columns = tuple(
+        _column(connection, name, row, seen, written, identity=row[0] == rowid)
+        for row, seen in zip(raw, looks, strict=True)
+    )
+    if not written.known and ("CHECK" in text.upper()):
+        left.append(Unsupported(kind="CHECK", name=name, why=say("the text of its CREATE TABLE is not understood")))
+    rows, exact = _rows(connection, name, looks, rowid)
+    return (
+        ForeignTable(
+            name=Name("", name),
+            columns=columns,
+            indexes=tuple(indexes),
+            references=tuple(_references(connection, name)),
+            checks=written.checks,
+            rows=rows,
+            exact_rows=exact,
+            bytes=_bytes(looks, rows),
+        ),
+        left,
+    )
+
+
+def _looks(connection: Connection, table: str, raw: Sequence[Any], limit: int | None) -> list[Look]:
+    try:
+        return look(connection, table, [asked(quoted(row[0]), row[1]) for row in raw], limit)
+    except SourceError as exc:
+        exc.where = f"{connection.where}, {table}"
+        raise
+
+
+def _column(
+    connection: Connection, table: str, row: Sequence[Any], seen: Look, written: ddl.Written, *, identity: bool
+) -> ForeignColumn:
+    name, native, not_null, default, _pk, hidden = row
+    kind, note = ("bigint", "") if identity else propose(native, seen)
+    generated = dict(written.generated).get(name) if HIDDEN.get(hidden) in {"virtual", "stored"} else None
+    return ForeignColumn(
+        name=name,
+        native=native,
+        not_null=bool(not_null) or identity,
+        default=default,
+        identity=identity,
+        identity_next=_next(connection, table, name, written.autoincrement) if identity else None,
+        generated=generated,
+        collation=dict(written.collations).get(name),
+        pg_type=kind,
+        note=note,
+        observed=seen.described,
+    )
+
+
+def _next(connection: Connection, table: str, column: str, autoincrement: bool) -> int:
+    """One past the highest; with AUTOINCREMENT one past the highest that there ever was."""
+    highest = connection.one(sql.HIGHEST.format(column=quoted(column), table=quoted(table))) or 0
+    if autoincrement and connection.one(sql.HAS_SEQUENCES):
+        highest = max(highest, connection.one(sql.SEQUENCE.format(t=literal(table))) or 0)
+    return int(highest) + 1
+
+
+def _rowid_column(raw: Sequence[Any], indexes: Iterable[ForeignIndex], without_rowid: bool) -> str | None:
+    """The column that is another name of the row's number: INTEGER PRIMARY KEY, spelled exactly so."""
+    key = [row for row in raw if row[4]]
+    if without_rowid or len(key) != 1 or key[0][1].upper() != "INTEGER":
+        return None
+    # INTEGER PRIMARY KEY DESC has an index of its own, and is an ordinary column.
+    return None if any(i.primary and i.descending for i in indexes) else str(key[0][0])
+
+
+def _indexes(connection: Connection, table: str, raw: Sequence[Any]) -> tuple[list[ForeignIndex], list[Unsupported]]:
+    found: list[ForeignIndex] = []
+    left: list[Unsupported] = []
+    for name, unique, origin, partial, text, keys in connection.ask(sql.INDEXES.format(t=literal(table))):
+        parts = keys if isinstance(keys, list) else []
+        plain = all(cid >= 0 for _, _, _, cid in parts)
+        written = ddl.read_index(text) if text and (partial or not plain) else ddl.WrittenIndex()
+        if written is None:
+            left.append(Unsupported(kind="INDEX", name=f"{table}.{name}", why=say("its text is not understood")))
+            continue
+        found.append(
+            ForeignIndex(
+                name="" if name.startswith("sqlite_autoindex_") else name,
+                columns=tuple(p[0] for p in parts) if plain else (),
+                unique=bool(unique),
+                primary=origin == "pk",
+                descending=tuple(bool(p[1]) for p in parts) if plain else (),
+                predicate=written.predicate if partial else None,
+                expression=None if plain else written.expression,
+                constraint=origin in {"pk", "u"},
+            )
+        )
+    key = [row[0] for row in sorted((r for r in raw if r[4]), key=lambda r: r[4])]
+    if key and not any(i.primary for i in found):  # the table itself is its index
+        found.insert(0, ForeignIndex(name="", columns=tuple(key), unique=True, primary=True, constraint=True))
+    return found, left
+
+
+def _references(connection: Connection, table: str) -> list[ForeignReference]:
+    found = []
+    rows = connection.ask(sql.REFERENCES.format(t=literal(table)))
+    for _, group in groupby(rows, key=lambda r: r[0]):
+        parts = list(group)
+        _, referenced, _, first, on_update, on_delete = parts[0]
+        targets = tuple(p[3] for p in parts) if first is not None else _key_of(connection, referenced)
+        found.append(
+            ForeignReference(
+                name="",
+                columns=tuple(p[2] for p in parts),
+                table=Name("", referenced),
+                referenced=targets,
+                on_delete=on_delete,
+                on_update=on_update,
+            )
+        )
+    return found
+
+
+def _key_of(connection: Connection, table: str) -> tuple[str, ...]:
+    rows = connection.ask(sql.COLUMNS.format(t=literal(table)))
+    return tuple(r[0] for r in sorted((r for r in rows if r[4]), key=lambda r: r[4]))
+
+
+def _rows(connection: Connection, table: str, looks: Sequence[Look], rowid: str | None) -> tuple[int | None, bool]:
+    if not looks:
+        return 0, True
+    if looks[0].all:
+        return looks[0].rows, True
+    if rowid is None and not _has_rowid(connection, table):
+        return None, False
+    # Near enough where little was deleted, and at once.
+    column = quoted(rowid) if rowid else "rowid"
+    first, last = connection.one(sql.ENDS.format(column=column, table=quoted(table), where=""))
+    return max(looks[0].rows, last - first + 1), False
+
+
+def _has_rowid(connection: Connection, table: str) -> bool:
+    return not connection.one(sql.WITHOUT_ROWID.format(t=literal(table)))
+
+
+def _bytes(looks: Sequence[Look], rows: int | None) -> int:
+    if not looks or not looks[0].rows:
+        return 0
+    width = sum(seen.bytes for seen in looks) / looks[0].rows
+    return int(width * (rows if rows is not None else looks[0].rows))

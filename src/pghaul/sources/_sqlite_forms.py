@@ -1,0 +1,249 @@
+"""How each column is read: an expression that yields one storage class, and what Arrow makes of it.
+
+The driver types a column by its first batch and then converts what does not fit, partly in silence (bytes of a blob
+into text, large integers into doubles). So the class of every value is settled here: by the expression, by the driver
+where it refuses by itself, and by casts in Arrow that are checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pghaul.model.foreign import ReadColumn
+from pghaul.sources._sqlite_connection import quoted
+from pghaul.sources._sqlite_look import Look
+from pghaul.sources._sqlite_types import EXACT, epoch, julian
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Turn = Callable[["pa.Array"], "pa.Array"]
+_TYPE = re.compile(r"^(?P<base>[^(]+?)\s*(?:\((?P<args>[\d, -]+)\))?\s*(?P<after>with(?:out)? time zone)?$")
+
+# Refuses the row, whatever it holds: there is no RAISE outside of triggers.
+REFUSED = "abs(-9223372036854775807 - 1 + 0 * (typeof({c}) = ''))"
+# Any value as a string that PostgreSQL reads; the fewest digits that give the same double again.
+REAL_AS_TEXT = (
+    "CASE WHEN CAST(printf('%!.15g', {c}) AS REAL) = {c} THEN printf('%!.15g', {c})"
+    " WHEN CAST(printf('%!.16g', {c}) AS REAL) = {c} THEN printf('%!.16g', {c})"
+    " ELSE printf('%!.17g', {c}) END"
+)
+AS_TEXT = (
+    "CASE typeof({c}) WHEN 'text' THEN {c} WHEN 'integer' THEN CAST({c} AS TEXT)"
+    f" WHEN 'real' THEN {REAL_AS_TEXT} WHEN 'blob' THEN {REFUSED} END"
+)
+TEXT_ONLY = f"CASE WHEN typeof({{c}}) IN ('text', 'null') THEN {{c}} ELSE {REFUSED} END"
+AS_BLOB = (
+    "CASE typeof({c}) WHEN 'blob' THEN {c} WHEN 'text' THEN CAST({c} AS BLOB)"
+    f" WHEN 'integer' THEN {REFUSED} WHEN 'real' THEN {REFUSED} END"
+)
+BYTES = f"CAST(({AS_TEXT.replace(REFUSED, '{c}')}) AS BLOB)"
+AS_REAL = f"CASE WHEN typeof({{c}}) = 'integer' AND abs({{c}}) > {EXACT} THEN {REFUSED} ELSE {{c}} END"
+JULIAN = f"CASE WHEN typeof({{c}}) IN ('real', 'null') THEN strftime('%Y-%m-%d %H:%M:%f', {{c}}) ELSE {REFUSED} END"
+
+SENTINELS = {"integer": "0", "real": "0.5", "text": "''", "blob": "x''"}  # the first row, which types the columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """Of one column. `carried` is the class that comes; `takes` are the classes that are not refused."""
+
+    name: str
+    expression: str
+    carried: str
+    takes: tuple[str, ...]
+    type: Any  # pa.DataType of the batches
+    turn: Turn | None = None
+
+    @property
+    def offends(self) -> str:
+        """True for what is certainly refused: {c} is the column."""
+        known = ", ".join(f"'{k}'" for k in (*self.takes, "null"))
+        return f"typeof({{c}}) NOT IN ({known})"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A PostgreSQL type, taken apart."""
+
+    base: str
+    arguments: tuple[int, ...]
+
+
+def wanted(pg_type: str) -> Wanted:
+    """ "numeric(10,2)", "timestamp(3) with time zone", "text[]" """
+    match = _TYPE.match(pg_type.strip())
+    if match is None:
+        return Wanted(pg_type, ())
+    base = f"{match['base']} {match['after']}" if match["after"] else match["base"]
+    return Wanted(base, tuple(int(a) for a in (match["args"] or "").split(",") if a.strip()))
+
+
+INTEGERS = {"smallint": "int16", "integer": "int32", "bigint": "int64"}
+
+
+def form(column: ReadColumn, seen: Look) -> Form:
+    """What comes for a column in which `seen` was found. What was not seen is read if it fits, else refused by name."""
+    source = f"({column.expression})" if column.expression else quoted(column.name)
+    it = wanted(column.pg_type)
+    if column.encoding:
+        return _made(column, source, BYTES, "blob", ("integer", "real", "text", "blob"), _arrow().binary())
+    for known, make in _MAKERS.items():
+        if it.base in known and (made := make(column, source, it, seen)) is not None:
+            return made
+    return _text(column, source, seen)
+
+
+def _made(
+    column: ReadColumn,
+    source: str,
+    expression: str,
+    carried: str,
+    takes: tuple[str, ...],
+    kind: Any,
+    turn: Turn | None = None,
+) -> Form:
+    return Form(
+        name=column.name,
+        expression=expression.replace("{c}", source),
+        carried=carried,
+        takes=takes,
+        type=kind,
+        turn=turn,
+    )
+
+
+def _text(column: ReadColumn, source: str, seen: Look) -> Form:
+    string = _arrow().string()
+    if seen.classes <= {"text"} and seen.classes:
+        return _made(column, source, TEXT_ONLY, "text", ("text",), string)
+    return _made(column, source, AS_TEXT, "text", ("text", "integer", "real"), string)
+
+
+def _integer(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form | None:
+    if not seen.classes <= {"integer"}:
+        return None
+    kind = getattr(_arrow(), INTEGERS[it.base])()
+    return _made(column, source, "{c}", "integer", ("integer",), kind, None if it.base == "bigint" else _to(kind))
+
+
+def _double(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:
+    if not seen.classes <= {"integer", "real"}:
+        return None
+    return _made(column, source, AS_REAL, "real", ("integer", "real"), _arrow().float64())
+
+
+def _float(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:
+    if not seen.classes <= {"integer", "real"}:
+        return None
+    return _made(column, source, AS_REAL, "real", ("integer", "real"), _arrow().float32(), _to_float)
+
+
+def _numeric(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form | None:
+    arrow = _arrow()
+    if not it.arguments or it.arguments[0] > 38 or not seen.classes <= {"integer", "real"}:
+        return None
+    precision, scale = (*it.arguments, 0)[:2]
+    if not 0 <= scale <= precision:
+        return None
+    kind = arrow.decimal128(precision, scale)
+    if seen.classes == {"integer"} and scale <= 19:
+        wide = arrow.decimal128(38, scale)
+        return _made(column, source, "{c}", "integer", ("integer",), kind, lambda a: a.cast(wide).cast(kind))
+    if max(abs(seen.low or 0), abs(seen.high or 0)) > EXACT:
+        return None
+    # The shortest digits of a double are its value as anybody would write it.
+    return _made(
+        column, source, AS_REAL, "real", ("integer", "real"), kind, lambda a: a.cast(arrow.string()).cast(kind)
+    )
+
+
+def _boolean(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:
+    if not seen.classes <= {"integer"}:
+        return None
+    return _made(column, source, "{c}", "integer", ("integer",), _arrow().bool_(), _to_bool)
+
+
+def _bytes(column: ReadColumn, source: str, _it: Wanted, _seen: Look) -> Form:
+    return _made(column, source, AS_BLOB, "blob", ("text", "blob"), _arrow().binary())
+
+
+def _date(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:
+    day = _arrow().date32()
+    if seen.classes == {"text"} and seen.day == seen.text:
+        return _made(column, source, TEXT_ONLY, "text", ("text",), day, _to(day))
+    if seen.classes == {"text"} and seen.day + seen.midnight == seen.text and not seen.zoned:
+        return _made(column, source, TEXT_ONLY, "text", ("text",), day, _midnight_to_date)
+    return None
+
+
+def _timestamp(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form | None:
+    zoned = it.base.endswith("with time zone")
+    kind = _arrow().timestamp("us", "UTC" if zoned else None)
+    if it.arguments and it.arguments[0] < 6:  # the target would round
+        return None
+    if seen.classes == {"integer"} and (unit := epoch(seen)):
+        return _made(column, source, "{c}", "integer", ("integer",), kind, _from_epoch(1_000_000 // unit, kind))
+    if seen.classes == {"real"} and julian(seen):
+        expression = JULIAN.replace("%f'", "%fZ'") if zoned else JULIAN
+        return _made(column, source, expression, "text", ("real",), kind, _to(kind))
+    plain = seen.day + seen.moment == seen.text and not seen.zoned
+    if seen.classes == {"text"} and (seen.zoned == seen.text if zoned else plain):
+        return _made(column, source, TEXT_ONLY, "text", ("text",), kind, _to(kind))
+    return None
+
+
+_MAKERS: dict[Any, Callable[[ReadColumn, str, Wanted, Look], Form | None]] = {
+    frozenset(INTEGERS): _integer,
+    frozenset({"double precision"}): _double,
+    frozenset({"real"}): _float,
+    frozenset({"numeric"}): _numeric,
+    frozenset({"boolean"}): _boolean,
+    frozenset({"bytea"}): _bytes,
+    frozenset({"date"}): _date,
+    frozenset({"timestamp", "timestamp without time zone", "timestamp with time zone", "timestamptz"}): _timestamp,
+}
+
+
+def _arrow() -> Any:
+    import pyarrow  # noqa: PLC0415
+
+    return pyarrow
+
+
+def _to(kind: Any) -> Turn:
+    return lambda array: array.cast(kind)
+
+
+def _to_float(array: pa.Array) -> pa.Array:
+    """Only what a float4 holds exactly."""
+    narrow = array.cast(_arrow().float32())
+    if not narrow.cast(_arrow().float64()).equals(array):
+        raise ValueError("more digits than real holds")
+    return narrow
+
+
+def _to_bool(array: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    known = pc.min_max(array)
+    low, high = known["min"].as_py(), known["max"].as_py()
+    if low is not None and (low < 0 or high > 1):
+        raise ValueError("neither 0 nor 1")
+    return array.cast(_arrow().bool_())
+
+
+def _midnight_to_date(array: pa.Array) -> pa.Array:
+    return array.cast(_arrow().timestamp("us")).cast(_arrow().date32())
+
+
+def _from_epoch(factor: int, kind: Any) -> Turn:
+    def turn(array: pa.Array) -> pa.Array:
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        return pc.multiply_checked(array, factor).cast(kind)
+
+    return turn

@@ -1,0 +1,223 @@
+"""SQLite files, read through ADBC (adbc-driver-sqlite): never written to, never made.
+
+A reading transaction of one connection sees one moment. Several connections see the same one only as long as nobody
+writes: in rollback-journal mode our shared lock keeps writers out; in WAL mode it does not, so `join` and `check`
+compare fingerprints of the file and refuse.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qsl, unquote
+
+from pghaul.model.errors import NotFoundError, ShapeChangedError, SnapshotLostError, SourceError, UsageError
+from pghaul.model.foreign import (
+    Consistency,
+    ForeignDatabase,
+    ForeignEndpoint,
+    Guarantees,
+    KeyRange,
+    ReadColumn,
+    Reading,
+)
+from pghaul.model.table import Name
+from pghaul.model.text import listed, say
+from pghaul.sources import _sqlite_file as file
+from pghaul.sources import _sqlite_sql as sql
+from pghaul.sources._sqlite_connection import Connection, literal, quoted
+from pghaul.sources._sqlite_description import describe
+from pghaul.sources._sqlite_forms import Form, form
+from pghaul.sources._sqlite_look import Asked, Look, look
+from pghaul.sources._sqlite_reading import MOST_ROWS, Rows, condition
+from pghaul.sources._sqlite_types import TYPES
+
+SCHEMES = ("sqlite",)
+PEEKED = 5_000  # rows of a table that are looked at before it is read, to choose the form of each column
+
+
+def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> ForeignEndpoint:  # noqa: ARG001
+    """sqlite:///absolute/path.db, sqlite:relative.db; `?mode=ro` is what we do anyway."""
+    rest = url.partition(":")[2].partition("#")[0]
+    place, _, query = rest.partition("?")
+    if place.startswith("//"):
+        if not place.startswith("///"):
+            raise UsageError(
+                say("a file has no host: {url}", url=url),
+                advice=say("write sqlite:relative.db, or sqlite:///absolute/path.db"),
+                code=1050,
+            )
+        place = place[2:]
+    unknown = [f"{k}={v}" for k, v in parse_qsl(query, keep_blank_values=True) if (k, v) != ("mode", "ro")]
+    if not place or unknown:
+        raise UsageError(
+            say("the URL is not understood: {url}", url=url),
+            advice=say("write sqlite:relative.db, or sqlite:///absolute/path.db; it is only ever read"),
+            code=1051,
+        )
+    path = Path(os.path.abspath(Path(unquote(place)).expanduser()))  # noqa: PTH100 -- resolve() would follow links
+    return ForeignEndpoint(engine="sqlite", params=(("path", str(path)),))
+
+
+def open(endpoint: ForeignEndpoint) -> SQLite:  # noqa: A001 -- the protocol's word
+    """Open the file, read-only."""
+    return SQLite(Path(endpoint.get("path")))
+
+
+def types() -> tuple[tuple[str, str, str], ...]:
+    """For `pghaul types sqlite`."""
+    return TYPES
+
+
+class SQLite:
+    """An open database (sources.protocol.Source)."""
+
+    guarantees = Guarantees(consistency=Consistency.SNAPSHOT, sees_changes=True)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = Connection(path)
+        self._opened = file.fingerprint(path)
+        self._held: str | None = None
+        self._rows: list[Rows] = []
+        self._looks: dict[tuple[str, str, str], Look] = {}
+
+    def database(self) -> ForeignDatabase:
+        return describe(self._connection)
+
+    def bounds(self, table: Name, column: str, where: str | None = None) -> tuple[int, int] | None:
+        low, high = self._connection.one(
+            sql.ENDS.format(column=quoted(column), table=quoted(table.name), where=condition(where, None))
+        )
+        if low is None:
+            return None
+        if not isinstance(low, int) or not isinstance(high, int):
+            raise SourceError(
+                say("column {column} is no integer key", column=column), where=f"{self._path}, {table.name}", code=6927
+            )
+        return low, high
+
+    def count(self, table: Name, where: str | None = None, range_: KeyRange | None = None) -> int:
+        part = condition(where, range_)
+        return int(self._connection.one(sql.COUNT.format(table=quoted(table.name), where=part)))
+
+    def read(self, reading: Reading) -> Rows:
+        self._check_names(reading)
+        forms = self._forms(reading)
+        self._rows = [r for r in self._rows if not r.done.is_set()]
+        rows = Rows(self._connection, reading, forms, self._batch_rows(reading), lambda: self._locate(reading, forms))
+        self._rows.append(rows)
+        return rows
+
+    def hold(self) -> str:
+        self._connection.run("BEGIN")
+        for _ in range(3):
+            before = file.fingerprint(self._path)
+            self._connection.one(sql.ANY)
+            self._held = file.fingerprint(self._path)
+            if before == self._held:
+                return self._held
+            self._connection.run("COMMIT")
+            self._connection.run("BEGIN")
+        raise self._lost()
+
+    def join(self, token: str) -> None:
+        if self.hold() != token:
+            raise self._lost()
+
+    def check(self) -> None:
+        if file.fingerprint(self._path) != (self._held or self._opened):
+            raise self._lost()
+
+    def cancel(self) -> None:
+        for rows in list(self._rows):
+            rows.stop()
+
+    def close(self) -> None:
+        running = [r for r in self._rows if not r.done.is_set()]
+        for rows in running:
+            rows.close()
+        if all(r.done.is_set() for r in running):
+            self._connection.close()
+
+    def __enter__(self) -> SQLite:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _lost(self) -> SnapshotLostError:
+        return SnapshotLostError(
+            say("somebody has written to the database meanwhile"),
+            where=str(self._path),
+            advice=say("end the programs that write to it, or read a copy made by VACUUM INTO"),
+            code=2410,
+        )
+
+    def _check_names(self, reading: Reading) -> None:
+        table = reading.table.name
+        known = self._connection.ask(sql.NAMES.format(t=literal(table)))
+        if not known:
+            raise NotFoundError(say("there is no table {name}", name=table), where=str(self._path), code=5262)
+        names = {*(c.name for c in reading.columns if not c.expression), *reading.ordered}
+        if reading.range:
+            names.add(reading.range.column)
+        # Names of SQLite differ by case only where they are not ASCII; an unknown "name" would be read as a string.
+        if missing := [n for n in names if n not in known]:
+            raise ShapeChangedError(
+                say("table {name} has no column {columns}", name=table, columns=listed(sorted(missing))),
+                where=str(self._path),
+                code=5810,
+            )
+
+    def _forms(self, reading: Reading) -> list[Form]:
+        return [form(c, seen) for c, seen in zip(reading.columns, self._peek(reading), strict=True)]
+
+    def _peek(self, reading: Reading) -> list[Look]:
+        """The same for every part of a table, so that all of its chunks have one form."""
+        asked = {self._key(reading, c): _asked(c) for c in reading.columns}
+        missing = [k for k in asked if k not in self._looks]
+        found = look(self._connection, reading.table.name, [asked[k] for k in missing], PEEKED)
+        self._looks.update(zip(missing, found, strict=True))
+        return [self._looks[self._key(reading, c)] for c in reading.columns]
+
+    @staticmethod
+    def _key(reading: Reading, column: ReadColumn) -> tuple[str, str, str]:
+        return reading.table.name, column.name, f"{column.expression}"
+
+    def _batch_rows(self, reading: Reading) -> int:
+        """By the width of the rows that were looked at, an eighth of what a batch may weigh."""
+        looks = self._peek(reading)
+        rows = looks[0].rows if looks else 0
+        width = sum(seen.bytes for seen in looks) / rows if rows else 64.0
+        return max(2, min(MOST_ROWS, reading.batch_rows, int(reading.batch_bytes / 8 / max(width, 1.0))))
+
+    def _locate(self, reading: Reading, forms: Sequence[Form]) -> None:
+        """Raise an error that names the first value of a class that cannot be read so."""
+        for column, its in zip(reading.columns, forms, strict=True):
+            source = f"({column.expression})" if column.expression else quoted(column.name)
+            where = condition(reading.where, reading.range)
+            where += (" AND " if where else " WHERE ") + its.offends.replace("{c}", source)
+            found = self._connection.ask(
+                sql.OFFENDING.format(column=source, table=quoted(reading.table.name), where=where)
+            )
+            if found:
+                raise SourceError(
+                    say(
+                        "column {column} holds a value of class {found} that cannot become {type}",
+                        column=column.name,
+                        found=found[0],
+                        type=column.pg_type,
+                    ),
+                    where=f"{self._path}, {reading.table.name}",
+                    advice=say("give the column another type in the plan: text holds everything that is text"),
+                    code=6928,
+                )
+
+
+def _asked(column: ReadColumn) -> Asked:
+    return Asked(sql=column.expression or quoted(column.name), dates=True, numbers=False)
