@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +13,6 @@ from pghaul.engine import dispatch
 from pghaul.engine.control import Control
 from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task, delay
 from pghaul.engine.job import Job, JobKind, JobResult
-from pghaul.engine.pool import WorkerPool
 from pghaul.model.errors import (
     ConnectionLostError,
     PghaulError,
@@ -49,7 +47,6 @@ class FakePool:
     used: list[int] = field(default_factory=list)
     helpers: list[int] = field(default_factory=list)
     rebuilt: int = 0
-    lost: bool = False
 
     def __post_init__(self) -> None:
         self.control = Control(self.size)
@@ -72,10 +69,6 @@ class FakePool:
 
     def rebuild(self) -> None:
         self.rebuilt += 1
-        self.lost = False
-
-    def has_lost(self) -> bool:
-        return self.lost
 
 
 def receipt(chunk: str) -> Receipt:
@@ -225,23 +218,19 @@ def test_a_pool_found_broken_when_a_job_is_handed_out_is_rebuilt_for_it() -> Non
     assert pool.submitted == ["a", "b", "a"]
 
 
+def test_a_job_whose_workers_die_again_and_again_is_given_up_as_any_other() -> None:
+    pool = FakePool(1, {"a": ["refused"] * 4})
+    assert run(pool, task("a")).finished == ["a"]
+    pool, heard = FakePool(1, {"a": ["refused"] * 20}), Heard()
+    with pytest.raises(TransientError, match="a worker process has died"):
+        run(pool, task("a"), retries=2, heard=heard)
+    assert (len(heard.retried), heard.finished) == (2, [])
+
+
 def test_a_worker_without_a_sign_of_life_is_replaced() -> None:
     pool = FakePool(1, {"a": [SILENT]})
     heard = run(pool, task("a"), stall_timeout=0.01)
     assert (pool.rebuilt, heard.finished) == (1, ["a"])
-
-
-def test_jobs_that_the_executor_has_forgotten_go_to_new_processes() -> None:
-    pool = FakePool(1, {"a": [SILENT]}, lost=True)
-    run(pool, task("a"), stall_timeout=1000)
-    assert (pool.submitted, pool.rebuilt) == (["a", "a"], 1)
-
-
-def test_a_job_that_ends_with_a_lost_process_keeps_its_own_reason() -> None:
-    pool = FakePool(1, {"a": [DEATH]}, lost=True)
-    heard = Heard()
-    run(pool, task("a"), stall_timeout=1000, heard=heard)
-    assert (heard.retried, pool.rebuilt) == ([("a", str(dispatch.DIED))], 1)
 
 
 def test_a_worker_that_gives_signs_of_life_is_left_in_peace() -> None:
@@ -290,18 +279,3 @@ def test_bytes_in_flight_are_told_and_forgotten_when_the_job_ends() -> None:
 def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pghaul.engine.dispatch.random.uniform", lambda _, most: most)
     assert [delay(n) for n in (1, 2, 3, 10, 100)] == [0.4, 0.8, 1.6, 15.0, 15.0]
-
-
-def test_a_pool_knows_of_a_process_that_ended_before_anybody_looked() -> None:
-    pool = WorkerPool(1)
-    try:
-        pool.warm_up()
-        (process,) = multiprocessing.active_children()
-        process.kill()
-        process.join()
-        assert multiprocessing.active_children() == []
-        assert pool.has_lost()
-        pool.rebuild()
-        assert not pool.has_lost()
-    finally:
-        pool.close(0.0)

@@ -21,7 +21,6 @@ from pghaul.model.text import say
 LOOK = 0.1  # seconds between two looks at wishes and progress (10 Hz)
 # A frozen worker (stopped, swapped out) is killed after this many stall timeouts without a sign of life.
 FROZEN = 5
-PATIENCE = 5  # looks until jobs of a pool that has lost a process are given up
 FIRST_SIGN = 5.0  # seconds that a worker gets at least: it has to be spawned, and to reach both servers
 DIED = say("a worker process has died")
 REBUILT = say("its worker pool was rebuilt")
@@ -88,7 +87,6 @@ class Dispatcher:
         self._ready: list[tuple[int, int, Task]] = []
         self._later: list[tuple[float, int, Task]] = []
         self._waiting: list[Task] = []
-        self._bereft = 0  # looks in a row that found a process gone, and jobs that nobody ends
 
     def run(self, tasks: Iterable[Task]) -> None:
         """Return when all are done; raise the first error that is not to be tried again."""
@@ -98,8 +96,6 @@ class Dispatcher:
             self._fill()
             done, _ = wait(self._flying, timeout=LOOK, return_when=FIRST_COMPLETED)
             self._collect(done)
-            if not done:
-                self._watch_processes()
             self._watch()
             self._hooks.look(self._in_flight())
 
@@ -138,13 +134,20 @@ class Dispatcher:
         task.attempts += 1
         job = replace(task.job, slot=slot, helpers=self._helpers(task))
         try:
-            future = self._pool.submit(job)
-        except BrokenProcessPool:
-            self._lost_worker()
-            future = self._pool.submit(job)
+            future = self._hand_over(job)
+        except BrokenProcessPool:  # the new ones have died as well
+            self._died(task)
+            return
         self._flying[future] = _Flight(task=task, slot=slot)
         for part in task.parts or (task,):
             self._hooks.started(part)
+
+    def _hand_over(self, job: Job) -> Future[JobResult]:
+        try:
+            return self._pool.submit(job)
+        except BrokenProcessPool:
+            self._lost_worker()
+            return self._pool.submit(job)
 
     def _helpers(self, task: Task) -> int:
         """Processes of the target's own for an index that nothing else waits behind: ours would stand idle.
@@ -164,8 +167,7 @@ class Dispatcher:
             try:
                 result = future.result()
             except BrokenProcessPool:
-                self._again(flight.task, TransientError(DIED, where=str(flight.task.table), code=2030))
-                self._lost_worker()
+                self._died(flight.task)
             except SnapshotLostError:
                 raise
             except TransientError as exc:
@@ -210,19 +212,16 @@ class Dispatcher:
         self._hooks.retried(task, exc, pause)
         heapq.heappush(self._later, (time.monotonic() + pause, next(self._order), task))
 
+    def _died(self, task: Task) -> None:
+        self._again(task, TransientError(DIED, where=str(task.table), code=2030))
+        self._lost_worker()
+
     def _lost_worker(self) -> None:
-        """The executor gives up all its processes when one dies; what flew with it is queued again."""
+        """The pool gives up all its processes when one dies; what flew with it is queued again."""
         flights, self._flying = list(self._flying.values()), {}
         for flight in flights:
             self._again(flight.task, TransientError(REBUILT, where=str(flight.task.table), code=2031))
         self._pool.rebuild()
-
-    def _watch_processes(self) -> None:
-        """Jobs of a pool that has lost a process end by themselves, at once; if they do not, they never will."""
-        self._bereft = self._bereft + 1 if self._flying and self._pool.has_lost() else 0
-        if self._bereft > PATIENCE:
-            self._bereft = 0
-            self._lost_worker()
 
     def _watch(self) -> None:
         now = time.monotonic()

@@ -60,10 +60,6 @@ class LocalPool:
             self._threads[job.slot] = ThreadPoolExecutor(1, thread_name_prefix=f"pghaul-worker-{job.slot}")
         return self._threads[job.slot].submit(self._workers[job.slot].run, job)
 
-    def has_lost(self) -> bool:
-        """Threads do not die."""
-        return False
-
     def rebuild(self) -> None:
         """What hangs is told to stop and left to itself; the next job gets a thread and connections of its own."""
         self._let_go()

@@ -7,15 +7,15 @@ before it is known whom they will work for: they start and import meanwhile, and
 from __future__ import annotations
 
 import multiprocessing
-import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from pghaul.engine.control import Control
+from pghaul.engine.crew import Crew, Duty
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from multiprocessing.context import BaseContext
-    from multiprocessing.queues import SimpleQueue
 
     from pghaul.engine.job import Job, JobResult
     from pghaul.engine.worker import WorkerConfig
@@ -42,11 +42,7 @@ class Pool(Protocol):
         ...
 
     def submit(self, job: Job) -> Future[JobResult]:
-        """Raises BrokenProcessPool when a worker has died."""
-        ...
-
-    def has_lost(self) -> bool:
-        """Has one of them ended?"""
+        """To the worker of its slot. When a worker has died, this and every open future raise BrokenProcessPool."""
         ...
 
     def rebuild(self) -> None:
@@ -62,13 +58,21 @@ class Pool(Protocol):
         ...
 
 
+def _relay() -> tuple[Callable[[Callable[[], WorkerConfig], Control], None], Callable[[Job], JobResult]]:
+    """The processes import the worker and its driver themselves: a runner that spawns them does not wait for that."""
+    from pghaul.engine import worker  # noqa: PLC0415
+
+    return worker.start, worker.work
+
+
 class WorkerPool:
     """`size` processes, and as many slots. `config` may come later, by configure(), but before the first job."""
 
-    def __init__(self, size: int, config: WorkerConfig | None = None) -> None:
+    def __init__(self, size: int, config: WorkerConfig | None = None, *, duty: Duty = _relay) -> None:
         self.size = size
         self._max_rate = 0.0
         self._config = config
+        self._duty = duty
         self._closed = False
         self._start()
 
@@ -76,107 +80,58 @@ class WorkerPool:
         # Anew with every pool: a worker of the old one may still write into the old memory.
         self.control = Control(self.size)
         self.control.set_share(self._max_rate / self.size)
-        self._configs: SimpleQueue[WorkerConfig] = CONTEXT.SimpleQueue()
-        self._others = {p.pid for p in multiprocessing.active_children()}
-        self._ours: set[multiprocessing.process.BaseProcess] = set()
-        self._executor = ProcessPoolExecutor(
-            self.size,
-            mp_context=CONTEXT,
-            initializer=_start,
-            initargs=(self._configs, self.control),
-        )
-        self._tell()
+        self._crew: Crew | None = None
 
     def configure(self, config: WorkerConfig) -> None:
         """Whom the processes work for, once that is known."""
         self._config = config
-        self._tell()
+        if self._crew is not None:
+            self._crew.tell(config)
 
     def limit(self, max_rate: float) -> None:
         """Bytes per second of all processes together, 0 without a bound: until the runner looks, each has its part."""
         self._max_rate = max_rate
         self.control.set_share(max_rate / self.size)
 
-    def _tell(self) -> None:
-        if self._config is not None:
-            for _ in range(self.size):
-                self._configs.put(self._config)
-
     def warm_up(self) -> None:
-        """Spawn all processes now, while the runner has other work: the executor would wait for the first job."""
-        for _ in range(self.size):
-            self._executor.submit(_nothing)
-            self._keep_in_sight()
+        """Spawn all processes now, while the runner has other work."""
+        self._ready()
+
+    def _ready(self) -> Crew:
+        if self._closed:
+            raise RuntimeError("a pool that was closed")
+        if self._crew is None:
+            self._crew = Crew(CONTEXT, self.size, self.control, self._duty)
+            if self._config is not None:
+                self._crew.tell(self._config)
+        return self._crew
 
     def submit(self, job: Job) -> Future[JobResult]:
         """Raises BrokenProcessPool when a worker has died."""
-        future = self._executor.submit(_work, job)
-        self._keep_in_sight()
-        return future
-
-    def _keep_in_sight(self) -> None:
-        """Processes are spawned as jobs are submitted. One that has ended is no active child any more: who looks for
-        it only later never learns that it was there.
-        """
-        if len(self._ours) < self.size:
-            self._ours.update(self._processes())
-
-    def has_lost(self) -> bool:
-        """Has one of the processes ended? The executor alone does not always notice.
-
-        That of Python 3.11 breaks its futures without holding its own lock: a job submitted at that moment never ends.
-        Nor does it watch a process that it spawns while it goes to sleep, until the next job or result wakes it.
-        """
-        return any(p.exitcode is not None for p in self._ours)
+        if self._config is None:
+            raise RuntimeError("a pool that was not configured")
+        return self._ready().ask(job.slot, job)
 
     def rebuild(self) -> None:
         """After BrokenProcessPool: no process of the old pool goes on."""
-        self._kill()
+        self._end(0.0)
         self._start()
+        self._ready()
 
     def wind_down(self) -> None:
         """No more jobs will come: the processes end while the runner goes on."""
-        self._executor.shutdown(wait=False)
+        if self._crew is not None:
+            self._crew.dismiss()
 
     def close(self, grace: float) -> None:
         """Ask, wait up to `grace` seconds, then kill. Nothing happens the second time."""
         if self._closed:
             return
         self._closed = True
-        if self._config is None:  # they wait for it, and for nothing else
-            grace = 0.0
         self.control.stop()
-        deadline = time.monotonic() + grace
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        for process in self._processes():
-            process.join(max(0.0, deadline - time.monotonic()))
-        self._kill()
+        # Without a configuration they wait for it, and for nothing else.
+        self._end(grace if self._config is not None else 0.0)
 
-    def _kill(self) -> None:
-        for process in self._processes():
-            process.kill()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        self._configs.close()
-
-    def _processes(self) -> list[multiprocessing.process.BaseProcess]:
-        return [p for p in multiprocessing.active_children() if p.pid not in self._others]
-
-
-# What the processes run. They import the worker and its driver themselves: a runner that only spawns them does not wait
-# for that.
-
-
-def _start(configs: SimpleQueue[WorkerConfig], control: Control) -> None:
-    from pghaul.engine import worker  # noqa: PLC0415
-
-    worker.start(configs, control)
-
-
-def _work(job: Job) -> JobResult:
-    from pghaul.engine import worker  # noqa: PLC0415
-
-    return worker.work(job)
-
-
-def _nothing() -> None:
-    """A job that only makes the pool spawn its processes."""
+    def _end(self, grace: float) -> None:
+        if self._crew is not None:
+            self._crew.end(grace)

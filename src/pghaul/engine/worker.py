@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
-import multiprocessing.connection
-import os
 import re
 import signal
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import asyncpg
 
@@ -43,7 +38,7 @@ SNAPSHOT_ID = re.compile(r"[0-9A-Fa-f-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
-    """Comes once, by the initialiser: the secrets are in it, and in no job."""
+    """Comes once, before the first job: the secrets are in it, and in no job."""
 
     source: Endpoint
     target: Endpoint
@@ -235,39 +230,20 @@ async def _close(connection: asyncpg.Connection | None) -> None:
 _worker: Worker | None = None
 
 
-class Configs(Protocol):
-    """Where a process gets its configuration: it may be spawned before there is one."""
-
-    def get(self) -> WorkerConfig: ...
-
-
-def start(configs: Configs, control: Control) -> None:
-    """The pool's initialiser."""
+def start(receive: Callable[[], WorkerConfig], control: Control) -> None:
+    """Before the first job. A process may be spawned before there is a configuration: `receive` waits for it."""
     global _worker  # noqa: PLW0603
     guard()
     # Ctrl-C reaches the whole process group; the runner alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
-    config = configs.get()
+    config = receive()
     config.source.keep_secret()  # before anything can go wrong
     config.target.keep_secret()
     _worker = Worker(config, control)
 
 
 def work(job: Job) -> JobResult:
-    """The pool's function: the same on any executor."""
+    """One job: the same on any executor."""
     if _worker is None:
-        raise RuntimeError("the worker was not started by its initialiser")
+        raise RuntimeError("a worker that was not started")
     return _worker.run(job)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True, name="parent-watch").start()
