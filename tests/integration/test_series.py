@@ -22,6 +22,7 @@ from tests.merge_runs import merge_plan, staging_left
 from tests.moving import rows, run_sql
 
 from pghaul.cli.app import run
+from pghaul.engine.merge import choice, scene
 from pghaul.model.errors import MergeError, StoppedError, TableTakenError
 from pghaul.model.event import Event, EventKind, Level, level_of
 from pghaul.model.run import RunState
@@ -105,6 +106,29 @@ def test_empty_rounds_leave_nothing_behind(db_pair: DatabasePair, state: str, wh
     assert_same_content(db_pair.source, db_pair.target, ["public.item"])
     assert staging_left(db_pair) == rows(db_pair.target, "SELECT * FROM pghaul.claim") == []
     assert list(ended.marks) == ["public.item"]
+
+
+@WITH_ITEMS
+def test_rounds_that_follow_describe_the_source_once(
+    db_pair: DatabasePair, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And look, as the first one does, at the greatest number before they look at open transactions."""
+    described: list[int] = []
+    wanted: list[list[tuple[str, bool]]] = []
+    ask, look = choice.asked, scene.horizon
+    monkeypatch.setattr(choice, "asked", lambda *words: described.append(1) or ask(*words))
+    monkeypatch.setattr(
+        scene, "horizon", lambda here, of: wanted.append([(w.table.name.name, w.first) for w in of]) or look(here, of)
+    )
+
+    def hear(event: Event) -> None:
+        if event.kind is EventKind.ROUND:
+            run_sql(db_pair.source, f"INSERT INTO public.item VALUES ({1000 + len(wanted)}, 'new')")
+
+    repeat(db_pair, 4, {"name": "item", "merge": {"watermark": "id"}}, listener=hear)
+    assert len(described) == 2 + 3
+    assert wanted == [[("item", True)], *[[("item", False)]] * 3]
+    assert rows(db_pair.target, "SELECT max(id), count(*) FROM public.item") == [(1003, 503)]
 
 
 @WITH_ITEMS

@@ -17,7 +17,7 @@ from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.target import merge_target
-from pghaul.target.merge_target import quoted
+from pghaul.target.merge_target import Column, quoted
 
 SCHEMA = "pghaul"
 NAME = re.compile(r"stage_([0-9a-zA-Z-]+)_[0-9]+")
@@ -58,7 +58,12 @@ def columns_of(session: Session, target: Name, columns: Sequence[str]) -> list[t
     """What `create` takes, so that a staged value is what the target would hold: types with their modifiers, and
     collations. Raises MergeError for a column that the target lacks.
     """
-    there = {c.name: c for c in merge_target.columns(session, target)}
+    return declared(target, merge_target.columns(session, target), columns)
+
+
+def declared(target: Name, known: Iterable[Column], columns: Sequence[str]) -> list[tuple[str, str]]:
+    """The same of a target that has been looked at."""
+    there = {c.name: c for c in known}
     missing = [c for c in columns if c not in there]
     if missing:
         raise merge_target.no_column(target, missing)

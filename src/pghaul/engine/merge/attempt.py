@@ -168,6 +168,7 @@ class MergeAttempt:
                 unit=u,
                 reading=found.readings[u.name],
                 known=found.marks[u.name],
+                there=found.targets.get(u.name),
                 table=tables.name_for(self._order.run, i),
             )
             for i, u in enumerate(planned)

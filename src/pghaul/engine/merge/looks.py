@@ -31,6 +31,7 @@ class Look:
     units: tuple[Unit, ...]
     readings: Mapping[Name, Reading]
     marks: Mapping[Name, Mark | None]
+    targets: Mapping[Name, Target]  # those that are there
     findings: tuple[Finding, ...]
 
 
@@ -48,9 +49,10 @@ def look(run: str, plan: Plan, ground: Ground) -> Look:
     said += care.findings(plan, ground.source)
     marks: dict[Name, Mark | None] = {}
     readings: dict[Name, Reading] = {}
+    targets = {u.name: there for u in ordered if u.there is not None and (there := merge_target.look(target, u.name))}
     for unit in ordered:
-        said += _looked_at(ground, unit, marks, readings)
-    return Look(units=tuple(ordered), readings=readings, marks=marks, findings=tuple(said))
+        said += _looked_at(ground, unit, targets.get(unit.name), marks, readings)
+    return Look(units=tuple(ordered), readings=readings, marks=marks, targets=targets, findings=tuple(said))
 
 
 def _may_stage(target: Session) -> Iterator[Finding]:
@@ -62,10 +64,13 @@ def _may_stage(target: Session) -> Iterator[Finding]:
 
 
 def _looked_at(
-    ground: Ground, unit: Unit, marks: dict[Name, Mark | None], readings: dict[Name, Reading]
+    ground: Ground,
+    unit: Unit,
+    there: Target | None,
+    marks: dict[Name, Mark | None],
+    readings: dict[Name, Reading],
 ) -> Iterator[Finding]:
     """How one unit is merged and read."""
-    there = None if unit.there is None else merge_target.look(ground.target, unit.name)
     if unit.key and set(unit.key) <= set(unit.columns) and unit.there is not None:
         yield from merge_checks.examine(ground.target, _as_it_is(unit, unit.there), there)
     try:

@@ -6,7 +6,7 @@ The horizon comes before the snapshot: what was open then, the snapshot may not 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pghaul.engine import scene
@@ -67,13 +67,16 @@ def opened(
             scene.clear(run, here, there, manifest, leader=leader)
         stamps = merge_markers.stamps(there)
         names = choice.names(here, plan)
-        age = horizon(here, _wanted(here, there, plan, names, manifest))
+        known = standing.asked if standing is not None else None
+        age = horizon(here, _wanted(here, there, plan, names, manifest, known))
         snapshot = Snapshot.acquire(here, names, locks=plan.options.locks)
         stack.callback(snapshot.release)
         with scene.standby_told(here):
             asked = choice.asked(here, plan, names, manifest)
             if any(a.query for a in asked):
                 _check_unchanged(here)
+            if standing is not None:
+                standing.asked = tuple(asked)
             yield replace(_ground(here, there, snapshot, asked, age), stamps=stamps)
 
 
@@ -94,19 +97,35 @@ def _check_unchanged(source: Session) -> None:
 def glimpsed(plan: Plan, here: Session, there: Session) -> Iterator[Ground]:
     """To look at only, over the sessions of scene.glimpsed()."""
     asked = choice.asked(here, plan, choice.names(here, plan), None)
-    wanted = [_wanting(here, there, a) for a in asked]
+    wanted = [_wanting(a, first=_is_first(here, there, a)) for a in asked]
     yield _ground(here, there, Snapshot(here, ""), asked, horizon(here, wanted))
 
 
-def _wanted(here: Session, there: Session, plan: Plan, names: list[Name], manifest: Manifest | None) -> list[Wanted]:
-    """Whose greatest values are looked up before the open transactions are; without a watermark nobody's."""
+def _wanted(
+    here: Session,
+    there: Session,
+    plan: Plan,
+    names: list[Name],
+    manifest: Manifest | None,
+    known: Sequence[Asked] | None,
+) -> list[Wanted]:
+    """Whose greatest values are looked up before the open transactions are; without a watermark nobody's.
+
+    Where a round went before, its description will do: what has changed since is only known to be complete a round
+    later. All of it has marks by then.
+    """
+    if known is not None:
+        return [_wanting(a, first=False) for a in known if a.merge.watermark is not None]
     if all(s.merge is None or s.merge.watermark is None for s in plan.tables):
         return []
-    return [_wanting(here, there, a) for a in choice.asked(here, plan, names, manifest)]
+    return [_wanting(a, first=_is_first(here, there, a)) for a in choice.asked(here, plan, names, manifest)]
 
 
-def _wanting(here: Session, there: Session, asked: Asked) -> Wanted:
-    first = asked.merge.watermark is not None and mark_of(here, there, asked) is None
+def _is_first(here: Session, there: Session, asked: Asked) -> bool:
+    return asked.merge.watermark is not None and mark_of(here, there, asked) is None
+
+
+def _wanting(asked: Asked, *, first: bool) -> Wanted:
     return Wanted(table=asked.source, merge=asked.merge, where=asked.where, query=asked.query, first=first)
 
 

@@ -16,6 +16,7 @@ from pghaul.engine.merge.units import Unit
 from pghaul.model.plan import NullKeys, Options
 from pghaul.postgres.session import Session
 from pghaul.target import staging as tables
+from pghaul.target.merge_target import Target
 
 # Of whole rows, by the columns that they are about.
 CHECKS = """
@@ -34,18 +35,18 @@ def create(target: Session, staged: Staged, options: Options) -> None:
     """Empty, and ours alone."""
     unit = staged.unit
     strict = options.max_rejects != 0
-    tables.create(target, staged.table, columns(target, unit, strict=strict))
+    tables.create(target, staged.table, columns(unit, staged.there, strict=strict))
     if strict and unit.there is not None:
         for statement in _checks(target, staged):
             target.execute(statement)
 
 
-def columns(target: Session, unit: Unit, *, strict: bool) -> list[tuple[str, str]]:
+def columns(unit: Unit, target: Target | None, *, strict: bool) -> list[tuple[str, str]]:
     """(name, type): what the target's columns are, or will be in the transaction that merges."""
     changed = {c.name: c.type for c in unit.drift.columns}
     there = {c.name: c for c in unit.there.columns} if unit.there else {}
     same = [n for n, t in changed.items() if n in there and there[n].type == t]
-    known = dict(tables.columns_of(target, unit.name, same)) if same else {}
+    known = dict(tables.declared(target.name, target.columns, same)) if target and same else {}
     demanding = _demanding(unit) if strict else set()
     return [(n, known.get(n, t) + (" NOT NULL" if n in demanding else "")) for n, t in changed.items()]
 

@@ -25,6 +25,7 @@ from pghaul.postgres.server import Server
 from pghaul.sources.postgresql import plan_chunks
 from pghaul.target.ledger_sql import MARKER_UNLOGGED
 from pghaul.target.merge_markers import STAGED
+from pghaul.target.merge_target import Target
 
 LARGE = 256 << 20  # bytes of heap that are read whole: from there on processes are worth their start
 
@@ -36,6 +37,7 @@ class Staged:
     unit: Unit
     reading: Reading
     known: Mark | None  # what the reading begins at: nobody else may have moved it
+    there: Target | None = None
     table: Name
     tasks: tuple[Task, ...] = ()
     receipts: list[Receipt] = field(default_factory=list)

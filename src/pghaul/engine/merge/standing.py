@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pghaul.engine import scene
 from pghaul.engine.local_pool import LocalPool
+from pghaul.engine.merge.choice import Asked
 from pghaul.engine.merge.idle import Idle
 from pghaul.model.errors import PghaulError
 from pghaul.model.plan import Plan
@@ -30,6 +31,7 @@ class Standing:
         self._sessions: tuple[Session, Session] | None = None
         self._pool: LocalPool | None = None
         self._leading: str | None = None  # the last round that opened the ledger
+        self.asked: tuple[Asked, ...] | None = None  # as the last round has described it
         self.idle = Idle()
 
     def sessions(self, run: str, epoch: int, plan: Plan, source: Endpoint, target: Endpoint) -> tuple[Session, Session]:
@@ -81,7 +83,7 @@ class Standing:
         """Give everything back: an error may have left it in any state."""
         self.let_pool_go()
         self.idle.forget()
-        self._sessions, self._leading = None, None
+        self._sessions, self._leading, self.asked = None, None, None
         self._held.close()
         self._held = contextlib.ExitStack()
 
