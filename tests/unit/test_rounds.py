@@ -31,6 +31,7 @@ from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.series import Series
 from pghaul.model.table import Name
 from pghaul.model.text import say
+from pghaul.service import rounds
 from pghaul.service.beat import Beat, interval, parse_interval, patience
 from pghaul.service.rounds import SeriesLoop
 from pghaul.service.series import check_merges
@@ -390,9 +391,14 @@ def test_a_series_whose_last_round_failed_has_failed(play: Play) -> None:
     assert played.series.state is RunState.FAILED
 
 
+@pytest.mark.parametrize(
+    ("held", "kept", "told"), [(50, 4, "has all that happened meanwhile"), (1, 3, "has lost 1 rounds")]
+)
 def test_a_store_that_cannot_be_written_ends_no_series_and_gets_its_rounds_later(
-    play: Play, monkeypatch: pytest.MonkeyPatch
+    play: Play, monkeypatch: pytest.MonkeyPatch, held: int, kept: int, told: str
 ) -> None:
+    """Those that are too many to be held are told to be lost."""
+    monkeypatch.setattr(rounds, "TIDY_EVERY", held)
     played = play(moves)
     away = [True]
 
@@ -404,7 +410,8 @@ def test_a_store_that_cannot_be_written_ends_no_series_and_gets_its_rounds_later
     monkeypatch.setattr(Store, "create_run", refuse)
     played.time.at[145.0] = lambda: away.__setitem__(0, False)
     assert played.loop.execute(4).rounds == 4
-    assert len(played.store.runs()) == 4
+    assert len(played.store.runs()) == kept
+    assert [told in e.message for e in played.of(EventKind.NOTICE)] == [True]
     assert [m for e in played.of(EventKind.WARNING) if "the series goes on without it" in (m := e.message)] != []
 
 

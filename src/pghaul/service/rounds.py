@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from pghaul.engine.journal import Journal
+from pghaul.engine.mirror import BACK as STORE_BACK
 from pghaul.engine.steering import ASKED, GOES_ON, HELD
 from pghaul.model.errors import (
     NoSpaceError,
@@ -53,6 +54,9 @@ LATE = saying(
     "a round took {seconds:.1f} s, longer than its interval of {every}: the next ones begin as soon as one is done"
 )
 STORE_AWAY = saying("the state store cannot be written, and the series goes on without it: {why}")
+STORE_BACK_IN_PART = saying(
+    "the state store can be written again; it has lost {n} rounds of those that moved rows meanwhile"
+)
 
 
 class Rounds(Protocol):
@@ -107,6 +111,7 @@ class SeriesLoop:
         self._store_told = False
         self._saved_at = -SAVE_EVERY
         self._unsaved: list[RoundJournal] = []
+        self._lost = 0  # rounds that no store will tell of
         self._kept = 0
 
     def execute(self, limit: int | None = None) -> Series:
@@ -274,14 +279,22 @@ class SeriesLoop:
 
     def _into_history(self, journal: RoundJournal) -> None:
         """A store that is away is written to later; the target's ledger has what is done."""
-        waiting, self._unsaved = [*self._unsaved, journal], []
+        self._unsaved.append(journal)
+        self._keep_unsaved()
+
+    def _keep_unsaved(self) -> None:
+        waiting, self._unsaved = self._unsaved, []
         for each in waiting:
             try:
                 each.keep()
                 self._kept += 1
-            except (StateError, NotFoundError) as exc:
+            except StateError as exc:
                 self._unsaved.append(each)
                 self._say_store_is_away(exc)
+            except NotFoundError as exc:  # another store stands in the place of the one that had its beginning
+                self._lost += 1
+                self._say_store_is_away(exc)
+        self._lost += max(0, len(self._unsaved) - TIDY_EVERY)
         self._unsaved = self._unsaved[-TIDY_EVERY:]
 
     def _out_of_history(self, journal: RoundJournal) -> None:
@@ -310,7 +323,7 @@ class SeriesLoop:
         except StateError as exc:
             self._say_store_is_away(exc)
         else:
-            self._store_told = False
+            self._say_store_is_back()
 
     def _record(self) -> None:
         """In a store that does not know the series, as after a damaged one was set aside, too."""
@@ -323,6 +336,16 @@ class SeriesLoop:
         if not self._store_told:
             self._store_told = True
             self._tell(EventKind.WARNING, STORE_AWAY.format(why=exc.message))
+
+    def _say_store_is_back(self) -> None:
+        if not self._store_told:
+            return
+        self._keep_unsaved()
+        if self._unsaved:
+            return
+        lost, self._lost, self._store_told = self._lost, 0, False
+        words = STORE_BACK_IN_PART.format(n=lost) if lost else STORE_BACK
+        self._tell(EventKind.NOTICE, words, name=self._series.id)
 
     def _end(self, state: RunState, error: str | None = None, code: str | None = None) -> None:
         now = datetime.now(UTC)
