@@ -224,7 +224,7 @@ def program(tmp_path: Path, state: str) -> Iterator[Program]:
 
 
 def start(program: Program, pair: DatabasePair, *words: str) -> None:
-    ends = ("--from", pair.source, "--to", pair.target, "--table", "big", "--run-id", RUN)
+    ends = ("--from", pair.source, "--to", pair.target, "--table", "big", "--run-id", RUN, "--workers", "1")
     program.start("run", *ends, "--max-rate", "2MB/s", "--json", *words)
     assert wait_until(lambda: '"progress"' in program.said() and MigrationService().look(RUN).progress, 30)
 

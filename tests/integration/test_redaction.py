@@ -93,7 +93,7 @@ def url(server: Cluster, database: str, *, password: str = ENCODED, user: str = 
 
 def words(server: Cluster, *more: str, source: str = "", target: str = "") -> tuple[str, ...]:
     ends = ("--from", source or url(server, "origin"), "--to", target or url(server, "aim"))
-    return ("run", *ends, "--table", "payment", "--on-existing", "truncate", "--workers", "2", "-v", *more)
+    return ("run", *ends, "--table", "payment", "--on-existing", "truncate", "--workers", "1", "-v", *more)
 
 
 def test_the_search_finds_a_password_in_every_form() -> None:
@@ -337,7 +337,8 @@ def test_a_run_that_works_and_all_its_processes(server: Cluster, place: Place, i
     bare = {end: f"postgresql://keeper@127.0.0.1:{server.port}/{end}" for end in ("origin", "aim")}
     lines = [f"127.0.0.1:{server.port}:*:keeper:" + SECRET.replace("\\", "\\\\").replace(":", "\\:")]
     passfile = given(place, "pgpass", "\n".join(lines) + "\n")
-    argv = words(server, "--max-rate", "2MB/s", "--save-plan", "plan.toml", source=bare["origin"], target=bare["aim"])
+    more = ("--max-rate", "2MB/s", "--save-plan", "plan.toml", "--workers", "2")
+    argv = words(server, *more, source=bare["origin"], target=bare["aim"])
     process = place.start(*argv, PGPASSFILE=str(passfile))
     with Sampler(process) as seen:
         assert process.wait(60) == 0, place.said()

@@ -237,7 +237,8 @@ def start_held(program: Program, pair: DatabasePair, proxy: Proxy, trigger: Trig
     """A run whose connection stalls at the trigger: it goes on waiting until it is stopped."""
     proxy.arm(trigger)
     target = proxy.url(pair.target)
-    program.start("run", "--from", pair.source, "--to", target, "--table", "one", "--run-id", "0123456789ab")
+    ends = ("--from", pair.source, "--to", target)
+    program.start("run", *ends, "--table", "one", "--run-id", "0123456789ab", "--workers", "1")
     assert trigger.done.wait(30), program.said()
 
 

@@ -54,7 +54,7 @@ def test_closed_streams_end_no_command(state: str) -> None:
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_run_that_can_say_nothing_arrives(db_pair: DatabasePair, state: str, more: list[str]) -> None:
     with FULL.open("w") as full:
-        argv = ["run", "--from", db_pair.source, "--to", db_pair.target, "--table", "one", *more]
+        argv = ["run", "--from", db_pair.source, "--to", db_pair.target, "--table", "one", "--workers", "1", *more]
         done = pghaul(argv, out=full.fileno(), err=full.fileno())
     assert (done.returncode, MigrationService().status().state) == (0, RunState.DONE)
     assert value(db_pair.target, "SELECT count(*) FROM one") == 5000
