@@ -306,7 +306,7 @@ def test_english_help_is_typer_s_own(capsys: Output) -> None:
         "run --from a --to b --table t --run-id XYZ",
         "run --from a --to b --table t --on-conflict update --recipe copy",
         "cutover x --end-sessions",
-        "inspect mysql://me@host/db",
+        "inspect nosuch://me@host/db",
     ],
 )
 def test_errors_are_korean_with_title_code_and_advice(

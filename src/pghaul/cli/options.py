@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from pghaul.cli import merging, selecting
+from pghaul.cli import mapped, merging, selecting
 from pghaul.cli.words import tell
 from pghaul.model.errors import PghaulError, PlanError, UsageError
 from pghaul.model.plan import (
@@ -75,7 +75,8 @@ CARE = "Care for the servers"
 TELL = "Whom to tell"
 EVERY = 5.0  # seconds between two lines of progress where nothing can be redrawn
 
-PlanFile: TypeAlias = Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="A plan file.")]
+PlanFile: TypeAlias = Annotated[str | None, typer.Argument(metavar="PLAN.toml", help="A plan file, or where from.")]
+Onto: TypeAlias = Annotated[str | None, typer.Argument(metavar="TARGET", help="Where to.")]
 From: TypeAlias = Annotated[
     str | None,
     typer.Option("--from", metavar="URL", help="The source: postgresql://…, or a profile.", rich_help_panel=MOVE),
@@ -255,6 +256,7 @@ RequiredRun: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="A ru
 
 def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     plan_file: PlanFile = None,
+    onto: Onto = None,
     source: From = None,
     target: To = None,
     table: Tables = None,
@@ -322,6 +324,16 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     duplicates: Duplicate = None,
     duplicates_by: DuplicatesBy = None,
     memory_limit: MemoryLimit = None,
+    names: mapped.NameRule = None,
+    target_schema: mapped.TargetSchema = None,
+    pg_type: mapped.Types = None,
+    encoding: mapped.Encoding = None,
+    undecodable: mapped.Undecoded = None,
+    nul: mapped.Nul = None,
+    orphans: mapped.Orphans = None,
+    views: mapped.Views = None,
+    ddl: mapped.Ddl = None,
+    consistency: mapped.Consistent = None,
 ) -> Plan:
     """The Plan that these words say: those of the command line over those of the file."""
     said = locals()
@@ -329,7 +341,9 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     chosen |= outlets(**{key: chosen[key] for key in OUTLETS})
     merge = {key: value for key, value in said.items() if merging.KEYS.get(key, key) in Merge.model_fields}
     selected["merge"] = {key: value for key, value in merge.items() if key != "key"}
-    plan = composed(plan_file, source, target, table, chosen, selected)
+    selected["mapping"] = said
+    file, source, target = ends(plan_file, onto, source, target)
+    plan = composed(file, source, target, table, chosen, selected)
     if recipe not in {None, Recipe.MERGE} and plan.merges:
         raise PlanError(
             say("--recipe {recipe} does not go with what is said of merging", recipe=str(recipe)),
@@ -340,6 +354,21 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
             code=1182,
         )
     return plan
+
+
+def ends(
+    first: str | None, second: str | None, source: str | None, target: str | None
+) -> tuple[Path | None, str | None, str | None]:
+    """What stands without an option: a plan's file, or both databases."""
+    if first is None or (second is None and not mapped.URL.match(first)):
+        return Path(first) if first else None, source, target
+    if source or (second and target):
+        raise UsageError(
+            say("source and target are said twice"),
+            advice=say("say them once, with --from and --to or without"),
+            code=1046,
+        )
+    return None, first, second or target
 
 
 def parted(said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -415,6 +444,9 @@ def compose_plan(
     said = {key: value for key, value in chosen.items() if value is not None}
     if file is None:
         anything = tables or selected.get("schemas") or selected.get("whole") or selected.get("query")
+        if not anything and mapped.is_foreign(source):  # there, nobody has to name what he moves all of
+            selected = dict(selected) | {"whole": True}
+            anything = True
         _require(source=source, target=target, tables=anything)
         planned: dict[str, Any] = {"source": source or "", "target": target or ""}
     else:
@@ -423,6 +455,8 @@ def compose_plan(
         planned = read_plan(file, source=source, target=target).model_dump(exclude_unset=True)
     planned["options"] = planned.get("options", {}) | said
     planned["tables"] = selecting.selections(tables, selected.get("schemas"), selected, planned.get("tables", []))
+    if found := mapped.mapping(selected.get("mapping", NOTHING), planned.get("mapping")):
+        planned["mapping"] = found
     planned["period"] = selecting.period(selected, planned.get("period"))
     planned["exclude"] = selected.get("exclude") or planned.get("exclude", [])
     planned["whole"] = bool(selected.get("whole") or planned.get("whole", False))

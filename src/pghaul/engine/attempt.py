@@ -40,6 +40,7 @@ from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
 from pghaul.engine.schema import Archive, Schema
 from pghaul.model.finding import Kind, Severity, refuse
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Locks, Plan, Verify
 from pghaul.model.profile import Endpoint
@@ -69,7 +70,7 @@ class Order:
     run: str
     leader: str  # this process, in the ledger
     plan: Plan
-    source: Endpoint
+    source: Endpoint | ForeignEndpoint
     target: Endpoint
     trust_ledger: bool
     ask: preflight.Ask | None
@@ -97,11 +98,12 @@ class Attempt:
     def perform(self) -> bool:
         """True when everything is in place and nothing differs. Raises what ended it."""
         order = self._order
+        source = postgresql(order.source)
         number = self._number
         leader = order.leader if self.led else None
         with contextlib.ExitStack() as held:
             stage = held.enter_context(
-                scene.opened(order.run, number, order.plan, order.source, order.target, self._manifest, leader=leader)
+                scene.opened(order.run, number, order.plan, source, order.target, self._manifest, leader=leader)
             )
             self.reached = True
             tables = self._known = self._tables(stage)
@@ -414,6 +416,13 @@ class Attempt:
             elif loading.verify and (why := loading.unproven):
                 self._report.notice("PROOF", str(loading.name), say("compared by count alone: {why}", why=why))
         self._differences += sorted({str(n) for n in self._report.take_differing()})
+
+
+def postgresql(source: Endpoint | ForeignEndpoint) -> Endpoint:
+    """Of recipes that read from PostgreSQL; the runner gives them no other source."""
+    if isinstance(source, ForeignEndpoint):
+        raise TypeError("the source is not PostgreSQL")
+    return source
 
 
 def _private_folder(run: str, target: str) -> tempfile.TemporaryDirectory[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
 from pghaul.engine.control import Control
 from pghaul.engine.watch import Probe, Pulse, watched
+
+if TYPE_CHECKING:
+    from pghaul.engine.arrow.reader import Reader
 
 T = TypeVar("T")
 
@@ -24,6 +27,7 @@ class Hands:
     stall_timeout: float
     source_probe: Probe
     target_probe: Probe
+    reader: Reader | None = None  # of a source that is not PostgreSQL
     parallel_index: bool = False  # the target can build an index with several processes
 
     async def waiting(self, work: Coroutine[Any, Any, T], pulse: Pulse | None = None) -> T:

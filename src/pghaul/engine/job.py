@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pghaul.model.receipt import Receipt
 from pghaul.model.text import Text
+
+if TYPE_CHECKING:  # of other databases: pydantic is nothing that every worker needs
+    from pghaul.model.foreign import Reading
+    from pghaul.model.plan import Mapping, Selection
 
 
 class JobKind(Enum):
@@ -22,11 +26,12 @@ class JobKind(Enum):
     KEEP = "keep"  # hash both sides; where they are equal, mark the table as done and leave it alone
     CHECK = "check"  # hash both sides of what is there, change nothing
     INSERT = "insert"  # as COPY, by INSERT in batches
+    ARROW = "arrow"  # as COPY, from a source that is not PostgreSQL
 
     @property
     def loads(self) -> bool:
         """Does it fill a chunk?"""
-        return self in {JobKind.COPY, JobKind.INSERT}
+        return self in {JobKind.COPY, JobKind.INSERT, JobKind.ARROW}
 
 
 class Readiness(Enum):
@@ -163,6 +168,35 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A column of the target that is written, in the order in which the source is read."""
+
+    name: str
+    type: str  # format_type()
+    oid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBack:
+    """Which of the target's rows are those of this chunk, and in which order: as the source gives them."""
+
+    where: str = ""
+    order: tuple[str, ...] = ()  # none: as they lie, which is as one stream has loaded them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrowPlan:
+    """How a chunk comes from a source that is not PostgreSQL. Job.snapshot is what the source's hold() has given."""
+
+    reading: Reading
+    fields: tuple[Field, ...]
+    mapping: Mapping
+    selection: Selection | None  # what the plan says of this table
+    clear: str = ""  # of a range that is done again: deletes it
+    back: ReadBack | None = None  # the proof is by content; None: by count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     run: str
     epoch: int
@@ -189,6 +223,7 @@ class Job:
     covers: tuple[str, ...] = ()  # KEEP: what else of the table is done with it
     count_sql: str = ""  # KEEP: of the target, where the proof does not count
     insert: InsertPlan | None = None
+    arrow: ArrowPlan | None = None
     care: Care | None = None  # None: a row that is refused ends it
     careful: bool = False  # rows have been refused: it is done again, and looks for them
     batch: tuple[Job, ...] = ()  # the leaves; what they have in common or can do at once stands in the job around them

@@ -18,7 +18,7 @@ from pghaul.engine.careful.proof import prove_without, without
 from pghaul.engine.careful.refusal import RefusedError, refused, refusing
 from pghaul.engine.hands import Hands
 from pghaul.engine.insert import Inserted, insert
-from pghaul.engine.job import HashPlan, InsertPlan, Job, JobKind, JobResult, Readiness
+from pghaul.engine.job import ArrowPlan, HashPlan, InsertPlan, Job, JobKind, JobResult, Readiness
 from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Relayed, relay
 from pghaul.engine.streams import reading, writing
@@ -172,6 +172,38 @@ async def _insert(job: Job, hands: Hands) -> JobResult:
     )
     await _complete(receipt, job, hands)
     return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=tuple(aside.reasons) if aside else ())
+
+
+async def _arrow(job: Job, hands: Hands) -> JobResult:
+    """As _copy, from a source that is not PostgreSQL."""
+    from pghaul.engine.arrow import load as lane  # noqa: PLC0415 -- pyarrow is nothing that a relay needs
+
+    plan = job.arrow
+    if plan is None:
+        raise ValueError(f"nothing says how it is read: {job.relation} {job.chunk}")
+    started = time.monotonic()
+    await _begin(job, hands, forget=job.chunk if job.redo else None)
+    await empty(job, hands)
+    await _clear(job, plan, hands)
+    loaded = await lane.load(job, plan, hands)
+    losers = await run_statements(job, hands)
+    receipt = receipt_of(
+        job,
+        rows=loaded.rows,
+        size=loaded.bytes,
+        seconds=time.monotonic() - started,
+        proof=Proof.STREAM if loaded.source_hash else Proof.COUNT,
+        source_hash=loaded.source_hash,
+        target_hash=loaded.target_hash,
+        rejected=losers + loaded.rejected,
+    )
+    await _complete(receipt, job, hands)
+    return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=loaded.reasons)
+
+
+async def _clear(job: Job, plan: ArrowPlan, hands: Hands) -> None:
+    if job.redo and plan.clear:
+        await hands.waiting(hands.target.execute(plan.clear))
 
 
 async def _prove_inserted(
@@ -380,6 +412,7 @@ def receipt_of(job: Job, **facts: Any) -> Receipt:
 _IN_TRANSACTION: dict[JobKind, Callable[[Job, Hands], Awaitable[JobResult]]] = {
     JobKind.COPY: _copy,
     JobKind.INSERT: _insert,
+    JobKind.ARROW: _arrow,
     JobKind.READY: _make_ready,
     JobKind.STEP: _step,
     JobKind.KEEP: _keep,

@@ -133,10 +133,11 @@ class Reporter:
         self._journal.save_progress(self.run, self._tally.snapshot(0), sample)
         self.emit(EventKind.ATTEMPT, data={"epoch": epoch, "snapshot": snapshot})
 
-    def facts(self, source: Server, target: Server) -> None:
+    def facts(self, source: Server | dict[str, Any], target: Server) -> None:
         """For the report: kept as soon as the run is recorded. A run is never lost to it."""
         attempt = facts.of_attempt(self.run.epoch + 1)
-        servers = {"source": facts.of_server(source), "target": facts.of_server(target)}
+        ours = source if isinstance(source, dict) else facts.of_server(source)
+        servers = {"source": ours, "target": facts.of_server(target)}
         with contextlib.suppress(PghaulError, OSError):
             self._journal.save_facts(self.run.id, attempt, servers)
 

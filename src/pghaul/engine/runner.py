@@ -6,8 +6,9 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from pghaul.engine.attempt import Attempt, Order
 from pghaul.engine.care import CareTaker
@@ -22,6 +23,7 @@ from pghaul.engine.report import Reporter
 from pghaul.engine.scene import application_name
 from pghaul.model.errors import PausedError, PghaulError, StoppedError, TransientError
 from pghaul.model.event import EventKind, Listener
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
@@ -30,6 +32,11 @@ from pghaul.model.text import say
 from pghaul.postgres.session import connect, terminate_sessions
 from pghaul.postgres.settings import Role
 from pghaul.target import merge_markers, staging
+
+if TYPE_CHECKING:
+    from pghaul.engine.arrow.attempt import ArrowAttempt
+
+AnyAttempt: TypeAlias = Union[Attempt, MergeAttempt, "ArrowAttempt"]
 
 FIRST_PATIENCE = 5.0  # seconds, while no attempt has reached both servers
 NAP = 0.1  # seconds between looks at the wish to stop, while waiting for a server to come back
@@ -43,7 +50,7 @@ class Runner:
         *,
         run: Run,
         plan: Plan,
-        source: Endpoint,
+        source: Endpoint | ForeignEndpoint,
         target: Endpoint,
         journal: Callable[[], Journal],
         listener: Listener,
@@ -76,7 +83,7 @@ class Runner:
             listener,
             stop,
             lambda warn: CareTaker(
-                plan.options, {"source": source, "target": target}, application_name(run.id, run.epoch, "care"), warn
+                plan.options, _servers(source, target), application_name(run.id, run.epoch, "care"), warn
             ),
         )
         if manifest is not None:
@@ -122,12 +129,16 @@ class Runner:
                 failures = 1 if self._report.moved_at > before else failures + 1
                 self._wait(exc, failures)
 
-    def _attempt(self) -> Attempt | MergeAttempt:
-        """By the recipe of the plan."""
-        kind = MergeAttempt if self._merges else Attempt
+    def _attempt(self) -> AnyAttempt:
+        """By the source, and by the recipe of the plan."""
+        kind: type[AnyAttempt] = MergeAttempt if self._merges else Attempt
+        if isinstance(self._order.source, ForeignEndpoint):
+            from pghaul.engine.arrow.attempt import ArrowAttempt  # noqa: PLC0415 -- sqlglot: of other databases only
+
+            kind = ArrowAttempt
         return kind(self._order, self._manifest, self._report, led=self._led)
 
-    def _after(self, attempt: Attempt | MergeAttempt) -> None:
+    def _after(self, attempt: AnyAttempt) -> None:
         """What the next attempt starts from."""
         self._manifest = attempt.manifest
         self._reached |= attempt.reached
@@ -155,8 +166,8 @@ class Runner:
         """A cancel may never have reached a server: end what of ours is still there, as far as that is possible."""
         options = self._order.plan.options
         name = application_name(self._order.run, self._report.run.epoch, "sweep")
-        sides: tuple[tuple[Endpoint, Role], ...] = ((self._order.source, "source"), (self._order.target, "target"))
-        for endpoint, role in sides:
+        sides: Mapping[Role, Endpoint] = _servers(self._order.source, self._order.target)
+        for role, endpoint in sides.items():
             with (
                 contextlib.suppress(PghaulError),
                 connect(
@@ -172,3 +183,9 @@ class Runner:
                     staging.sweep(session, self._order.run)
                     merge_markers.discard_rejected(session, self._order.run)
                     merge_markers.forget_staged(session, self._order.run)
+
+
+def _servers(source: Endpoint | ForeignEndpoint, target: Endpoint) -> dict[Role, Endpoint]:
+    """Those of both sides that are PostgreSQL's."""
+    ours: dict[Role, Endpoint] = {} if isinstance(source, ForeignEndpoint) else {"source": source}
+    return ours | {"target": target}

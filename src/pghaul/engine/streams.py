@@ -42,14 +42,14 @@ def writing(connection: asyncpg.Connection, side: CopySide, *, freeze: bool) -> 
 
     async def write(stream: AsyncIterator[Buffer]) -> str:
         tag = await connection.copy_to_table(
-            side.table, schema_name=side.schema, columns=side.columns, source=_heard(connection, stream), **words
+            side.table, schema_name=side.schema, columns=side.columns, source=heard(connection, stream), **words
         )
         return str(tag)
 
     return write
 
 
-async def _heard(connection: asyncpg.Connection, stream: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+async def heard(connection: asyncpg.Connection, stream: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
     """The stream, as long as the server takes it: asyncpg would go on to send all of it after an error, too."""
     answer: asyncio.Future[Any] | None = None
     async with _closing(stream):

@@ -85,7 +85,7 @@ def _looked(run: str, plan: Plan, here: Session, there: Session, blank: Preview)
             *unreadable,
             *verdict.findings,
             *tree_notes(here, plan, tables, conditions),
-            *_questions(outlooks),
+            *questions(outlooks),
             *_left_there(gone),
         ),
     )
@@ -115,7 +115,7 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
     return None if None in found else sum(n or 0 for n in found)
 
 
-def _questions(outlooks: Iterable[Outlook]) -> Iterator[Finding]:
+def questions(outlooks: Iterable[Outlook]) -> Iterator[Finding]:
     for outlook in outlooks:
         if outlook.disposition == OnExisting.ASK.value:
             rows = say("some") if outlook.there_rows is None else say("about {n:,}", n=outlook.there_rows)

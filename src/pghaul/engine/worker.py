@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -23,11 +24,15 @@ from pghaul.engine.hands import Hands
 from pghaul.engine.job import Job, JobResult
 from pghaul.engine.perform import perform
 from pghaul.model.errors import ConnectionLostError, SnapshotLostError, StalledError
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.profile import Endpoint
 from pghaul.model.redaction import guard
 from pghaul.model.text import say
 from pghaul.postgres import relay_connection
 from pghaul.postgres.sqlstate import is_snapshot_lost, translate
+
+if TYPE_CHECKING:
+    from pghaul.engine.arrow.reader import Reader
 
 ANSWER = 30.0  # seconds for statements that do nothing but answer
 LETTING_GO = 0.05  # seconds in which the loop closes the sockets of connections that were cut
@@ -40,7 +45,7 @@ SNAPSHOT_ID = re.compile(r"[0-9A-Fa-f-]+")
 class WorkerConfig:
     """Comes once, before the first job: the secrets are in it, and in no job."""
 
-    source: Endpoint
+    source: Endpoint | ForeignEndpoint
     target: Endpoint
     source_settings: tuple[tuple[str, str], ...]
     target_settings: tuple[tuple[str, str], ...]
@@ -63,6 +68,7 @@ class Worker:
         self._snapshot = ""
         self._pids: dict[str, int] = {}
         self._reads = 0
+        self._reader: Reader | None = None
 
     def run(self, job: Job) -> JobResult:
         """Do one job. Raises only PghaulError: driver errors do not travel between processes."""
@@ -139,15 +145,31 @@ class Worker:
             self._pids["target"] = self._target.get_server_pid()
             self._names["target"] = c.application_name
         await self._rename("target", self._target)
+        reader = self._read_by(c.source) if isinstance(c.source, ForeignEndpoint) else None
         return Hands(
             source=self._source,
             target=self._target,
             control=self.control,
             stall_timeout=c.stall_timeout,
-            source_probe=_probe(c.source, self._source, wait_events=c.source_wait_events),
+            source_probe=reader.is_working if reader else self._source_probe(),
             target_probe=_probe(c.target, self._target, wait_events=c.target_wait_events),
+            reader=reader,
             parallel_index="max_parallel_maintenance_workers" in dict(c.target_settings),
         )
+
+    def _source_probe(self) -> Callable[[], Awaitable[bool]]:
+        return _probe(self._ours(), self._source, wait_events=self.config.source_wait_events)
+
+    def _read_by(self, endpoint: ForeignEndpoint) -> Reader:
+        from pghaul.engine.arrow.reader import Reader  # noqa: PLC0415 -- of other databases only
+
+        self._reader = self._reader or Reader(endpoint)
+        return self._reader
+
+    def _ours(self) -> Endpoint:
+        if isinstance(self.config.source, ForeignEndpoint):
+            raise TypeError("the source is not PostgreSQL")
+        return self.config.source
 
     async def _see(self, snapshot: str, reads: int) -> None:
         """A source connection inside a transaction that sees exactly this snapshot."""
@@ -180,7 +202,7 @@ class Worker:
             await self._rename("source", connection)
             return connection
         connection = await relay_connection.open_connection(
-            c.source, application_name=c.application_name, settings=c.source_settings
+            self._ours(), application_name=c.application_name, settings=c.source_settings
         )
         self._pids["source"] = connection.get_server_pid()
         self._names["source"] = c.application_name
@@ -196,14 +218,14 @@ class Worker:
     async def _end_backends(self) -> None:
         """The path is dead; a backend at its other end may live on, and keep its locks until it notices."""
         pids, self._pids = self._pids, {}
-        ends = {"source": self.config.source, "target": self.config.target}
-        await asyncio.gather(*(relay_connection.end_backend(ends[side], pid) for side, pid in pids.items()))
+        sides = ((self._ours() if side == "source" else self.config.target, pid) for side, pid in pids.items())
+        await asyncio.gather(*(relay_connection.end_backend(end, pid) for end, pid in sides))
 
     async def _drop(self) -> None:
-        source, target = self._source, self._target
-        self._source = self._target = None
+        source, target, reader = self._source, self._target, self._reader
+        self._source = self._target = self._reader = None
         self._snapshot = ""
-        await asyncio.gather(_close(source), _close(target))
+        await asyncio.gather(_close(source), _close(target), *([reader.close()] if reader else []))
 
 
 def _probe(

@@ -39,6 +39,17 @@ class Merging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Becomes:
+    """A column of a source that is not PostgreSQL, and the one it becomes; `note`: why, where that is not obvious."""
+
+    source: str
+    native: str
+    name: str
+    type: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """One target relation with rows: what fills it, and what becomes of what is there."""
 
@@ -51,6 +62,7 @@ class Outlook:
     there_bytes: int = 0
     there_rows: int | None = None
     merge: Merging | None = None
+    columns: tuple[Becomes, ...] = ()  # of a source that is not PostgreSQL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.profile import Endpoint
 
 SECRET = ("password", "secret", "key_pass")
 IN_URL = {"user", "host", "port", "dbname"}
 
 
-def storable_url(endpoint: Endpoint) -> str:
-    """A libpq URL with every parameter of the endpoint that is not a secret."""
+def storable_url(endpoint: Endpoint | ForeignEndpoint) -> str:
+    """A URL with every parameter of the endpoint that is not a secret."""
+    if isinstance(endpoint, ForeignEndpoint):
+        return endpoint.display
     params = {k: v for k, v in endpoint.params if not any(word in k for word in SECRET)}
     rest = {k: v for k, v in params.items() if k not in IN_URL}
     place = _place(params.get("host", ""), params.get("port", ""))

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.checklist import Checklist, Phase
 from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import NotFoundError, TerminalError, UsageError
 from pghaul.model.event import Event, EventKind, Listener
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.inspection import Inspection
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import OnExisting, Period, Plan
@@ -27,7 +28,7 @@ from pghaul.model.text import say, saying
 from pghaul.service import wishes
 from pghaul.service.allowing import allowing
 from pghaul.service.outlets import telling
-from pghaul.service.reaching import Reach
+from pghaul.service.reaching import Reach, postgresql
 from pghaul.service.recording import checked, kept, new_run_id, still_told, tell_lost, telling_also
 from pghaul.service.settings import load
 from pghaul.service.wishes import Woken
@@ -107,7 +108,7 @@ class MigrationService:
         """Merge plans that are done again and again."""
         from pghaul.service.series import SeriesDesk  # noqa: PLC0415 -- a run by itself needs none
 
-        return SeriesDesk(lambda: self._store, self._reach.both)
+        return SeriesDesk(lambda: self._store, partial(self._reach.postgresql, word="--interval"))
 
     # --- plan ---
 
@@ -116,7 +117,12 @@ class MigrationService:
         from pghaul.engine.survey import forecast, survey  # noqa: PLC0415 -- drivers
 
         source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
-        found = survey(new_run_id(), plan, source, target)
+        if isinstance(source, ForeignEndpoint):
+            from pghaul.engine.arrow.survey import survey as look  # noqa: PLC0415 -- sqlglot
+
+            found = look(new_run_id(), plan, source, target)
+        else:
+            found = survey(new_run_id(), plan, source, target)
         past = self._store.past_rates(source.display, target.display, [t.table for t in found.tables])
         return replace(found, forecast=forecast(found, past))
 
@@ -126,7 +132,9 @@ class MigrationService:
         """The runbook's questions of a phase, answered as far as a program can; changes nothing anywhere."""
         from pghaul.engine import checklist  # noqa: PLC0415 -- drivers
 
-        source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
+        source, target = self._reach.postgresql(
+            plan.source, plan.target, source_password, target_password, word="check"
+        )
         preview = self.plan(plan, source_password=source_password, target_password=target_password)
         pair = (source.display, target.display)
         past = checklist.Past(
@@ -208,7 +216,8 @@ class MigrationService:
         to_tell, lost = still_told(telling_also(plan, outlets))
         with telling(listener, run, to_tell, self._save_event) as told:
             tell_lost(told, run.id, lost)
-            if cutover := self._as_cutover(run, plan, *reached, told):
+            ours, theirs = reached
+            if not isinstance(ours, ForeignEndpoint) and (cutover := self._as_cutover(run, plan, ours, theirs, told)):
                 planned = manifest if any(manifest.identities) else None
                 return cutover.go_on(planned, stop, trust_ledger=trust_ledger)
             return self._go_on(run, plan, manifest, reached, told, stop, trust_ledger=trust_ledger)
@@ -218,7 +227,7 @@ class MigrationService:
         run: Run,
         plan: Plan,
         manifest: Manifest,
-        reached: tuple[Endpoint, Endpoint],
+        reached: tuple[Endpoint | ForeignEndpoint, Endpoint],
         listener: Listener,
         stop: Stop,
         *,
@@ -261,7 +270,9 @@ class MigrationService:
         from pghaul.service.cutover import Cutover, Words, as_cutover  # noqa: PLC0415 -- drivers
 
         run_id = checked(run_id) if run_id else new_run_id()
-        source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
+        source, target = self._reach.postgresql(
+            plan.source, plan.target, source_password, target_password, word="cutover"
+        )
         recorded = kept(plan, source, target)
         self._refuse_known(run_id)
         words = Words(read_only=read_only, end_sessions=end_sessions, quiet_for=quiet_for)
@@ -272,7 +283,7 @@ class MigrationService:
     def undo_cutover(self, run_id: str, *, source: str | None = None, source_password: str | None = None) -> None:
         """Let the source take writes again; NotFoundError where this run did not forbid them."""
         run, plan, _ = self._store.load_run(run_id)
-        ends = self._reach.both(source or plan.source, plan.target, source_password, None)
+        ends = self._reach.postgresql(source or plan.source, plan.target, source_password, None, word="cutover")
         cutover = self._as_cutover(run, plan, *ends, lambda _event: None)
         if cutover is None:
             raise NotFoundError(say("run {run} is no cutover", run=run_id), advice=LISTED, code=5235)
@@ -331,7 +342,9 @@ class MigrationService:
         else:
             plan = what
         refuse_queries(plan)
-        ends = self._reach.both(source or plan.source, target or plan.target, source_password, target_password)
+        ends = self._reach.postgresql(
+            source or plan.source, target or plan.target, source_password, target_password, word="verify"
+        )
         return compare(lambda: self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
     def merges(self, what: str | Plan) -> bool:
@@ -368,7 +381,7 @@ class MigrationService:
         from pghaul.postgres.session import connect  # noqa: PLC0415
         from pghaul.sources.inspection import inspect  # noqa: PLC0415
 
-        endpoint = self._reach.source(url, password)
+        endpoint = postgresql(self._reach.source(url, password), "inspect")
         with connect(endpoint, application_name="pghaul/inspect", role="source") as session:
             return inspect(session, patterns, exclude, period)
 
@@ -376,7 +389,7 @@ class MigrationService:
         """What stands at the end of a URL or profile, and what is wrong with it; SecretError, UsageError."""
         from pghaul.postgres.probe import probe  # noqa: PLC0415 -- drivers
 
-        return probe(self._reach.source(url, password))
+        return probe(postgresql(self._reach.source(url, password), "profile test"))
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest first."""
@@ -478,7 +491,7 @@ def _spawning(plan: Plan) -> Iterator[WorkerPool | None]:
         pool.close(0.0)
 
 
-def _new_run(run_id: str, source: Endpoint, target: Endpoint) -> Run:
+def _new_run(run_id: str, source: Endpoint | ForeignEndpoint, target: Endpoint) -> Run:
     return Run(
         id=run_id,
         state=RunState.RUNNING,

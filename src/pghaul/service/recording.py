@@ -12,6 +12,7 @@ from typing import Any
 
 from pghaul.model.errors import UsageError
 from pghaul.model.event import Event, EventKind, Listener
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint, profile_name
 from pghaul.model.text import say, saying
@@ -30,7 +31,7 @@ def new_run_id() -> str:
     return secrets.token_hex(6)
 
 
-def kept(plan: Plan, source: Endpoint, target: Endpoint) -> Plan:
+def kept(plan: Plan, source: Endpoint | ForeignEndpoint, target: Endpoint) -> Plan:
     """The plan as it is stored: without passwords, and without what may be a token.
 
     A profile stays a name, so that a resume finds its password again.

@@ -6,11 +6,11 @@ A source is opened by `open(endpoint)` of its module. One Source object is used 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from pghaul.model.errors import UsageError
+from pghaul.model.errors import SourceError, UsageError
 from pghaul.model.foreign import ForeignDatabase, ForeignEndpoint, Guarantees, KeyRange, Reading
 from pghaul.model.table import Name
 from pghaul.model.text import say
@@ -106,14 +106,26 @@ def engine_of(scheme: str) -> Engine:
     """The engine whose URLs begin so. UsageError where there is none."""
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         names = {entry.name, *ALSO.get(entry.name, ())}
-        if scheme in names or (entry.name not in ALSO and scheme in entry.load().SCHEMES):
-            loaded: Engine = entry.load()
-            return loaded
+        if scheme in names or (entry.name not in ALSO and scheme in _loaded(entry).SCHEMES):
+            return _loaded(entry)
     raise UsageError(
         say("nothing is known of {scheme}://", scheme=scheme),
         advice=say("`pghaul doctor` lists the kinds of databases that can be read"),
         code=1040,
     )
+
+
+def _loaded(entry: EntryPoint) -> Engine:
+    try:
+        engine: Engine = entry.load()
+    except ImportError as exc:
+        raise SourceError(
+            say("the module that reads {engine} cannot be loaded: {error}", engine=entry.name, error=str(exc)),
+            where=entry.value,
+            advice=say("install it anew, or uninstall the package that it is of"),
+            code=6903,
+        ) from exc
+    return engine
 
 
 # The schemes of our own engines, so that no other engine's module is imported to find one.

@@ -144,6 +144,9 @@ class ChunkRow(Base):
     kind: Mapped[str]
     first_page: Mapped[int] = mapped_column(BigInteger)
     end_page: Mapped[int | None] = mapped_column(BigInteger)
+    key_column: Mapped[str | None]  # of a range: its key, from `low` to below `high`
+    key_low: Mapped[int | None] = mapped_column(BigInteger)
+    key_high: Mapped[int | None] = mapped_column(BigInteger)
     bytes_estimated: Mapped[int] = mapped_column(BigInteger)
     rows_estimated: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[str]

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pghaul.engine import scene as scenes
 from pghaul.engine import statements
-from pghaul.engine.attempt import Order
+from pghaul.engine.attempt import Order, postgresql
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task
 from pghaul.engine.job import JobResult
@@ -78,7 +78,7 @@ class MergeAttempt:
             order.run,
             self._number,
             order.plan,
-            order.source,
+            postgresql(order.source),
             order.target,
             self._manifest,
             leader=leader,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pghaul.model.errors import NotFoundError
 from pghaul.model.pattern import compiled, is_matched, is_regex
-from pghaul.model.plan import Plan
+from pghaul.model.plan import Plan, Selection
 from pghaul.model.table import Name
 from pghaul.model.text import say
 
@@ -60,3 +60,10 @@ def said(plan: Plan, name: Name, attribute: str) -> Any:
     fitting = [s for s in saying if fits(s.name, name)]
     fitting.sort(key=lambda s: not is_its_name(s.name, name))
     return getattr(fitting[0], attribute) if fitting else None
+
+
+def selection_of(plan: Plan, name: Name) -> Selection | None:
+    """The selection that is about this table: by its very name, else the first whose pattern fits it."""
+    fitting = [s for s in plan.tables if s.name and fits(s.name, name)]
+    fitting.sort(key=lambda s: not is_its_name(s.name, name))
+    return fitting[0] if fitting else None

@@ -1,0 +1,270 @@
+"""One attempt of a run whose source is not PostgreSQL: held and described anew, mapped as it was, and gone on with.
+
+The ledger says what is done, as with any other run. What was described when the run began has to be the same now:
+names, types and keys of the target were made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pghaul.engine.arrow import compose, ground, looks, making, shape
+from pghaul.engine.arrow.compose import Loading
+from pghaul.engine.arrow.ground import Ground
+from pghaul.engine.arrow.looks import Look
+from pghaul.engine.attempt import GRACE, Order
+from pghaul.engine.compose import Epoch, chunks_by_table
+from pghaul.engine.dispatch import Dispatcher, Hooks, Task
+from pghaul.engine.finishing import put_back
+from pghaul.engine.job import JobResult
+from pghaul.engine.orphans import Orphans
+from pghaul.engine.permits import can_silence_triggers
+from pghaul.engine.pool import WorkerPool
+from pghaul.engine.preflight import Fate
+from pghaul.engine.rejects import Rejects
+from pghaul.engine.report import Reporter
+from pghaul.engine.survey import skipped
+from pghaul.model.finding import Severity, refuse
+from pghaul.model.foreign import ForeignEndpoint
+from pghaul.model.manifest import Manifest
+from pghaul.model.mapped import MappedDatabase
+from pghaul.model.plan import Verify
+from pghaul.model.receipt import Receipt
+from pghaul.model.table import Name
+from pghaul.model.text import say
+from pghaul.postgres.catalog import describe
+from pghaul.target import foreign_keys
+from pghaul.target.foreign.selection import said, selection_of
+from pghaul.target.ledger import Ledger
+
+MIXED = say("it was read in an earlier attempt, and the source may have changed since")
+APPENDED = say("rows that were there before")
+
+
+class ArrowAttempt:
+    """As engine.attempt.Attempt, for a source that is not PostgreSQL."""
+
+    def __init__(self, order: Order, manifest: Manifest | None, report: Reporter, *, led: bool = False) -> None:
+        self._order = order
+        self._manifest = manifest
+        self._report = report
+        self._number = report.run.epoch + 1
+        self._differences: list[str] = []
+        self._rejects = Rejects(order.plan.options.max_rejects, report)
+        self.reached = False
+        self.led = led
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What the next attempt starts from."""
+        return self._manifest
+
+    def perform(self) -> bool:
+        """True when everything is in place and nothing differs. Raises what ended it."""
+        order = self._order
+        source = order.source
+        if not isinstance(source, ForeignEndpoint):
+            raise TypeError("the source is PostgreSQL")
+        leader = order.leader if self.led else None
+        with ground.opened(
+            order.run, self._number, order.plan, source, order.target, self._manifest, leader=leader
+        ) as held:
+            self.reached = True
+            found = self._plan(held) if self._manifest is None else None
+            self._report.facts(making.facts(held.database), held.target.server)
+            ledger = Ledger(held.target, order.run)
+            ledger.install()
+            names = [t.name for t in held.mapped.tables]
+            epoch = Epoch(
+                run=order.run,
+                number=ledger.open(names, held.database.identity, order.leader),
+                snapshot=held.token,
+            )
+            self.led = True
+            self._report.attempt(epoch.number, held.token)
+            self._move(held, ledger, epoch, found)
+            held.source.check()
+            ledger.finish("different" if self._differences else "done", epoch.number, release=True)
+        return not self._differences
+
+    # --- before anything changes --------------------------------------------------------------------------------------
+
+    def _plan(self, held: Ground) -> Look:
+        """For a new run: every look that can fail, then the record of the run."""
+        found = looks.examine(self._order.run, self._order.plan, held, self._order.ask)
+        refuse(found.findings)
+        mapped = found.mapped
+        self._manifest = Manifest(
+            tables=tuple(shape.as_source(t) for t in held.mapped.tables),
+            placements=tuple(shape.placement(t) for t in mapped.tables),
+            chunks=found.chunks,
+            identities=(held.database.identity, held.target.server.identity),
+            not_carried=(*mapped.left, *skipped(found.fate.dispositions)),
+        )
+        self._report.planned(self._manifest)
+        for finding in found.findings:
+            if finding.severity is Severity.WARNING:
+                self._report.warn(finding.what)
+        return found
+
+    def _dispositions(self, held: Ground, ledger: Ledger, found: Look | None) -> dict[Name, str]:
+        """As the ledger knows them; of a run whose process died before it could, as they are found now."""
+        known = ledger.dispositions()
+        names = [t.name for t in held.mapped.tables]
+        new = [n for n in names if str(n) not in known]
+        if new:
+            fate = found.fate if found else self._decide(held)
+            ledger.record_dispositions({n: fate.dispositions[n] for n in new})
+            known = ledger.dispositions()
+        return {n: known[str(n)] for n in names}
+
+    def _decide(self, held: Ground) -> Fate:
+        fate, against = looks.decide(self._order.plan, shape.with_existing(held.mapped, held.there), held, None)
+        refuse(against)
+        return fate
+
+    # --- moving -------------------------------------------------------------------------------------------------------
+
+    def _move(self, held: Ground, ledger: Ledger, epoch: Epoch, found: Look | None) -> None:
+        dispositions = self._dispositions(held, ledger, found)
+        existing = {n: t for n, t in held.there.items() if dispositions[n] != "created"}
+        mapped = shape.with_existing(held.mapped, existing)
+        self._report.ready_to_move()
+        pool, self._order.pool = self._order.pool, None
+        workers = self._order.plan.options.workers if held.source.guarantees.parallel else 1
+        if pool is None or pool.size != workers:
+            if pool is not None:
+                pool.close(0.0)
+            pool = WorkerPool(workers)
+        try:
+            pool.configure(ground.worker_config(epoch.run, epoch.number, self._order.plan, held))
+            pool.limit(self._order.plan.options.max_rate or 0)
+            pool.warm_up()
+            self._move_with(pool, held, ledger, epoch, mapped, dispositions)
+        finally:
+            pool.close(GRACE)
+
+    def _move_with(
+        self,
+        pool: WorkerPool,
+        held: Ground,
+        ledger: Ledger,
+        epoch: Epoch,
+        mapped: MappedDatabase,
+        dispositions: Mapping[Name, str],
+    ) -> None:
+        created = {n for n, d in dispositions.items() if d == "created"}
+        making.before(held.target, ledger, mapped, created, self._report)
+        loadings = self._loadings(held, mapped, dispositions)
+        done = _by_table(ledger.markers(ld.name for ld in loadings).values())
+        self._found(done, loadings, epoch)
+        self._drop_foreign_keys(held, ledger, loadings)
+        dispatcher = self._dispatcher(pool, held, ledger)
+        dispatcher.run([t for ld in loadings for t in compose.tasks(ld, epoch, done.get(ld.name, {}))])
+        self._rejects.conclude()
+        self._differences += [str(n) for n in self._rejects.tables]
+        self._differences += sorted(str(n) for n in self._report.take_differing())
+        orphans = Orphans(
+            held.target, ledger, epoch, self._order.plan.options.max_rejects, [ld.name for ld in loadings], self._report
+        )
+        self._differences += put_back(held.target, ledger, orphans, self._report)
+        self._after(dispatcher, held, mapped, {ld.name: ld for ld in loadings}, created, epoch, done)
+        pool.wind_down()
+
+    def _after(
+        self,
+        dispatcher: Dispatcher,
+        held: Ground,
+        mapped: MappedDatabase,
+        loaded: Mapping[Name, Loading],
+        created: set[Name],
+        epoch: Epoch,
+        done: Mapping[Name, Mapping[str, Receipt]],
+    ) -> None:
+        """What is made of several tables, or of the database, once all rows are there."""
+        ours = [m for m in mapped.after if m.table is None or m.table in created]
+        making.run(held.target, [m for m in ours if m.kind == "sequence"], self._report, "sequences")
+        if self._order.plan.options.indexes:
+            keys = [m for m in ours if m.kind == "reference"]
+            dispatcher.run(compose.after_loading(keys, loaded, epoch, done))
+        making.run(held.target, [m for m in ours if m.kind == "comment"], self._report, "comments")
+        making.views(held.target, [m for m in ours if m.kind == "view"], self._report)
+
+    def _loadings(self, held: Ground, mapped: MappedDatabase, dispositions: Mapping[Name, str]) -> list[Loading]:
+        manifest, plan = self._manifest, self._order.plan
+        if manifest is None:
+            raise RuntimeError("an attempt loads only what has been planned")
+        there = describe(held.target, [t.name for t in mapped.tables])
+        chunks = chunks_by_table(manifest.chunks)
+        filled = [t for t in mapped.tables if t.name in chunks and dispositions[t.name] != "skip"]
+        noisy = can_silence_triggers(held.target, [there[t.name] for t in filled], set())
+        return [
+            Loading(
+                table=t,
+                there=there[t.name],
+                chunks=chunks[t.name],
+                disposition=dispositions[t.name],
+                builds=tuple(
+                    m
+                    for m in mapped.after
+                    if m.table == t.name
+                    and m.kind in compose.OF_A_TABLE
+                    and plan.options.indexes
+                    and dispositions[t.name] == "created"
+                ),
+                verify=plan.options.verify is Verify.CHECKSUM,
+                analyze=plan.options.analyze,
+                replica_role=t.name in noisy,
+                mapping=plan.mapping,
+                selection=selection_of(plan, t.source.name),
+                where=said(plan, t.source.name, "where"),
+            )
+            for t in filled
+        ]
+
+    def _found(self, done: dict[Name, dict[str, Receipt]], loadings: Iterable[Loading], epoch: Epoch) -> None:
+        """What earlier attempts have committed stays: it cannot be read a second time as it was."""
+        self._report.found(done)
+        self._rejects.found(done)
+        earlier = [ld.name for ld in loadings if any(c.key in done.get(ld.name, {}) for c in ld.chunks)]
+        if earlier and epoch.number > 1:
+            self._report.mixed(earlier, MIXED)
+        for loading in loadings:
+            if loading.verify and loading.appended:
+                self._report.notice("PROOF", str(loading.name), say("compared by count alone: {why}", why=APPENDED))
+
+    def _drop_foreign_keys(self, held: Ground, ledger: Ledger, loadings: Iterable[Loading]) -> None:
+        """Of tables that were there: they are put back, and checked, after the load."""
+        names = [ld.name for ld in loadings if ld.disposition != "created"]
+        dropped = ledger.drop_foreign_keys(foreign_keys.find(held.target, names)) if names else 0
+        if dropped:
+            self._report.schema("foreign keys dropped for the load", [str(dropped)])
+
+    def _dispatcher(self, pool: WorkerPool, held: Ground, ledger: Ledger) -> Dispatcher:
+        def leaders() -> None:
+            held.source.check()
+            ledger.check()
+
+        def finished(task: Task, result: JobResult) -> None:
+            report.finished(task, result)
+            self._rejects.finished(task, result)
+
+        report = self._report
+        hooks = Hooks(
+            started=report.started,
+            finished=finished,
+            finished_together=report.finished_together,
+            retried=report.retried,
+            failed=report.failed,
+            look=lambda flying: report.look(flying, pool.control, leaders),
+            may_start=report.may_start,
+        )
+        options = self._order.plan.options
+        return Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
+
+
+def _by_table(receipts: Iterable[Receipt]) -> dict[Name, dict[str, Receipt]]:
+    out: dict[Name, dict[str, Receipt]] = {}
+    for receipt in receipts:
+        out.setdefault(receipt.table, {})[receipt.chunk] = receipt
+    return out

@@ -1,0 +1,225 @@
+"""From a mapped table to jobs: how it is loaded, proven and done again, and what is made of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg import sql
+
+from pghaul.engine import statements
+from pghaul.engine.arrow import shape
+from pghaul.engine.compose import READY, SPARED, Epoch
+from pghaul.engine.dispatch import Task
+from pghaul.engine.job import ArrowPlan, CopySide, Job, JobKind, ReadBack, Readiness, Statement
+from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.foreign import KeyRange, Reading
+from pghaul.model.mapped import Made, MappedTable
+from pghaul.model.plan import Mapping as PlanMapping
+from pghaul.model.plan import Selection
+from pghaul.model.receipt import Receipt
+from pghaul.model.table import Name, Table
+from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
+
+OF_A_TABLE = frozenset({"primary", "unique", "index", "check"})  # what is built of one table alone
+VALIDATES = " VALIDATE CONSTRAINT "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """Everything decided about one table before its jobs are made. `builds` is made of it after its rows."""
+
+    table: MappedTable
+    there: Table
+    chunks: tuple[Chunk, ...]
+    disposition: str  # created | empty | truncate | append
+    builds: tuple[Made, ...]
+    verify: bool
+    analyze: bool
+    replica_role: bool
+    mapping: PlanMapping
+    selection: Selection | None
+    where: str | None
+
+    @property
+    def name(self) -> Name:
+        """The target's."""
+        return self.table.name
+
+    @property
+    def split(self) -> bool:
+        """Filled by several chunks."""
+        return self.chunks[0].kind is ChunkKind.RANGE
+
+    @property
+    def appended(self) -> bool:
+        """The target holds rows that are not ours."""
+        return self.disposition == "append"
+
+
+def tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> list[Task]:
+    """What is left to do for a table."""
+    if loading.split:
+        return _split_tasks(loading, epoch, done)
+    chunk = loading.chunks[0]
+    if chunk.key in done:
+        return []
+    return [_task(_whole_job(loading, epoch, chunk), loading, chunk.bytes)]
+
+
+def _split_tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> list[Task]:
+    ready = [] if READY in done else [_ready(loading, epoch)]
+    loads = [
+        replace_after(_task(_load_job(loading, epoch, c), loading, c.bytes), ready)
+        for c in loading.chunks
+        if c.key not in done
+    ]
+    before = ready + loads
+    steps = [_step(s, loading, epoch, before) for s in building(loading.builds) if s.name not in done]
+    if loading.analyze and "analyze" not in done:
+        steps.append(_step(_analyze(loading), loading, epoch, before + steps))
+    return before + steps
+
+
+def replace_after(task: Task, after: list[Task]) -> Task:
+    """The same, behind these."""
+    task.after = after
+    return task
+
+
+def _ready(loading: Loading, epoch: Epoch) -> Task:
+    job = replace(_job(loading, epoch, JobKind.READY, READY), **_emptying(loading, spared=False))
+    return _task(job, loading, loading.table.source.bytes)
+
+
+def _whole_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
+    """A small table that this run has made needs no TRUNCATE, which costs new files and a commit that waits."""
+    spared = loading.disposition == "created" and chunk.bytes <= SPARED and not loading.verify
+    steps = list(building(loading.builds))
+    if loading.analyze:
+        steps.append(_analyze(loading))
+    return replace(
+        _load_job(loading, epoch, chunk),
+        **_emptying(loading, spared=spared),
+        freeze=not loading.appended and not spared,
+        statements=tuple(steps),
+    )
+
+
+def _load_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
+    key = _key(loading, chunk)
+    there = {c.name: c for c in loading.there.columns}
+    fields = shape.fields(loading.table, there)
+    reading = Reading(
+        table=loading.table.source.name,
+        columns=shape.read_columns(loading.table, there),
+        where=loading.where,
+        range=KeyRange(column=chunk.column, low=chunk.low, high=chunk.high) if key else None,
+        ordered=(chunk.column,) if key and loading.verify else (),
+    )
+    plan = ArrowPlan(
+        reading=reading,
+        fields=fields,
+        mapping=loading.mapping,
+        selection=loading.selection,
+        clear=_delete(loading.name, key, chunk) if key else "",
+        back=_back(key, chunk) if loading.verify and not loading.appended else None,
+    )
+    target = CopySide(
+        schema=loading.name.schema,
+        table=loading.name.name,
+        columns=tuple(f.name for f in fields),
+        format="binary",
+        encoding=None,
+    )
+    return replace(_job(loading, epoch, JobKind.ARROW, chunk.key), target=target, arrow=plan)
+
+
+def _key(loading: Loading, chunk: Chunk) -> str | None:
+    """The target's name of the key that a range is of."""
+    if chunk.kind is not ChunkKind.RANGE:
+        return None
+    return loading.table.named(chunk.column)
+
+
+def _back(key: str | None, chunk: Chunk) -> ReadBack:
+    return ReadBack(where=_within(key, chunk), order=(key,)) if key else ReadBack()
+
+
+def _delete(name: Name, key: str, chunk: Chunk) -> str:
+    rows = sql.SQL("DELETE FROM ONLY {} WHERE ").format(statements.identifier(name))
+    return rows.as_string(None) + _within(key, chunk)
+
+
+def _within(key: str, chunk: Chunk) -> str:
+    """The target's rows of a range; a NULL key belongs to the first."""
+    column = sql.Identifier(key)
+    parts: list[sql.Composable] = []
+    if chunk.low is not None:
+        parts.append(sql.SQL("{} OPERATOR(pg_catalog.>=) {}").format(column, sql.Literal(chunk.low)))
+    if chunk.high is not None:
+        parts.append(sql.SQL("{} OPERATOR(pg_catalog.<) {}").format(column, sql.Literal(chunk.high)))
+    condition = sql.SQL(" AND ").join(parts) if parts else sql.SQL("true")
+    if chunk.low is None:
+        condition = sql.SQL("({} OR {} IS NULL)").format(condition, column)
+    return condition.as_string(None)
+
+
+def building(made: Iterable[Made]) -> list[Statement]:
+    """As statements of a job, each of which knows whether it has been done."""
+    return [Statement(name=m.name, sql=m.sql, exists=m.exists) for m in made]
+
+
+def after_loading(
+    made: Sequence[Made], loaded: Mapping[Name, Loading], epoch: Epoch, done: Mapping[Name, Mapping[str, Receipt]]
+) -> list[Task]:
+    """Foreign keys: one after the other as they are added, which takes both tables; then checked side by side."""
+    adding: list[Task] = []
+    checking: list[Task] = []
+    for one in made:
+        loading = loaded.get(one.table) if one.table else None
+        if loading is None or one.name in done.get(loading.name, {}):
+            continue
+        (statement,) = building([one])
+        if VALIDATES in one.sql:
+            checking.append(_step(statement, loading, epoch, list(adding)))
+        else:
+            adding.append(_step(statement, loading, epoch, adding[-1:]))
+    return [*adding, *checking]
+
+
+def _step(statement: Statement, loading: Loading, epoch: Epoch, after: list[Task]) -> Task:
+    job = replace(_job(loading, epoch, JobKind.STEP, statement.name), statements=(statement,))
+    return replace_after(_task(job, loading, loading.table.source.bytes), after)
+
+
+def _analyze(loading: Loading) -> Statement:
+    return Statement(name="analyze", sql=statements.analyze(loading.name))
+
+
+def _emptying(loading: Loading, *, spared: bool) -> dict[str, Any]:
+    readiness = {"append": Readiness.KEEP, "truncate": Readiness.TRUNCATE}
+    return {
+        "readiness": readiness.get(loading.disposition, Readiness.MUST_BE_EMPTY),
+        "lock_target": statements.lock_target(loading.name),
+        "is_empty_sql": statements.is_empty(loading.name),
+        "truncate_sql": "" if spared else statements.truncate(loading.name),
+    }
+
+
+def _job(loading: Loading, epoch: Epoch, kind: JobKind, chunk: str) -> Job:
+    return Job(
+        run=epoch.run,
+        epoch=epoch.number,
+        kind=kind,
+        relation=str(loading.name),
+        chunk=chunk,
+        snapshot=epoch.snapshot,
+        marker=MARKER_UNLOGGED if loading.there.unlogged else MARKER,
+        replica_role=loading.replica_role,
+    )
+
+
+def _task(job: Job, loading: Loading, size: int) -> Task:
+    return Task(job=job, table=loading.name, size=size)

@@ -1,0 +1,147 @@
+"""A chunk from a source that is not PostgreSQL into the target: read, transformed, cast, encoded, copied.
+
+Three things go on at once: the source's thread reads a batch, a second thread turns the one before it into COPY's
+bytes, and the connection sends those of the one before that. Between them stands one batch each, so that memory is
+bounded by the size of a batch whatever the table's; a slow target so holds up the source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pghaul.engine.arrow import proof
+from pghaul.engine.arrow.reader import Reader
+from pghaul.engine.arrow.stage import Stage
+from pghaul.engine.careful.refusal import refusing
+from pghaul.engine.pace import Pace
+from pghaul.engine.relay import Buffer, Write, both, rows_of
+from pghaul.engine.streams import heard
+from pghaul.engine.watch import Pulse
+from pghaul.model.errors import CountMismatchError
+from pghaul.model.text import Text, say
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from pghaul.engine.hands import Hands
+    from pghaul.engine.job import ArrowPlan, Job
+
+DEPTH = 1  # batches that wait between two of the three: more would only take memory
+PIECE = 1 << 18  # bytes that are sent between two looks at the pace, as the relay's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What has become of a chunk."""
+
+    rows: int  # read
+    bytes: int  # sent
+    rejected: int = 0
+    source_hash: str = ""
+    target_hash: str = ""
+    reasons: tuple[Text, ...] = ()
+
+
+@dataclass(kw_only=True)
+class _Flow:
+    """One chunk on its way."""
+
+    reader: Reader
+    stage: Stage
+    pace: Pace
+    pulse: Pulse
+    hands: Hands
+    read: asyncio.Queue[pa.RecordBatch | None] = field(default_factory=lambda: asyncio.Queue(DEPTH))
+    encoded: asyncio.Queue[list[Buffer] | None] = field(default_factory=lambda: asyncio.Queue(DEPTH))
+    bytes: int = 0
+
+    async def reading(self) -> None:
+        """From the source into the first queue."""
+        while (batch := await self.reader.next()) is not None:
+            self.pulse.beat()
+            await self.read.put(batch)
+        await self.read.put(None)
+
+    async def encoding(self) -> None:
+        """From the first queue into the second. The end comes only behind a source that was read to its end."""
+        while (batch := await self.read.get()) is not None:
+            await self.encoded.put(await asyncio.to_thread(self.stage.encode, batch))
+        await self.encoded.put([self.stage.finish()])
+        await self.encoded.put(None)
+
+    async def sending(self) -> AsyncIterator[Buffer]:
+        """From the second queue to the target, in pieces."""
+        while (buffers := await self.encoded.get()) is not None:
+            for piece in _pieces(buffers):
+                yield piece
+                self.bytes += len(piece)
+                self.pulse.beat()
+                self.hands.control.set_bytes(self.bytes)
+                await self.pace.between(self.bytes)
+
+    async def produce(self) -> None:
+        """Read and encode."""
+        await both(self.reading(), self.encoding())
+
+
+def _pieces(buffers: Iterable[Buffer]) -> Iterable[Buffer]:
+    for data in buffers:
+        view = memoryview(data)
+        yield from (view[at : at + PIECE] for at in range(0, len(view), PIECE))
+
+
+async def load(job: Job, plan: ArrowPlan, hands: Hands) -> Loaded:
+    """In the chunk's transaction, which has emptied the table where that was to be done."""
+    reader = hands.reader
+    if reader is None or job.target is None:
+        raise ValueError(f"a chunk without two sides: {job.relation} {job.chunk}")
+    schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
+    stage = Stage(schema, plan, relation=job.relation, proves=plan.back is not None)
+    pulse = Pulse()
+    with Pace(hands.control, pulse) as pace:
+        flow = _Flow(reader=reader, stage=stage, pace=pace, pulse=pulse, hands=hands)
+        await hands.waiting(_move(flow, job, hands.target), pulse)
+    await hands.waiting(reader.end())
+    target_hash = ""
+    if plan.back is not None:
+        target_hash = await proof.of_target(job, plan.back, plan.fields, stage, hands)
+    return Loaded(
+        rows=stage.rows,
+        bytes=flow.bytes,
+        rejected=stage.rejected,
+        source_hash=stage.hash,
+        target_hash=target_hash,
+        reasons=tuple(stage.reasons),
+    )
+
+
+async def _move(flow: _Flow, job: Job, target: asyncpg.Connection) -> None:
+    _, tag = await both(flow.produce(), refusing(_writing(flow.stage, job, target))(flow.sending()))
+    written, expected = rows_of(tag), flow.stage.rows - flow.stage.rejected
+    if written != expected:
+        raise CountMismatchError(
+            say("read {read} rows, wrote {written}", read=expected, written=written),
+            where=f"{job.relation} {job.chunk}",
+            code=5930,
+        )
+
+
+def _writing(stage: Stage, job: Job, target: asyncpg.Connection) -> Write:
+    """COPY … FROM STDIN, as a function of a stream."""
+    side = job.target
+    if side is None:
+        raise ValueError("nowhere to write to")
+    words = dict(stage.words) | ({"freeze": True} if job.freeze else {})
+
+    async def write(stream: AsyncIterator[Buffer]) -> str:
+        tag = await target.copy_to_table(
+            side.table, schema_name=side.schema, columns=side.columns, source=heard(target, stream), **words
+        )
+        return str(tag)
+
+    return write

@@ -1,0 +1,129 @@
+"""Every look before the first row: what the target holds, what our role may do, what the mapping has found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pghaul.engine import permits, preflight, requirements
+from pghaul.engine.arrow import ranges, shape
+from pghaul.engine.arrow.ground import Ground
+from pghaul.engine.arrow.shape import shown
+from pghaul.engine.recipes import Chosen
+from pghaul.model.chunk import Chunk
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.foreign import Consistency
+from pghaul.model.mapped import MappedDatabase
+from pghaul.model.plan import OnConflict, OnExisting, Plan, ReadConsistency, Recipe
+from pghaul.model.table import Name
+from pghaul.model.text import say
+from pghaul.target.foreign.selection import said
+
+COPIED = Chosen(recipe=Recipe.COPY, on_conflict=OnConflict.ERROR)
+SEES = {
+    Consistency.SNAPSHOT: say("all tables are read as they were at one moment"),
+    Consistency.TABLE: say("each table is read as it was at one moment, and another one at another"),
+    Consistency.STATEMENT: say("who writes to the source meanwhile is seen in part: keep writers away"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was found. `mapped` knows which tables are on the target already."""
+
+    fate: preflight.Fate
+    mapped: MappedDatabase
+    chunks: tuple[Chunk, ...]
+    findings: tuple[Finding, ...]
+
+
+def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> Look:
+    """Reads only. In the order in which a person would want to know."""
+    mapped = shape.with_existing(ground.mapped, ground.there)
+    found = [*mapped.findings, *_of_the_plan(plan, mapped), *_of_the_source(plan, ground)]
+    fate, against = decide(plan, mapped, ground, ask)
+    names = [t.name for t in mapped.tables]
+    loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
+    found += against
+    found += permits.loud_triggers(ground.target, sorted(permits.noisy(loaded)))
+    found += requirements.ledger_findings(ground.target, run, names)
+    found += permits.may_create(ground.target, fate.missing)
+    return Look(fate=fate, mapped=mapped, chunks=tuple(_chunks(plan, mapped, ground, fate)), findings=tuple(found))
+
+
+def decide(
+    plan: Plan, mapped: MappedDatabase, ground: Ground, ask: preflight.Ask | None
+) -> tuple[preflight.Fate, list[Finding]]:
+    """Every table's disposition, and what stands against it."""
+    shapes = {t.name: shape.as_target(t) for t in mapped.tables}
+    sources = {t.name: t.source.name for t in mapped.tables}
+
+    def choice(name: Name) -> OnExisting:
+        found: OnExisting = said(plan, sources[name], "on_existing") or plan.options.on_existing
+        return found
+
+    return preflight.examine(plan, shapes, ground.there, ground.target, ask, choice, dict.fromkeys(shapes, COPIED))
+
+
+def _chunks(plan: Plan, mapped: MappedDatabase, ground: Ground, fate: preflight.Fate) -> Iterator[Chunk]:
+    """What is appended to stays whole: it could not be begun again."""
+    for table in mapped.tables:
+        disposition = fate.dispositions[table.name]
+        if disposition != "skip":
+            yield from ranges.chunks(
+                table,
+                ground.source,
+                split_bytes=plan.options.split_bytes,
+                workers=plan.options.workers,
+                whole=disposition == "append",
+            )
+
+
+def _of_the_plan(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
+    """What such a source cannot be asked for."""
+    recipes = {said(plan, t.source.name, "recipe") or plan.options.recipe for t in mapped.tables}
+    for recipe in sorted(recipes - {Recipe.COPY}):
+        yield Finding(
+            kind=Kind.USAGE,
+            object=recipe.value,
+            what=say("the recipe {recipe} reads from PostgreSQL only", recipe=recipe.value),
+            where="recipe",
+            advice=say("leave it out: a source of another kind is copied"),
+            code=1185,
+        )
+    for table in mapped.tables:
+        choice = said(plan, table.source.name, "on_existing") or plan.options.on_existing
+        if choice is OnExisting.REFRESH:
+            yield Finding(
+                kind=Kind.USAGE,
+                object=shown(table.source.name),
+                what=say("on_existing = refresh compares two PostgreSQL databases only"),
+                where="on_existing",
+                advice=say("choose truncate, append, skip or fail"),
+                code=1186,
+            )
+            return
+
+
+def _of_the_source(plan: Plan, ground: Ground) -> Iterator[Finding]:
+    guarantees = ground.source.guarantees
+    snapshot = guarantees.consistency is Consistency.SNAPSHOT
+    refused = plan.mapping.consistency is ReadConsistency.SNAPSHOT and not snapshot
+    yield Finding(
+        severity=Severity.ERROR if refused else Severity.NOTE,
+        kind=Kind.SOURCE,
+        object=ground.database.product,
+        what=say("of the source {seen}", seen=SEES[guarantees.consistency]),
+        where=say("source"),
+        advice=say("leave [mapping] consistency at auto, and keep writers away while it is read") if refused else None,
+        code=6902,
+    )
+    if plan.options.max_source_lag is not None or plan.options.max_source_sessions is not None:
+        yield Finding(
+            kind=Kind.USAGE,
+            object="max_source_lag",
+            what=say("how busy a source that is not PostgreSQL is cannot be measured"),
+            where="options",
+            advice=say("leave max_source_lag and max_source_sessions out"),
+            code=1187,
+        )

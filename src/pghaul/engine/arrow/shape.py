@@ -1,0 +1,114 @@
+"""A mapped table as the rest of the engine knows tables: for the manifest, for the looks, for the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from pghaul.engine.job import Field
+from pghaul.model.errors import ShapeChangedError
+from pghaul.model.foreign import ReadColumn
+from pghaul.model.mapped import MappedColumn, MappedDatabase, MappedTable
+from pghaul.model.placement import Origin, Placement
+from pghaul.model.table import Column, Name, RelationKind, Table
+from pghaul.model.text import say
+
+
+def shown(name: Name) -> str:
+    """A table of the source as a person calls it: without a schema, where the source has none."""
+    return str(name) if name.schema else str(Name("s", name.name))[2:]
+
+
+def as_source(table: MappedTable) -> Table:
+    """For the manifest: the source's name, and what its columns become. `base` is the source's own type."""
+    return replace(as_target(table), name=table.source.name)
+
+
+def as_target(table: MappedTable) -> Table:
+    """What the target is to have."""
+    return Table(
+        name=table.name,
+        oid=0,
+        kind=RelationKind.TABLE,
+        columns=tuple(_column(c) for c in table.columns),
+        bytes=table.source.bytes,
+        rows=table.source.rows,
+    )
+
+
+def _column(column: MappedColumn) -> Column:
+    return Column(
+        name=column.name,
+        type=column.type,
+        type_oid=0,
+        not_null=column.not_null,
+        generated=not column.carried,
+        identity=column.identity,
+        base=column.source.native,
+    )
+
+
+def placement(table: MappedTable) -> Placement:
+    """One table of the source fills one of the target."""
+    return Placement(target=table.name, origins=(Origin(table=table.source.name),))
+
+
+def check(planned: Iterable[Table], mapped: MappedDatabase) -> None:
+    """Raise ShapeChangedError where a table is no longer what it was when the run began."""
+    now = {t.source.name: as_source(t) for t in mapped.tables}
+    for table in planned:
+        found = now.get(table.name)
+        if found is None:
+            raise ShapeChangedError(
+                say("{table} is gone from the source since the run began", table=shown(table.name)),
+                where=say("source"),
+                advice=say("start a new run"),
+                code=5860,
+            )
+        if found.columns != table.columns:
+            raise ShapeChangedError(
+                say(
+                    "{table} is another one than when the run began: {columns}",
+                    table=shown(table.name),
+                    columns=_differing(table, found),
+                ),
+                where=say("source"),
+                advice=say("start a new run"),
+                code=5861,
+            )
+
+
+def _differing(before: Table, now: Table) -> str:
+    ours, theirs = ({c.name: c for c in t.columns} for t in (before, now))
+    names = dict.fromkeys([*ours, *theirs])
+    return ", ".join(n for n in names if ours.get(n) != theirs.get(n)) or ", ".join(names)
+
+
+def read_columns(table: MappedTable, there: Mapping[str, Column]) -> tuple[ReadColumn, ...]:
+    """What is read, and what for: a table that was there decides itself what its columns hold."""
+    return tuple(
+        ReadColumn(
+            name=c.source.name,
+            native=c.source.native,
+            pg_type=there[c.name].type if table.exists else c.type,
+            encoding=c.encoding,
+        )
+        for c in table.carried
+    )
+
+
+def fields(table: MappedTable, there: Mapping[str, Column]) -> tuple[Field, ...]:
+    """What is written, by the names and types that the target has now."""
+    return tuple(Field(name=c.name, type=there[c.name].type, oid=there[c.name].type_oid) for c in table.carried)
+
+
+def with_existing(mapped: MappedDatabase, there: Mapping[Name, Table]) -> MappedDatabase:
+    """The same, where `there` are tables of the target that are not this run's own: they keep their shape."""
+    return replace(mapped, tables=tuple(_existing(t, there[t.name]) if t.name in there else t for t in mapped.tables))
+
+
+def _existing(table: MappedTable, there: Table) -> MappedTable:
+    """What the source computes is carried as it is, where the target's column is a plain one."""
+    plain = {c.name for c in there.columns if not c.generated}
+    columns = tuple(replace(c, generated=None) if c.name in plain else c for c in table.columns)
+    return replace(table, columns=columns, exists=True)

@@ -1,0 +1,196 @@
+"""From a source that is not PostgreSQL into a PostgreSQL: a whole run, what is there already, faults and resume."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.faults.program import Program
+from tests.faults.proxy import Connection, Moment, Proxy, Trigger
+from tests.looking import assert_no_session_is_left, state_of, value
+from tests.moving import assert_done, resume, rows
+from tests.sqlite_files import ORDERS, carried, held, plan_of, shop, url_of
+
+from pghaul.model.errors import ShapeChangedError, StoppedError, TargetNotEmptyError, UsageError
+from pghaul.model.event import Event, EventKind
+from pghaul.model.plan import OnExisting
+from pghaul.model.run import RunState
+from pghaul.service.migration import MigrationService
+
+RUN = "0123456789ab"
+SPLIT = 8192  # bytes: the shop's orders become several ranges
+
+pytestmark = pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+
+
+def orders(path: Path) -> list[tuple[object, ...]]:
+    """The source's, as PostgreSQL should hold them."""
+    return [(no, c, Decimal(str(t)).quantize(Decimal("0.01")), note) for no, c, t, note in held(path, ORDERS)]
+
+
+def keys_and_indexes(url: str) -> list[str]:
+    found = rows(url, "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
+    return [definition for (definition,) in found]
+
+
+# --- a whole run --------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_file_arrives(db_source: str, state: str, tmp_path: Path) -> None:
+    path = shop(tmp_path)
+    moved = carried(path, db_source)
+    assert_done(moved)
+    assert rows(db_source, ORDERS) == orders(path)
+    photos = held(path, "SELECT id, photo FROM customer ORDER BY id")
+    assert rows(db_source, "SELECT id, photo FROM customer ORDER BY id") == photos
+    assert value(db_source, "SELECT count(*) FROM empty") == 0
+    assert any("UNIQUE" in d and '"order"' in d and "(no)" in d for d in keys_and_indexes(db_source))
+    assert moved.run.rows == 340
+    assert_no_session_is_left(db_source)
+
+
+def test_the_run_is_planned_without_a_change(db_source: str, state: str, tmp_path: Path) -> None:
+    path, before = shop(tmp_path), state_of(db_source)
+    found = MigrationService().plan(plan_of(path, db_source))
+    assert found.ok
+    assert {str(t.table): t.rows for t in found.tables} == {
+        "public.customer": 40,
+        "public.order": 300,
+        "public.empty": 0,
+    }
+    total = next(c for t in found.tables for c in t.columns if c.name == "total")
+    assert (total.native, total.type) == ("NUMERIC(10,2)", "numeric(10,2)")
+    assert state_of(db_source) == before
+
+
+def test_a_large_table_goes_in_ranges_of_its_key(db_source: str, state: str, tmp_path: Path) -> None:
+    path = shop(tmp_path, orders=2000)
+    moved = carried(path, db_source, "order", split_bytes=SPLIT, workers=2)
+    assert_done(moved)
+    chunks = [e.chunk for e in moved.of(EventKind.CHUNK_DONE)]
+    assert len(chunks) > 2
+    assert all(c and c.startswith("range:no:") for c in chunks)
+    assert rows(db_source, ORDERS) == orders(path)
+    assert any("(no)" in d for d in keys_and_indexes(db_source))
+
+
+def test_only_rows_that_fulfil_a_condition_are_taken(db_source: str, state: str, tmp_path: Path) -> None:
+    path = shop(tmp_path)
+    plan = plan_of(path, db_source, "order")
+    plan = plan.model_copy(update={"tables": [plan.tables[0].model_copy(update={"where": "no % 2 = 0"})]})
+    run = MigrationService().run(plan, listener=lambda _event: None)
+    assert (run.state, run.rows) == (RunState.DONE, 150)
+
+
+# --- what is there already ----------------------------------------------------------------------------------------
+
+THERE = 'CREATE TABLE "order" (no int8, customer_id int4, total float8, note text); INSERT INTO "order" VALUES (9999)'
+
+
+@pytest.mark.template(source=THERE)
+def test_rows_that_are_there_are_refused(db_source: str, state: str, tmp_path: Path) -> None:
+    before = state_of(db_source)
+    with pytest.raises(TargetNotEmptyError):
+        carried(shop(tmp_path), db_source)
+    assert state_of(db_source) == before
+
+
+@pytest.mark.template(source=THERE)
+@pytest.mark.parametrize(("choice", "count"), [("truncate", 300), ("append", 301), ("skip", 1)])
+def test_rows_that_are_there_become_what_is_asked(
+    db_source: str, state: str, tmp_path: Path, choice: str, count: int
+) -> None:
+    moved = carried(shop(tmp_path), db_source, on_existing=OnExisting(choice))
+    assert_done(moved)
+    assert value(db_source, 'SELECT count(*) FROM "order"') == count
+    assert value(db_source, 'SELECT pg_typeof(total)::text FROM "order" LIMIT 1') == "double precision"
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_but_postgresql_is_written_to(db_source: str, state: str, tmp_path: Path) -> None:
+    plan = plan_of(shop(tmp_path), db_source).model_copy(update={"target": url_of(tmp_path / "other.db")})
+    with pytest.raises(UsageError, match="rows go to PostgreSQL only"):
+        MigrationService().run(plan, listener=lambda _event: None)
+
+
+@pytest.mark.parametrize("word", [{"recipe": "insert"}, {"on_existing": "refresh"}, {"max_source_sessions": 3}])
+def test_what_goes_between_two_postgresql_only_is_refused(
+    db_source: str, state: str, tmp_path: Path, word: dict[str, object]
+) -> None:
+    found = MigrationService().plan(plan_of(shop(tmp_path), db_source, **word))
+    assert not found.ok
+
+
+# --- stopped, killed, resumed -------------------------------------------------------------------------------------
+
+
+def test_a_run_that_was_stopped_goes_on(db_source: str, state: str, tmp_path: Path) -> None:
+    path, seen = shop(tmp_path, orders=2000), list[Event]()
+    with pytest.raises(StoppedError):
+        carried(
+            path,
+            db_source,
+            events=seen,
+            stop=lambda: any(e.kind is EventKind.CHUNK_DONE for e in seen),
+            split_bytes=SPLIT,
+        )
+    first = {e.chunk for e in seen if e.kind is EventKind.CHUNK_DONE}
+    moved = resume()
+    assert_done(moved)
+    assert not first & {e.chunk for e in moved.of(EventKind.CHUNK_DONE)}
+    assert rows(db_source, ORDERS) == orders(path)
+    assert moved.run.rows == 2040
+
+
+def test_a_source_that_has_changed_its_shape_is_not_gone_on_with(db_source: str, state: str, tmp_path: Path) -> None:
+    path, seen = shop(tmp_path), list[Event]()
+    with pytest.raises(StoppedError):
+        carried(path, db_source, events=seen, stop=lambda: any(e.kind is EventKind.CHUNK_DONE for e in seen))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE customer ADD COLUMN more TEXT")
+    with pytest.raises(ShapeChangedError, match="more"):
+        resume()
+
+
+@pytest.fixture
+def program(tmp_path: Path, state: str) -> Iterator[Program]:
+    program = Program(tmp_path)
+    try:
+        yield program
+    finally:
+        program.kill_all()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no signals to send")
+@pytest.mark.parametrize("killed", ["main", "worker"])
+def test_no_row_is_lost_or_doubled_whoever_is_killed(
+    db_source: str, pg18: object, program: Program, tmp_path: Path, killed: str
+) -> None:
+    """In the middle of the third COPY of rows."""
+    path = shop(tmp_path, orders=2000)
+
+    def kill(connection: Connection) -> None:
+        if killed == "main":
+            program.kill_main()
+        elif worker := program.worker_of(connection.client_port):
+            worker.kill()
+
+    trigger = Trigger(moment=Moment.QUERY, pattern="^COPY ", application="/worker$", skip=2, action=kill)
+    with Proxy(pg18.port) as proxy:  # type: ignore[attr-defined]
+        proxy.arm(trigger)
+        words = ("--run-id", RUN, "--workers", "1", "--split-size", "8kB")
+        program.start("run", url_of(path), proxy.url(db_source), *words)
+        assert trigger.done.wait(30), program.said()
+        if killed == "main":
+            program.wait(10)
+            program.resume(RUN)
+        assert program.wait(40) == 0, program.said()
+    assert rows(db_source, ORDERS) == orders(path)
+    assert value(db_source, "SELECT count(*) FROM customer") == 40
