@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -22,6 +23,7 @@ from pghaul.engine.dispatch import InFlight, Task
 from pghaul.engine.footprint import Footprint, taken
 from pghaul.engine.job import Job, JobKind
 from pghaul.engine.lanes import Lanes
+from pghaul.engine.report import Reporter
 from pghaul.model.checklist import Item, Outcome
 from pghaul.model.errors import NotFoundError
 from pghaul.model.event import Event, EventKind, Level, level_of
@@ -263,3 +265,12 @@ def test_nor_can_what_a_check_has_found_or_an_advice() -> None:
 )
 def test_a_line_of_a_log_says_how_it_went(kind: EventKind, data: dict[str, object], said: str) -> None:
     assert sentence(Event(kind=kind, run=RUN, data=data)) == said
+
+
+def test_rows_that_wait_for_their_merge_are_shown_as_moved() -> None:
+    heard: list[Event] = []
+    going = Run(id=RUN, state=RunState.RUNNING, source="a", target="b", started=datetime.now(UTC))
+    plan = Plan(source="postgresql://a/b", target="postgresql://c/d", tables=[Selection(name="public.*")])
+    report = Reporter(going, plan, Mock, heard.append, lambda: False, lambda _: Mock())
+    report.heed([replace(flight("stage:1:0", 900, moving=False), rows=n) for n in (30, 12)])
+    assert [e.data["rows_estimated"] for e in heard if e.kind is EventKind.PROGRESS] == [42]

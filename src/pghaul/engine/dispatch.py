@@ -54,6 +54,7 @@ class InFlight:
     task: Task
     bytes: int
     moving: bool
+    rows: int | None = None  # known once its stream has ended
 
 
 @dataclass(kw_only=True)

@@ -369,7 +369,8 @@ class Reporter:
         data = self._tally.snapshot(in_flight)
         if self.steering.held:
             data |= {"rate": 0, "eta": None}
-        data["rows_estimated"] = data["rows"] + self._tally.rows_in(in_flight)
+        known = sum(f.rows or 0 for f in flying)
+        data["rows_estimated"] = data["rows"] + known + self._tally.rows_in(_unknown(flying))
         if load := self.steering.load:
             data["load"] = load
         data |= {"workers": self._lanes.tell(flying)} | self._taken
@@ -475,3 +476,8 @@ def _facts(receipt: Receipt) -> dict[str, Any]:
         "source_hash": receipt.source_hash,
         "target_hash": receipt.target_hash,
     }
+
+
+def _unknown(flying: Sequence[InFlight]) -> int:
+    """Bytes of which nobody can say yet how many rows they are."""
+    return sum(f.bytes for f in flying if f.rows is None)

@@ -263,7 +263,8 @@ class MergeAttempt:
             report.progressed()
             by_name[task.table].receipts.append(result.receipt)
             self._rejects.finished(task, result)
-            arrived.append(InFlight(task=_increment(task), bytes=result.receipt.bytes, moving=False))
+            came = result.receipt
+            arrived.append(InFlight(task=_increment(task), bytes=came.bytes, moving=False, rows=came.rows))
 
         def look(flying: Sequence[InFlight]) -> None:
             shown = [replace(f, task=_increment(f.task)) for f in flying]
