@@ -23,6 +23,7 @@ from hypothesis import settings
 
 from pghaul.model import redaction
 from pghaul.service.embedded import Cluster
+from pghaul.store.repository import Store
 from tests import servers
 from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, clone, database_pair, drop, template
@@ -165,9 +166,18 @@ def nothing_known() -> Iterator[None]:
     redaction.forget()
 
 
+@pytest.fixture(scope="session")
+def made_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state store as its first command makes it: test_store has the making, which costs a program Alembic's import."""
+    file = tmp_path_factory.mktemp("made") / "state.db"
+    Store(f"sqlite:///{file.as_posix()}").close()
+    return file
+
+
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A state store of this test's own, in PGHAUL_STATE; its URL."""
+def state(tmp_path: Path, made_state: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A state store of this test's own, in PGHAUL_STATE, with nothing in it; its URL."""
+    shutil.copy(made_state, tmp_path / "state.db")
     url = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
     monkeypatch.setenv("PGHAUL_STATE", url)
     return url
