@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from pghaul.model.foreign import ForeignCheck
 
 DIALECT = "sqlite"
+# Without any of these words a CREATE TABLE says nothing that the catalogue does not.
+_SAYS_MORE = re.compile(r"\b(?:CHECK|COLLATE|AUTOINCREMENT|AS)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,8 @@ class Written:
 
 def read_table(sql: str) -> Written:
     """Of a CREATE TABLE as sqlite_master has it."""
+    if not _SAYS_MORE.search(sql):
+        return Written()
     import sqlglot  # noqa: PLC0415 -- only who describes needs it, no worker that reads
     from sqlglot import exp  # noqa: PLC0415
     from sqlglot.errors import SqlglotError  # noqa: PLC0415

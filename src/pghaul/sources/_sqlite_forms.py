@@ -41,8 +41,9 @@ AS_BLOB = (
     f" WHEN 'integer' THEN {REFUSED} WHEN 'real' THEN {REFUSED} END"
 )
 BYTES = f"CAST(({AS_TEXT.replace(REFUSED, '{c}')}) AS BLOB)"
-AS_REAL = f"CASE WHEN typeof({{c}}) = 'integer' AND abs({{c}}) > {EXACT} THEN {REFUSED} ELSE {{c}} END"
-JULIAN = f"CASE WHEN typeof({{c}}) IN ('real', 'null') THEN strftime('%Y-%m-%d %H:%M:%f', {{c}}) ELSE {REFUSED} END"
+INEXACT = f"(typeof({{c}}) = 'integer' AND {{c}} NOT BETWEEN -{EXACT} AND {EXACT})"
+AS_REAL = f"CASE WHEN {INEXACT} THEN {REFUSED} ELSE {{c}} END"
+JULIAN = f"CASE WHEN typeof({{c}}) IN ('text', 'blob') THEN {REFUSED} ELSE strftime('%Y-%m-%d %H:%M:%f', {{c}}) END"
 
 SENTINELS = {"integer": "0", "real": "0.5", "text": "''", "blob": "x''"}  # the first row, which types the columns
 
@@ -62,7 +63,7 @@ class Form:
     def offends(self) -> str:
         """True for what is certainly refused: {c} is the column."""
         known = ", ".join(f"'{k}'" for k in (*self.takes, "null"))
-        return f"typeof({{c}}) NOT IN ({known})"
+        return f"(typeof({{c}}) NOT IN ({known})" + (f" OR {INEXACT})" if self.carried == "real" else ")")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +188,9 @@ def _timestamp(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form 
         return None
     if seen.classes == {"integer"} and (unit := epoch(seen)):
         return _made(column, source, "{c}", "integer", ("integer",), kind, _from_epoch(1_000_000 // unit, kind))
-    if seen.classes == {"real"} and julian(seen):
+    if julian(seen):
         expression = JULIAN.replace("%f'", "%fZ'") if zoned else JULIAN
-        return _made(column, source, expression, "text", ("real",), kind, _to(kind))
+        return _made(column, source, expression, "text", ("integer", "real"), kind, _to(kind))
     plain = seen.day + seen.moment == seen.text and not seen.zoned
     if seen.classes == {"text"} and (seen.zoned == seen.text if zoned else plain):
         return _made(column, source, TEXT_ONLY, "text", ("text",), kind, _to(kind))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 8_192  # of a batch of the driver: more is not faster
 LOOKED_AT = 0.1  # seconds between looks at the wish to stop
+PATIENCE = 0.5  # seconds for a batch that is being read when nobody wants it any more
 
 
 def condition(reading_where: str | None, range_: Any) -> str:
@@ -57,7 +58,12 @@ class Rows:
     """Batches of one reading (sources.protocol.Batches)."""
 
     def __init__(
-        self, connection: Connection, reading: Reading, forms: Sequence[Form], rows: int, locate: Callable[[], None]
+        self,
+        connection: Connection,
+        reading: Reading,
+        forms: Sequence[Form],
+        rows: int,
+        locate: Callable[[], None],
     ) -> None:
         import pyarrow as pa  # noqa: PLC0415
 
@@ -68,7 +74,9 @@ class Rows:
         self._ready: queue.Queue[pa.RecordBatch | PghaulError | None] = queue.Queue(maxsize=2)
         self._end = threading.Event()
         self._stopped = threading.Event()
+        self._turn_of = threading.Lock()
         self.done = threading.Event()  # the thread has let go of the connection
+        self._left = False  # nobody waits for it: it closes the connection
         self._sql = statement(reading, forms)
         self._thread = threading.Thread(target=self._work, name="sqlite", daemon=True)
         self._thread.start()
@@ -96,7 +104,19 @@ class Rows:
 
     def close(self) -> None:
         self._end.set()
-        self.done.wait(1.0)
+        self.done.wait(0.0 if self._stopped.is_set() else PATIENCE)
+
+    @property
+    def stopped(self) -> bool:
+        """Somebody has asked for its end, or does not want the rest."""
+        return self._end.is_set()
+
+    def leave(self) -> bool:
+        """Have the thread close the connection at its end; False where it is at its end already."""
+        self._end.set()
+        with self._turn_of:
+            self._left = not self.done.is_set()
+            return self._left
 
     def _work(self) -> None:
         try:
@@ -109,7 +129,10 @@ class Rows:
                 last = self._connection.error(exc)
             self._give(last)
         finally:
-            self.done.set()
+            with self._turn_of:
+                self.done.set()
+            if self._left:
+                self._connection.close()
 
     def _give(self, item: Any) -> bool:
         while not self._end.is_set():

@@ -206,7 +206,7 @@ def _date(it: Declared, seen: Look) -> tuple[str, str] | None:
         return _date_as_text(it, seen)
     if seen.classes == {"integer"} and (unit := epoch(seen)):
         return "timestamp with time zone", EPOCHS[unit]
-    if seen.classes == {"real"} and julian(seen):
+    if julian(seen):
         return "timestamp without time zone", say("held as Julian days, read to the millisecond")
     return None
 
@@ -236,8 +236,11 @@ def epoch(seen: Look) -> int | None:
 
 
 def julian(seen: Look) -> bool:
-    """Whether reals can be days since 4714 BC."""
-    return JULIAN[0] <= (seen.early or 0) and (seen.late or 0) <= JULIAN[1]
+    """Whether reals (and the whole ones, which SQLite keeps as integers) can be days since 4714 BC."""
+    if "real" not in seen.classes or not seen.classes <= {"real", "integer"}:
+        return False
+    known = [v for v in (seen.early, seen.late, seen.low, seen.high) if v is not None]
+    return bool(known) and JULIAN[0] <= min(known) and max(known) <= JULIAN[1]
 
 
 def _clock(_it: Declared, seen: Look) -> tuple[str, str] | None:

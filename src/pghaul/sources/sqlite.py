@@ -104,12 +104,32 @@ class SQLite:
         return int(self._connection.one(sql.COUNT.format(table=quoted(table.name), where=part)))
 
     def read(self, reading: Reading) -> Rows:
+        self._recover()
         self._check_names(reading)
         forms = self._forms(reading)
-        self._rows = [r for r in self._rows if not r.done.is_set()]
         rows = Rows(self._connection, reading, forms, self._batch_rows(reading), lambda: self._locate(reading, forms))
         self._rows.append(rows)
         return rows
+
+    def _recover(self) -> None:
+        """A reading that was stopped may still be at work on our connection: we take another one."""
+        self._rows = [r for r in self._rows if not r.done.is_set()]
+        stopped = [r for r in self._rows if r.stopped]
+        if not stopped:
+            return
+        if self._held is not None:
+            raise self._lost()
+        self._let_go()
+        self._connection = Connection(self._path)
+
+    def _let_go(self) -> None:
+        """Close the connection, or have the last one that still reads from it do so."""
+        for rows in self._rows:
+            rows.close()
+        left = [r.leave() for r in self._rows]
+        self._rows = []
+        if not any(left):
+            self._connection.close()
 
     def hold(self) -> str:
         self._connection.run("BEGIN")
@@ -136,11 +156,7 @@ class SQLite:
             rows.stop()
 
     def close(self) -> None:
-        running = [r for r in self._rows if not r.done.is_set()]
-        for rows in running:
-            rows.close()
-        if all(r.done.is_set() for r in running):
-            self._connection.close()
+        self._let_go()
 
     def __enter__(self) -> SQLite:
         return self
