@@ -12,8 +12,20 @@ from pghaul.model.finding import Finding
 from pghaul.model.foreign import ForeignColumn, ForeignDatabase, ForeignTable
 from pghaul.model.table import Name, Unsupported
 
+# "reference" makes a foreign key NOT VALID, "validation" has it look at the rows: orphans are settled in between.
 MadeKind: TypeAlias = Literal[
-    "schema", "type", "table", "index", "primary", "unique", "check", "reference", "sequence", "comment", "view"
+    "schema",
+    "type",
+    "table",
+    "primary",
+    "unique",
+    "index",
+    "check",
+    "sequence",
+    "reference",
+    "validation",
+    "comment",
+    "view",
 ]
 
 
@@ -30,6 +42,7 @@ class MappedColumn:
     identity_next: int | None = None  # what comes next on the source, where it knows
     generated: str | None = None  # computed by the target: no data of it is carried
     encoding: str | None = None  # what the bytes of this text really are
+    enum: Name | None = None  # the type that is made for this very column
     note: str = ""  # why it is mapped so: say() text
 
     @property

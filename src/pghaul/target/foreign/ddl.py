@@ -15,7 +15,23 @@ from pghaul.model.table import Name
 SCHEMA_EXISTS = sql.SQL("SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace n WHERE n.nspname = {})")
 RELATION_EXISTS = sql.SQL(
     "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = {} AND c.relname = {})"
+    "WHERE n.nspname = {} AND c.relname = {} AND c.relkind IN ({}))"
+)
+INDEX_EXISTS = sql.SQL(
+    "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid "
+    "WHERE n.nspname = {} AND c.relname = {} AND x.relname = {} AND i.indisvalid)"
+)
+VALIDATED = sql.SQL(
+    "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = {} AND c.relname = {} AND k.conname = {} AND k.convalidated)"
+)
+SET_SEQUENCE = sql.SQL(
+    "SELECT pg_catalog.setval(s.name, GREATEST(s.highest, 1), s.highest > 0) FROM ("
+    "SELECT pg_catalog.pg_get_serial_sequence({name}, {column})::pg_catalog.regclass AS name, "
+    "pg_catalog.trunc(GREATEST(COALESCE(pg_catalog.max({id}), 0), {least}))::int8 AS highest FROM {table}) AS s "
+    "WHERE s.name IS NOT NULL"
 )
 TYPE_EXISTS = sql.SQL(
     "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
@@ -89,9 +105,10 @@ def table(mapped: MappedTable) -> Made:
     )
 
 
-def relation_exists(name: Name) -> str:
-    """Of a table, an index, a sequence, a view."""
-    return text(RELATION_EXISTS.format(sql.Literal(name.schema), sql.Literal(name.name)))
+def relation_exists(name: Name, *kinds: str) -> str:
+    """Of a sequence (S), a view (v), or anything that holds rows."""
+    listed = sql.SQL(", ").join(map(sql.Literal, kinds or ("r", "p", "f")))
+    return text(RELATION_EXISTS.format(sql.Literal(name.schema), sql.Literal(name.name), listed))
 
 
 def _column(column: MappedColumn) -> sql.Composable:
@@ -121,6 +138,98 @@ def constraint(table_: Name, name: str, kind: MadeKind, definition: sql.Composab
     )
 
 
-def primary(table_: Name, name: str, columns: Sequence[str]) -> Made:
-    """A primary key."""
-    return constraint(table_, name, "primary", sql.SQL("PRIMARY KEY ({})").format(columns_list(columns)))
+def index(
+    table_: Name, name: str, parts: Sequence[sql.Composable], *, unique: bool, more: sql.Composable, words: str
+) -> Made:
+    """A B-tree. `more` is INCLUDE and WHERE."""
+    statement = sql.SQL("CREATE {}INDEX {} ON {} ({}){}").format(
+        sql.SQL("UNIQUE " if unique else ""),
+        sql.Identifier(name),
+        identifier(table_),
+        sql.SQL(", ").join(parts),
+        more,
+    )
+    exists = INDEX_EXISTS.format(sql.Literal(table_.schema), sql.Literal(table_.name), sql.Literal(name))
+    kind: MadeKind = "unique" if unique else "index"
+    return Made(
+        name=key_of(kind, table_, name), sql=text(statement), table=table_, kind=kind, exists=text(exists), text=words
+    )
+
+
+def reference(
+    table_: Name, name: str, columns: Sequence[str], other: Name, referenced: Sequence[str], actions: str, words: str
+) -> tuple[Made, Made]:
+    """Made at once without a look at the rows, and then checked: so a cycle is no problem, and no lock lasts."""
+    definition = sql.SQL("FOREIGN KEY ({}) REFERENCES {} ({}){} NOT VALID").format(
+        columns_list(columns), identifier(other), columns_list(referenced), sql.SQL(actions)
+    )
+    made = constraint(table_, name, "reference", definition, words)
+    where = VALIDATED.format(sql.Literal(table_.schema), sql.Literal(table_.name), sql.Literal(name))
+    check = Made(
+        name=key_of("validation", table_, name),
+        sql=text(sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(identifier(table_), sql.Identifier(name))),
+        table=table_,
+        kind="validation",
+        exists=text(where),
+        text=words,
+    )
+    return made, check
+
+
+def set_sequence(table_: Name, column: str, following: int | None) -> Made:
+    """Past the highest value, and past what the source would have given next; never below what it gives already."""
+    least = sql.Literal(0 if following is None else following - 1)
+    statement = SET_SEQUENCE.format(
+        name=sql.Literal(quoted(table_)), column=sql.Literal(column), id=sql.Identifier(column), least=least,
+        table=identifier(table_),
+    )  # fmt: skip
+    return Made(name=key_of("sequence", table_, column), sql=text(statement), table=table_, kind="sequence")
+
+
+def counted(table_: Name, column: str, sequence: Name) -> Iterable[Made]:
+    """A sequence for a column that can be no identity: its type is no integer."""
+    parts = {
+        "made": ("CREATE SEQUENCE {sequence}", relation_exists(sequence, "S")),
+        "owned": ("ALTER SEQUENCE {sequence} OWNED BY {table}.{column}", None),
+        "used": ("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT nextval({literal}::pg_catalog.regclass)", None),
+    }
+    for step, (template, exists) in parts.items():
+        statement = sql.SQL(template).format(
+            sequence=identifier(sequence),
+            table=identifier(table_),
+            column=sql.Identifier(column),
+            literal=sql.Literal(quoted(sequence)),
+        )
+        yield Made(
+            name=f"{key_of('sequence', table_, column)}:{step}",
+            sql=text(statement),
+            table=table_,
+            kind="sequence",
+            exists=exists,
+        )
+
+
+def comment(kind: str, name: Name, column: str | None, words: str) -> Made:
+    """On a table, a view, or one of its columns."""
+    place = sql.SQL(".").join([identifier(name), sql.Identifier(column)]) if column else identifier(name)
+    template = sql.SQL("COMMENT ON {} {} IS {}")
+    statement = template.format(sql.SQL("COLUMN" if column else kind), place, sql.Literal(words.replace("\0", "")))
+    return Made(
+        name=key_of("comment", name, column) if column else key_of("comment", None, str(name)),
+        sql=text(statement),
+        table=name,
+        kind="comment",
+    )
+
+
+def view(name: Name, query: str, words: str) -> Made:
+    """A view."""
+    statement = sql.SQL("CREATE VIEW {} AS {}").format(identifier(name), sql.SQL(query))
+    return Made(
+        name=key_of("view", None, str(name)),
+        sql=text(statement),
+        table=None,
+        kind="view",
+        exists=relation_exists(name, "v"),
+        text=words,
+    )

@@ -5,47 +5,96 @@ Nothing is left out in silence: what has no place is listed with its text, or is
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from pghaul.model.finding import Finding
+from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignDatabase
 from pghaul.model.mapped import Made, MappedDatabase, MappedTable
 from pghaul.model.plan import Plan
-from pghaul.model.table import Name, Unsupported
-from pghaul.target.foreign import ddl
-from pghaul.target.foreign.naming import Naming
+from pghaul.model.table import Name
+from pghaul.model.text import say
+from pghaul.target.foreign import ddl, references, types, views
+from pghaul.target.foreign.keys import Keys
+from pghaul.target.foreign.naming import Naming, collisions
+from pghaul.target.foreign.outcome import Outcome
 from pghaul.target.foreign.tables import map_table
 
 
-def map_database(database: ForeignDatabase, selected: Collection[Name], plan: Plan) -> MappedDatabase:
+def map_database(
+    database: ForeignDatabase,
+    selected: Collection[Name],
+    plan: Plan,
+    *,
+    refused: Mapping[str, str] | None = None,
+    prefix: str = "",
+) -> MappedDatabase:
     """What becomes of the selected tables, and in which order it is made.
 
     `findings` has errors where the plan cannot be followed: who runs it refuses them (model.finding.refuse).
+    `refused` and `prefix` are the trial's (trial.py): what the server would not have, and where it is asked.
     """
-    naming = Naming(database, plan)
-    findings: list[Finding] = []
-    tables = [map_table(t, naming, plan, findings) for t in database.tables if t.name in set(selected)]
-    findings += naming.collisions(tables)
+    naming = Naming(database, plan, prefix)
+    outcome = Outcome(refused=refused or {}, prefix=prefix, left=list(database.others))
+    chosen = [t for t in database.tables if t.name in set(selected)]
+    carried = [*(t.name for t in chosen), *(v.name for v in database.views)]
+    for name in carried:
+        naming.reserve(naming.relation(name))
+    tables = [map_table(t, naming, plan, database.dialect, outcome) for t in chosen]
+    outcome.findings += _collisions(tables)
+    outcome.findings += _unused_types(database, plan)
+    keys = [Keys(t, naming, database.dialect, outcome) for t in tables]
+    after = _after(keys, outcome)
+    if plan.mapping.views:
+        after += views.make(database, tables, naming, outcome, whole=plan.whole)
     return MappedDatabase(
         database=database,
         tables=tuple(tables),
         before=tuple(_before(tables)),
-        after=tuple(_after(tables)),
-        left=tuple(Unsupported(kind=o.kind, name=o.name, why=o.why) for o in database.others),
-        findings=tuple(findings),
+        after=tuple(after),
+        left=tuple(outcome.left),
+        findings=tuple(outcome.findings),
     )
 
 
-def _before(tables: Collection[MappedTable]) -> list[Made]:
-    schemas = sorted({t.name.schema for t in tables})
-    return [*map(ddl.schema, schemas), *map(ddl.table, tables)]
-
-
-def _after(tables: Collection[MappedTable]) -> list[Made]:
-    made = []
+def _before(tables: Sequence[MappedTable]) -> Iterator[Made]:
+    yield from map(ddl.schema, sorted({t.name.schema for t in tables}))
     for table in tables:
-        key = table.source.primary
-        columns = [table.named(c) for c in key.columns] if key else []
-        if columns and None not in columns:
-            made.append(ddl.primary(table.name, f"{table.name.name}_pkey", [c for c in columns if c]))
-    return made
+        for column in table.columns:
+            if column.enum is not None:
+                yield ddl.enumeration(column.enum, column.source.values, table.name)
+    yield from map(ddl.table, tables)
+
+
+def _after(keys: Sequence[Keys], outcome: Outcome) -> list[Made]:
+    made = [m for key in keys for m in key.indexes()]
+    made.sort(key=lambda m: ("primary", "unique", "index").index(m.kind))
+    made += [m for key in keys for m in key.checks()]
+    made += [m for key in keys for m in key.sequences()]
+    made += references.make(keys, outcome)
+    return made + [m for key in keys for m in key.comments()]
+
+
+def _collisions(tables: Sequence[MappedTable]) -> Iterator[Finding]:
+    """Two tables, or two columns of a table, that become one."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for table in tables:
+        same[str(table.name)].append(str(table.source.name).removeprefix("."))
+        for column in table.columns:
+            same[f"{table.name}.{column.name}"].append(column.source.name)
+    yield from collisions(same)
+
+
+def _unused_types(database: ForeignDatabase, plan: Plan) -> Iterator[Finding]:
+    """A rule for a type that the source does not have is a slip, or a leftover."""
+    known = {n for t in database.tables for c in t.columns for n in types.keys_of(c.native)}
+    for native in plan.mapping.types:
+        if types.normal(native) not in known:
+            yield Finding(
+                severity=Severity.WARNING,
+                kind=Kind.TYPE,
+                object=native,
+                what=say("no column of the source has the type {native}, which [mapping] names", native=native),
+                advice=say("`pghaul types {engine}` lists how types are spelled", engine=database.engine),
+                code=7034,
+            )

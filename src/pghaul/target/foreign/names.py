@@ -20,13 +20,13 @@ UNNAMED = "_"  # PostgreSQL has no empty names; SQLite has
 
 def by_rule(name: str, rule: Names) -> str:
     """As the plan wants it, and as long as PostgreSQL holds it."""
-    return cut(_ruled(name, rule).replace("\0", "") or UNNAMED)
+    return cut(ruled(name, rule))
 
 
-def _ruled(name: str, rule: Names) -> str:
-    if rule is Names.LOWER:
-        return name.lower()
-    return snake_case(name) if rule is Names.SNAKE else name
+def ruled(name: str, rule: Names) -> str:
+    """As the plan wants it, however long."""
+    new = name.lower() if rule is Names.LOWER else snake_case(name) if rule is Names.SNAKE else name
+    return new.replace("\0", "") or UNNAMED
 
 
 def snake_case(name: str) -> str:

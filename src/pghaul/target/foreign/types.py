@@ -39,12 +39,16 @@ def decide(column: ForeignColumn, of_columns: Mapping[str, str], of_types: Mappi
     """The plan's word for this column, else for its type, else the source's proposal; text where nobody knows one."""
     if (own := _lookup(of_columns, column.name)) is not None:
         return Typed(type=spelled(own), by="column")
-    native = normal(column.native)
     rules = {normal(k): v for k, v in of_types.items()}
-    for key in (native, normal(LENGTH.sub("", column.native))):
+    for key in keys_of(column.native):
         if key in rules:
             return Typed(type=spelled(rules[key]), by="type")
     return Typed(type=column.pg_type, by="source") if column.pg_type else Typed(type="text", by="nobody")
+
+
+def keys_of(native: str) -> tuple[str, str]:
+    """What a rule for a type may be called: whole, and without length."""
+    return normal(native), normal(LENGTH.sub("", native))
 
 
 def _lookup(said: Mapping[str, str], name: str) -> str | None:

@@ -1,0 +1,54 @@
+"""What becomes of a database on its way through the mapping: statements, what is left, what is to be said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pghaul.model.finding import Finding
+from pghaul.model.mapped import Made
+from pghaul.model.table import Unsupported
+from pghaul.model.text import Text, say
+
+SHOWN = 2000  # characters of a definition that is left
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """`refused`: what the server has said of statements and columns when they were tried, by their keys (trial.py).
+
+    A key of a trial has the prefix of its schemas; what is known of refusals has not.
+    """
+
+    refused: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    left: list[Unsupported] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def leave(self, kind: str, name: str, why: str, text: str | None = None) -> None:
+        """Not carried: with the source's own words, so that somebody can write it anew."""
+        words = say("{why}. Its text: {text}", why=why, text=shortened(text)) if text else why
+        self.left.append(Unsupported(kind=kind, name=name, why=words))
+
+    def why(self, key: str) -> str | None:
+        """What the server had against it."""
+        return self.refused.get(key.replace(self.prefix, "") if self.prefix else key)
+
+    def accept(self, made: Made, kind: str) -> list[Made]:
+        """The statement, unless the server has refused it."""
+        why = self.why(made.name)
+        if why is None:
+            return [made]
+        self.leave(kind, made.name.partition(":")[2], refusal(why), made.text or made.sql)
+        return []
+
+
+def refusal(words: str) -> Text:
+    """The server's own."""
+    return say("the target refuses it: {words}", words=words)
+
+
+def shortened(text: str) -> str:
+    """On one line, and not without end."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]} …"

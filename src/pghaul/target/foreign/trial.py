@@ -1,0 +1,143 @@
+"""What a mapping makes, tried on the target before anything is written: in schemas of its own, and rolled back.
+
+A parser's word is no server's. What the server refuses (a default, an expression, an index, a view) is left out of the
+mapping and listed with the server's words; the answer is the same on every resume, since nothing of the target's own
+tables is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Collection, Iterator
+
+from pghaul.model.errors import PghaulError, TransientError
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.foreign import ForeignDatabase
+from pghaul.model.mapped import MappedColumn, MappedDatabase, MappedTable
+from pghaul.model.plan import Plan
+from pghaul.model.table import Name
+from pghaul.model.text import say
+from pghaul.postgres.session import Session
+from pghaul.target.foreign import ddl
+from pghaul.target.foreign.mapping import map_database
+
+ROUNDS = 4  # a table without its bad default may have a bad key, without which a view fails
+OF_A_TABLE = frozenset({"primary", "unique", "index", "check", "sequence", "reference", "validation", "view"})
+
+
+class _RolledBackError(Exception):
+    """Nothing of it is to stay."""
+
+
+def map_on(target: Session, database: ForeignDatabase, selected: Collection[Name], plan: Plan) -> MappedDatabase:
+    """As map_database, without what this server would refuse. A target that lets nobody try is told of by a finding."""
+    refused: dict[str, str] = {}
+    try:
+        for _ in range(ROUNDS):
+            new = _try(target, database, selected, plan, refused)
+            refused |= new
+            if not new:
+                break
+    except TransientError:
+        raise
+    except PghaulError as exc:
+        mapped = map_database(database, selected, plan, refused=refused)
+        return _untried(mapped, exc)
+    return map_database(database, selected, plan, refused=refused)
+
+
+def _untried(mapped: MappedDatabase, exc: PghaulError) -> MappedDatabase:
+    finding = Finding(
+        severity=Severity.NOTE,
+        kind=Kind.DEFINITION,
+        object=mapped.database.identity,
+        what=say("definitions could not be tried on the target: {why}", why=exc.message),
+        sqlstate=exc.sqlstate,
+        code=7039,
+    )
+    return MappedDatabase(
+        database=mapped.database,
+        tables=mapped.tables,
+        before=mapped.before,
+        after=mapped.after,
+        left=mapped.left,
+        findings=(*mapped.findings, finding),
+    )
+
+
+def _try(
+    target: Session, database: ForeignDatabase, selected: Collection[Name], plan: Plan, refused: dict[str, str]
+) -> dict[str, str]:
+    prefix = f"pghaul_trial_{secrets.token_hex(4)}_"
+    mapped = map_database(database, selected, plan, refused=refused, prefix=prefix)
+    found: dict[str, str] = {}
+    with contextlib.suppress(_RolledBackError), target.transaction():
+        target.execute("SET TRANSACTION READ WRITE")  # `plan` looks by a session that may not write
+        found = dict(_refusals(target, mapped))
+        raise _RolledBackError
+    return {key.replace(prefix, ""): words.replace(prefix, "") for key, words in found.items()}
+
+
+def _refusals(target: Session, mapped: MappedDatabase) -> Iterator[tuple[str, str]]:
+    tables = {t.name: t for t in mapped.tables}
+    missing: set[Name] = set()
+    for made in mapped.before:
+        why = _refusal(target, made.sql)
+        if why is None:
+            continue
+        if made.kind != "table" or made.table is None:
+            raise why
+        found = list(_of_columns(target, tables[made.table]))
+        if not found:
+            raise why
+        yield from found
+        missing.add(made.table)
+    for made in mapped.after:
+        if (
+            made.kind in OF_A_TABLE
+            and made.table not in missing
+            and not (missing and made.kind in {"reference", "view"})
+        ):
+            why = _refusal(target, made.sql)
+            if why is not None and made.kind != "validation":
+                yield made.name, why.message
+
+
+def _refusal(target: Session, statement: str, *, stays: bool = True) -> PghaulError | None:
+    try:
+        with contextlib.suppress(_RolledBackError), target.transaction():
+            target.execute(statement)
+            if not stays:
+                raise _RolledBackError
+    except TransientError:
+        raise
+    except PghaulError as exc:
+        return exc
+    return None
+
+
+def _of_columns(target: Session, table: MappedTable) -> Iterator[tuple[str, str]]:
+    """Which of them the server would not have, one after the other."""
+    plain = [_plain(c) for c in table.columns]
+    for column, bare in zip(table.columns, plain, strict=True):
+        alone = _alone(target, table, [bare])
+        if alone is not None:
+            yield f"type:{column.type}", alone.message
+            continue
+        if column.default is not None and (why := _alone(target, table, [column])):
+            yield f"default:{table.name}.{column.name}", why.message
+        if column.generated is not None:
+            others = [p for p in plain if p.name != column.name]
+            if why := _alone(target, table, [*others, column]):
+                yield f"generated:{table.name}.{column.name}", why.message
+
+
+def _alone(target: Session, table: MappedTable, columns: list[MappedColumn]) -> PghaulError | None:
+    """A table of these columns only, that does not stay."""
+    made = ddl.table(MappedTable(source=table.source, name=table.name, columns=tuple(columns)))
+    return _refusal(target, made.sql, stays=False)
+
+
+def _plain(column: MappedColumn) -> MappedColumn:
+    return MappedColumn(source=column.source, name=column.name, type=column.type)
