@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import asyncpg
 import psycopg
 import pyarrow as pa
 import pytest
@@ -14,8 +16,16 @@ from psycopg import sql
 from tests.arrow_values import CASES, Case
 from tests.databases import clone, drop, template
 
+from pghaul.model.errors import MappingError
+from pghaul.model.table import Name
 from pghaul.service.embedded import Cluster
+from pghaul.target.arrow.comparing import differing
+from pghaul.target.arrow.described import columns_of
+from pghaul.target.arrow.digest import Digest
 from pghaul.target.arrow.encoding import Encoding, TargetColumn, choose
+from pghaul.target.arrow.reading_back import BackReader, compared_schema, ours, spelled_by_server
+from pghaul.target.arrow.reading_back_sql import copy_out, query
+from pghaul.target.arrow.spelling import Speller
 
 ENUM = "CREATE TYPE public.mood AS ENUM ('sad', 'o''k', 'so, \"so\"', '행복')"
 
@@ -78,5 +88,104 @@ def test_values_arrive_as_they_were(target: psycopg.Connection, case: Case) -> N
             found = target.execute(f"SELECT {case.asked} FROM pg_temp.t ORDER BY i".encode()).fetchall()
             wanted = [None if v is None else case.expected(v) for v in values]
             assert [None if f is None else str(f) for (f,) in found] == wanted
+            assert_read_back(target, encoding, whole)
 
     check()
+
+
+def read_back(session: psycopg.Connection, encoding: Encoding) -> list[pa.RecordBatch]:
+    """The whole table, cut where no server would cut it."""
+    back = BackReader(encoding)
+    found: list[pa.RecordBatch] = []
+    select = query(encoding, Name("pg_temp", "t"), order=["i"])
+    with session.cursor() as cursor, cursor.copy(copy_out(select).encode()) as stream:
+        for data in stream:
+            found += [*back.feed(data[:7]), *back.feed(data[7:])]
+    return [*found, *back.end()]
+
+
+def assert_read_back(session: psycopg.Connection, encoding: Encoding, sent: pa.RecordBatch) -> None:
+    """What is read back has the digest of what was sent, whatever its batches."""
+    theirs, mine = Digest(compared_schema(encoding), facts=True), Digest(compared_schema(encoding), facts=True)
+    for batch in read_back(session, encoding):
+        theirs.update(batch)
+    for part in (sent.slice(0, 2), sent.slice(2)):
+        mine.update(ours(encoding, encoding.cast(part)))
+    assert set(mine.differing(theirs)) <= set(spelled_by_server(encoding))
+    if not spelled_by_server(encoding):
+        assert (mine.hexdigest(), mine.facts()) == (theirs.hexdigest(), theirs.facts())
+
+
+UNLIKE = {
+    "jsonb": ['{"b":1,   "a":2}', None, '{"a": 1, "a": 2}'],
+    "interval": ["P1DT2H", "90 minutes", "838:59:59"],
+    "numeric(8,2)": ["1", "+01.50", "1.5e2"],
+    "timestamp with time zone": ["2020-01-01T00:00:00+09:00", "infinity", None],
+    "inet": ["::0001", "10.0.0.1/32", None],
+    "character varying(3)[]": ['{ "a" , b}', "{}", None],
+}
+
+
+@pytest.mark.parametrize("target", ["pg18"], indirect=True)
+def test_values_that_a_server_spells_in_its_own_way_are_compared_in_that(target: psycopg.Connection) -> None:
+    columns = [TargetColumn(name=f"c{n}", type=t) for n, t in enumerate(UNLIKE)]
+    batch = pa.RecordBatch.from_arrays([pa.array(v) for v in UNLIKE.values()], [c.name for c in columns])
+    lists = pa.array([["a", 'b"'], None, []], pa.list_(pa.string()))
+    batch = batch.append_column("l", lists).append_column("i", pa.array([1, 2, 3]))
+    columns += [TargetColumn(name="l", type="text[]"), TargetColumn(name="i", type="bigint")]
+    target.execute("DROP TABLE IF EXISTS pg_temp.t")
+    described = ", ".join(f"{c.name} {c.type}" for c in columns)
+    target.execute(f"CREATE TEMP TABLE t ({described})".encode())
+    encoding = choose(batch.schema, columns)
+    copy(target, encoding, [batch])
+    (theirs,) = read_back(target, encoding)
+    canonical = encoding.cast(batch)
+    assert set(differing(ours(encoding, canonical), theirs)) == {*batch.schema.names} - {"i"}
+
+    async def spelled() -> pa.RecordBatch:
+        info = target.info
+        connection = await asyncpg.connect(host=info.host, port=info.port, user=info.user, database=info.dbname)
+        try:
+            await connection.execute("SET TimeZone = 'UTC'; SET search_path = ''")
+            async with Speller(connection, encoding) as speller:
+                await speller.spelled(canonical)
+                return await speller.spelled(canonical)
+        finally:
+            await connection.close()
+
+    assert differing(asyncio.run(spelled()), theirs) == {}
+
+
+DESCRIBED = """
+DROP TABLE IF EXISTS public.described; DROP DOMAIN IF EXISTS public.outer_one; DROP DOMAIN IF EXISTS public.short;
+CREATE DOMAIN public.short AS varchar(5); CREATE DOMAIN public.outer_one AS public.short NOT NULL;
+CREATE TABLE public.described (
+    gone int, d public.outer_one, "o D" public.mood, n numeric(5,2), a public.mood[], c "char");
+ALTER TABLE public.described DROP gone;
+"""
+
+
+@pytest.mark.parametrize("target", ["pg16"], indirect=True)
+def test_a_tables_columns_are_described_by_what_their_domains_are_made_of(target: psycopg.Connection) -> None:
+    target.execute(DESCRIBED.encode())
+
+    async def described(names: list[str]) -> list[TargetColumn]:
+        info = target.info
+        connection = await asyncpg.connect(host=info.host, port=info.port, user=info.user, database=info.dbname)
+        try:
+            await connection.execute("SET search_path = ''")
+            return await columns_of(connection, Name("public", "described"), names)
+        finally:
+            await connection.close()
+
+    found = asyncio.run(described(["n", "d", "o D", "a", "c"]))
+    assert [(c.name, c.type, c.enum) for c in found] == [
+        ("n", "numeric(5,2)", False),
+        ("d", "character varying(5)", False),
+        ("o D", "public.mood", True),
+        ("a", "public.mood[]", False),
+        ("c", '"char"', False),
+    ]
+    assert [c.oid for c in found[:2]] == [1700, 1043]
+    with pytest.raises(MappingError, match=r"public\.described of the target lacks the columns gone, x"):
+        asyncio.run(described(["gone", "n", "x"]))
