@@ -74,6 +74,7 @@ COMPONENTS = {
         Component(name="PostgreSQL 16", find=_server(16)),
         Component(name="PostgreSQL 18", find=_server(18)),
         Component(name="pgbouncer", find=_program("pgbouncer"), package="pgbouncer"),
+        Component(name="mariadb-server", find=_program("mariadbd"), package="mariadb-server"),
         Component(name="openssl", find=_program("openssl"), package="openssl"),
         Component(name="shared data", find=lambda: str(SHARED_DATA) if SHARED_DATA.is_dir() else None),
     )

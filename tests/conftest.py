@@ -24,6 +24,7 @@ from hypothesis import settings
 from pghaul.model import redaction
 from pghaul.service.embedded import Cluster
 from pghaul.store.repository import Store
+from tests import mariadb as mariadb_servers
 from tests import servers
 from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, clone, database_pair, drop, template
@@ -115,6 +116,19 @@ def pg16() -> Iterator[Cluster]:
 def pg18() -> Iterator[Cluster]:
     with running_server(18) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[mariadb_servers.MariaServer]:
+    with mariadb_servers.running() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(mariadb_server: mariadb_servers.MariaServer) -> Iterator[mariadb_servers.MariaDatabase]:
+    """A database of this test's own, empty."""
+    with mariadb_servers.database(mariadb_server) as database:
+        yield database
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def _sweep() -> None:
         owner = re.match(r"pghaul-\w+-(\d+)-", folder.name)
         if owner is None or folder.stat().st_uid != os.getuid() or psutil.pid_exists(int(owner[1])):
             continue
-        for file in folder.glob("*/postmaster.pid"):
+        for file in (*folder.glob("*/postmaster.pid"), *folder.glob("*/mariadbd.pid")):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 os.kill(int(file.read_text().split()[0]), signal.SIGQUIT)
         if (folder / "disk").is_mount():

@@ -1,0 +1,75 @@
+"""A bounded look at rows, where a type alone does not tell what a column holds: booleans, times, impossible dates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pghaul.model.foreign import ForeignColumn, ForeignTable
+from pghaul.model.table import Name
+from pghaul.model.text import say, saying
+from pghaul.sources._mysql_catalog import asked
+from pghaul.sources._mysql_projection import is_no_date, is_no_time, quoted
+from pghaul.sources._mysql_types import DATES, INTERVAL, parse
+
+if TYPE_CHECKING:
+    import pymysql
+
+ROWS = 1_000_000  # of a table that are looked at, at most: a fifth of a second
+NO_DATES = saying("{n} values are no dates, such as 0000-00-00: refused, unless zero-dates in the URL says otherwise")
+
+
+def look(
+    session: pymysql.Connection[Any], tables: Iterable[tuple[str, ForeignTable]]
+) -> dict[tuple[Name, str], tuple[str, str]]:
+    """Type and note of the columns about which there is something to say. `tables`: with the name of the database."""
+    found: dict[tuple[Name, str], tuple[str, str]] = {}
+    for database, table in tables:
+        terms = {(c.name, what): term for c in table.columns for what, term in _terms(c)}
+        if terms:
+            values = _asked(session, database, table, terms)
+            whole = values.pop(("", "rows")) < ROWS
+            for column in table.columns:
+                said = _concluded(column, values, whole=whole)
+                if said is not None:
+                    found[table.name, column.name] = said
+    return found
+
+
+def _terms(column: ForeignColumn) -> Iterable[tuple[str, str]]:
+    """What to count of it."""
+    native, name = parse(column.native), quoted(column.name)
+    if column.generated is not None:
+        return
+    if native.is_boolean:
+        yield "odd", f"{name} NOT IN (0, 1)"
+    elif native.base == "time":
+        yield "odd", is_no_time(name)
+    elif native.base in DATES:
+        yield "odd", is_no_date(name)
+
+
+def _asked(
+    session: pymysql.Connection[Any], database: str, table: ForeignTable, terms: Mapping[tuple[str, str], str]
+) -> dict[tuple[str, str], int]:
+    columns = ", ".join(quoted(c) for c, _ in terms)
+    counts = ", ".join(f"COUNT(IF({term}, 1, NULL)) AS c{i}" for i, term in enumerate(terms.values()))
+    rows = f"SELECT {columns} FROM {quoted(database)}.{quoted(table.name.name)} LIMIT {ROWS}"  # noqa: S608
+    (row,) = asked(session, f"SELECT COUNT(*) AS n, {counts} FROM ({rows}) AS looked")  # noqa: S608
+    return {("", "rows"): int(row["N"])} | {key: int(row[f"C{i}"]) for i, key in enumerate(terms)}
+
+
+def _concluded(column: ForeignColumn, values: Mapping[tuple[str, str], int], *, whole: bool) -> tuple[str, str] | None:
+    odd = values.get((column.name, "odd"))
+    if odd is None:
+        return None
+    native = parse(column.native)
+    if native.is_boolean:
+        if odd:
+            return column.pg_type, say("{n} values are neither 0 nor 1", n=odd)
+        return ("boolean", "") if whole else (column.pg_type, say("boolean, if all of it is 0 or 1"))
+    if native.base == "time":
+        if odd:
+            return INTERVAL, say("{n} values are below 0 or beyond a day", n=odd)
+        return None if whole else (column.pg_type, say("if all of it lies within a day; else give it interval"))
+    return (column.pg_type, NO_DATES.format(n=odd)) if odd else None
