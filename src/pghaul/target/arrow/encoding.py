@@ -119,6 +119,11 @@ class Encoding:
             if made := self._stream.rows(part):
                 yield made
 
+    def begin(self) -> None:
+        """A new stream, whatever has become of the one before; the first needs none."""
+        if self._begun:
+            self._stream, self._begun = self._new_stream(), False
+
     def finish(self) -> bytes:
         """The end of the stream."""
         if self._stream is None:
