@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pghaul.engine.arrow import compose, ground, looks, making, shape
+from pghaul.engine.arrow import compose, ground, looks, making, orphans, shape
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
@@ -164,17 +164,18 @@ class ArrowAttempt:
         self._rejects.conclude()
         self._differences += [str(n) for n in self._rejects.tables]
         self._differences += sorted(str(n) for n in self._report.take_differing())
-        orphans = Orphans(
+        broken = Orphans(
             held.target, ledger, epoch, self._order.plan.options.max_rejects, [ld.name for ld in loadings], self._report
         )
-        self._differences += put_back(held.target, ledger, orphans, self._report)
-        self._after(dispatcher, held, mapped, {ld.name: ld for ld in loadings}, created, epoch, done)
+        self._differences += put_back(held.target, ledger, broken, self._report)
+        self._after(dispatcher, held, ledger, mapped, {ld.name: ld for ld in loadings}, created, epoch, done)
         pool.wind_down()
 
     def _after(
         self,
         dispatcher: Dispatcher,
         held: Ground,
+        ledger: Ledger,
         mapped: MappedDatabase,
         loaded: Mapping[Name, Loading],
         created: set[Name],
@@ -187,6 +188,10 @@ class ArrowAttempt:
         if self._order.plan.options.indexes:
             keys = [m for m in ours if m.kind == "reference"]
             dispatcher.run(compose.after_loading(keys, loaded, epoch, done))
+            checks = [m for m in ours if m.kind == "validation"]
+            self._differences += orphans.validate(
+                held.target, ledger, epoch, self._order.plan, mapped, checks, self._report
+            )
         making.run(held.target, [m for m in ours if m.kind == "comment"], self._report, "comments")
         making.views(held.target, [m for m in ours if m.kind == "view"], self._report)
 

@@ -21,8 +21,8 @@ from pghaul.postgres.catalog import describe
 from pghaul.postgres.session import Session, connect, terminate_sessions
 from pghaul.postgres.settings import settings
 from pghaul.sources.protocol import Source, engine_of
-from pghaul.target.foreign.mapping import map_database
 from pghaul.target.foreign.selection import chosen
+from pghaul.target.foreign.trial import map_on
 from pghaul.target.ledger import check_leader
 
 
@@ -105,7 +105,7 @@ def _on(
             advice=say("`pghaul inspect` lists its tables"),
             code=5250,
         )
-    mapped = map_database(database, names, plan)
+    mapped = map_on(target, database, names, plan)
     if manifest is not None:
         shape.check(manifest.tables, mapped)
     there = describe(target, [t.name for t in mapped.tables])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pghaul.engine import permits, preflight, requirements
-from pghaul.engine.arrow import ranges, shape
+from pghaul.engine.arrow import orphans, ranges, shape
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.shape import shown
 from pghaul.engine.recipes import Chosen
@@ -48,6 +48,8 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     found += permits.loud_triggers(ground.target, sorted(permits.noisy(loaded)))
     found += requirements.ledger_findings(ground.target, run, names)
     found += permits.may_create(ground.target, fate.missing)
+    if plan.options.indexes:
+        found += orphans.findings(ground.source, ground.database, mapped, plan)
     return Look(fate=fate, mapped=mapped, chunks=tuple(_chunks(plan, mapped, ground, fate)), findings=tuple(found))
 
 

@@ -1,0 +1,149 @@
+"""Foreign keys that look at their rows once all are there; and rows that refer to nothing, treated as the plan says.
+
+The keys have been made NOT VALID. Only where one does not hold, its rows are looked for, all of them with one query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pghaul.engine.arrow import making
+from pghaul.engine.arrow.shape import shown
+from pghaul.engine.compose import Epoch
+from pghaul.engine.orphans import Orphans
+from pghaul.engine.report import Reporter
+from pghaul.model.errors import MappingError, RowError
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.foreign import ForeignDatabase, ForeignReference
+from pghaul.model.mapped import Made, MappedDatabase
+from pghaul.model.plan import OrphanRule, Plan
+from pghaul.model.table import Name
+from pghaul.model.text import say
+from pghaul.postgres.catalog import describe
+from pghaul.postgres.session import Session
+from pghaul.sources.protocol import Source
+from pghaul.target import references
+from pghaul.target.foreign import nulling
+from pghaul.target.foreign.orphans import searches
+from pghaul.target.foreign.selection import said
+from pghaul.target.ledger import Ledger
+from pghaul.target.references import Reference
+
+
+def validate(
+    target: Session,
+    ledger: Ledger,
+    epoch: Epoch,
+    plan: Plan,
+    mapped: MappedDatabase,
+    made: Sequence[Made],
+    report: Reporter,
+) -> list[str]:
+    """Let every key look at its rows; the tables that differ for it. Raises what says which rows are in the way."""
+    failed = [m for m in made if not _holds(target, m, report)]
+    if not failed:
+        return []
+    touched = Settling(target, ledger, epoch, plan, mapped, report).settle()
+    for one in failed:
+        target.execute(one.sql)
+    return [str(n) for n in touched]
+
+
+def _holds(target: Session, made: Made, report: Reporter) -> bool:
+    try:
+        making.run(target, [made], report, "references")
+    except RowError:
+        return False
+    return True
+
+
+class Settling:
+    """Of one attempt. A row that goes may be what another refers to: all keys are looked at until nothing is found."""
+
+    def __init__(
+        self, target: Session, ledger: Ledger, epoch: Epoch, plan: Plan, mapped: MappedDatabase, report: Reporter
+    ) -> None:
+        self._target = target
+        self._ledger = ledger
+        self._epoch = epoch
+        self._report = report
+        self._rules = {t.name: said(plan, t.source.name, "orphans") or plan.mapping.orphans for t in mapped.tables}
+        self._limit = plan.options.max_rejects
+
+    def settle(self) -> list[Name]:
+        """The tables whose rows were changed or set aside."""
+        keys = [k for table in self._rules for k in references.of_table(self._target, table)]
+        touched: dict[Name, None] = {}
+        while True:
+            found = [n for k in self._of(keys, OrphanRule.SET_NULL) for n in self._null(k)]
+            for rule, limit in ((OrphanRule.QUARANTINE, "100%"), (OrphanRule.FAIL, self._limit)):
+                chosen = self._of(keys, rule)
+                if chosen:
+                    found += self._orphans(limit).settle(chosen)
+            touched |= dict.fromkeys(found)
+            if not found:
+                return list(touched)
+
+    def _of(self, keys: Iterable[Reference], rule: OrphanRule) -> list[Reference]:
+        return [k for k in keys if self._rules[k.table] is rule]
+
+    def _orphans(self, limit: int | str) -> Orphans:
+        return Orphans(self._target, self._ledger, self._epoch, limit, list(self._rules), self._report)
+
+    def _null(self, key: Reference) -> list[Name]:
+        if not references.broken(self._target, key):
+            return []
+        (table,) = describe(self._target, [key.table]).values()
+        columns = [c.name for c in table.columns if c.name in key.columns and not c.not_null and not c.generated]
+        if not columns:
+            raise MappingError(
+                say(
+                    "rows of {table} refer to rows of {other} that are not there ({key}), and none of its columns"
+                    " can be NULL",
+                    table=str(key.table),
+                    other=str(key.references),
+                    key=key.constraint,
+                ),
+                where=str(key.table),
+                advice=say('say `orphans = "quarantine"` for this table, or mend the rows on the source'),
+                sqlstate="23503",
+                code=7040,
+            )
+        with self._ledger.owned(self._epoch.number):
+            rows = self._target.execute(nulling.update(key, columns))
+        self._report.notice("SET NULL", str(key.table), say("{n} rows ({chunk})", n=rows, chunk=key.constraint))
+        return [key.table]
+
+
+def findings(source: Source, database: ForeignDatabase, mapped: MappedDatabase, plan: Plan) -> Iterator[Finding]:
+    """What the source itself says beforehand of the keys that are to be made; NOT EXISTS, once for each."""
+    made = {m.text for m in mapped.after if m.kind == "reference"} if source.guarantees.where else set()
+    carried = {t.source.name for t in mapped.tables if not t.exists}
+    for search in searches(database):
+        key = search.reference
+        if not made or search.table not in carried or key.table not in carried:
+            continue
+        asked = said(plan, search.table, "where")
+        rows = source.count(search.table, f"({asked}\n) AND {search.where}" if asked else search.where)
+        if rows:
+            yield _orphaned(search.table, key, rows, plan)
+
+
+def _orphaned(table: Name, key: ForeignReference, rows: int, plan: Plan) -> Finding:
+    rule = said(plan, table, "orphans") or plan.mapping.orphans
+    refused = rule is OrphanRule.FAIL and not plan.options.max_rejects
+    return Finding(
+        severity=Severity.ERROR if refused else Severity.WARNING,
+        kind=Kind.ORPHANS,
+        object=shown(table),
+        what=say(
+            "{n} rows of {table} refer to rows of {other} that are not there: {columns}",
+            n=rows,
+            table=shown(table),
+            other=shown(key.table),
+            columns=", ".join(key.columns),
+        ),
+        where=say("source"),
+        advice=say('mend them on the source, or say `orphans = "quarantine"` (or "set-null") under [mapping]'),
+        code=7041,
+    )

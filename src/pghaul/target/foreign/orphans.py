@@ -1,0 +1,58 @@
+"""Rows whose foreign key leads nowhere, counted on the source beforehand, in its own SQL.
+
+An engine that checks its keys has few of them; SQLite checks none unless it is asked to, and MySQL forgets rows that
+came while foreign_key_checks was off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pghaul.model.foreign import ForeignDatabase, ForeignReference
+from pghaul.model.table import Name
+
+QUOTES = {"mysql": ("`", "`"), "tsql": ("[", "]"), "sqlite": ('"', '"'), "oracle": ('"', '"')}
+WHERE = "{present} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {same})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """`where` is for Source.count(table, where): columns are qualified by the table's own name."""
+
+    table: Name
+    reference: ForeignReference
+    where: str
+
+
+def searches(database: ForeignDatabase) -> Iterator[Search]:
+    """One for every foreign key whose tables are known; none for a source without SQL."""
+    known = {t.name for t in database.tables}
+    for table in database.tables:
+        for reference in table.references:
+            complete = len(reference.columns) == len(reference.referenced) > 0
+            if database.dialect in QUOTES and reference.table in known and complete:
+                yield _search(database.dialect, table.name, reference)
+
+
+def _search(dialect: str, table: Name, reference: ForeignReference) -> Search:
+    child, parent = relation(dialect, table), relation(dialect, reference.table)
+    own = [f"{child}.{quoted(dialect, c)}" for c in reference.columns]
+    other = [f"p.{quoted(dialect, c)}" for c in reference.referenced]
+    where = WHERE.format(
+        parent=parent,
+        present=" AND ".join(f"{c} IS NOT NULL" for c in own),
+        same=" AND ".join(f"{o} = {c}" for o, c in zip(other, own, strict=True)),
+    )
+    return Search(table=table, reference=reference, where=where)
+
+
+def relation(dialect: str, name: Name) -> str:
+    """Quoted as the source does."""
+    return ".".join(quoted(dialect, n) for n in (name.schema, name.name) if n)
+
+
+def quoted(dialect: str, name: str) -> str:
+    """One identifier."""
+    opening, closing = QUOTES[dialect]
+    return opening + name.replace(closing, closing * 2) + closing
