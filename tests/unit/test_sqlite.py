@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.components import SHARED_DATA, missing
 
-from pghaul.model.errors import NotFoundError, SourceError, UsageError
-from pghaul.model.foreign import ReadColumn, Reading
+from pghaul.model.errors import AccessError, NotFoundError, ServerBusyError, SnapshotLostError, SourceError, UsageError
+from pghaul.model.foreign import ForeignTable, KeyRange, ReadColumn, Reading
 from pghaul.model.table import Name
 from pghaul.sources import sqlite
 from pghaul.sources.protocol import engine_of
 
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+FILES = {"Chinook_Sqlite.sqlite": (11, 15_607), "northwind.db": (13, 3_310)}
+
 
 def make(path: Path, script: str) -> Path:
     """A database, made by the standard library."""
-    connection = sqlite3.connect(path)
-    connection.executescript(script)
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
     return path
 
 
-def opened(path: Path) -> sqlite.SQLite:
+@contextmanager
+def opened(path: Path, options: str = "") -> Iterator[sqlite.SQLite]:
     """As a run would open it."""
     engine = engine_of("sqlite")
-    source = engine.open(engine.endpoint(f"sqlite://{path}", {}, None))
-    assert isinstance(source, sqlite.SQLite)
-    return source
+    with engine.open(engine.endpoint(f"sqlite://{path}{options}", {}, None)) as source:
+        assert isinstance(source, sqlite.SQLite)
+        yield source
 
 
-def rows(source: sqlite.SQLite, table: str, **types: str) -> list[tuple[object, ...]]:
+def described(source: sqlite.SQLite, table: str = "t") -> ForeignTable:
+    """One table."""
+    return next(t for t in source.database().tables if t.name.name == table)
+
+
+def rows(source: sqlite.SQLite, table: str = "t", **types: str) -> list[tuple[object, ...]]:
     """All of a table, as the types that are proposed, or as these."""
-    described = next(t for t in source.database().tables if t.name.name == table)
     columns = tuple(
-        ReadColumn(name=c.name, native=c.native, pg_type=types.get(c.name, c.pg_type)) for c in described.columns
+        ReadColumn(name=c.name, native=c.native, pg_type=types.get(c.name, c.pg_type))
+        for c in described(source, table).columns
     )
     batches = source.read(Reading(table=Name("", table), columns=columns))
     return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
@@ -47,21 +67,105 @@ def test_a_table_is_described_and_read(tmp_path: Path) -> None:
         "INSERT INTO t VALUES (7, 'abcd', 1.25, '2024-02-29', 'x'), (8, NULL, 3, '2024-03-01', 5);",
     )
     with opened(path) as source:
-        (table,) = source.database().tables
-        types = [c.pg_type for c in table.columns]
-        assert types == ["bigint", "text", "numeric(5,2)", "date", "text"]
+        table = described(source)
+        assert [c.pg_type for c in table.columns] == ["bigint", "text", "numeric(5,2)", "date", "text"]
+        assert [c.observed for c in table.columns[-2:]] == ["text", "integer, text (1 of 2)"]
         assert (table.rows, table.exact_rows, table.columns[0].identity_next) == (2, True, 9)
-        found = rows(source, "t")
-        assert [str(v) for v in found[0]] == ["7", "abcd", "1.25", "2024-02-29", "x"]
-        assert [str(v) for v in found[1]] == ["8", "None", "3.00", "2024-03-01", "5"]
+        assert [str(v) for v in rows(source)[0]] == ["7", "abcd", "1.25", "2024-02-29", "x"]
+
+
+def test_what_only_the_text_of_create_says_is_described(tmp_path: Path) -> None:
+    path = make(
+        tmp_path / "a.db",
+        """
+        CREATE TABLE t (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT COLLATE NOCASE CONSTRAINT named CHECK (length(name) > 1),
+            n INT DEFAULT (1 + 1) CHECK (n > 0), twice INT GENERATED ALWAYS AS (n * 2) STORED, virt INT AS (n + 1),
+            UNIQUE (name, n), CHECK (n < 100)
+        );
+        INSERT INTO t (id, name, n) VALUES (50, 'ab', 2);
+        DELETE FROM t;
+        CREATE INDEX partial ON t (n DESC) WHERE n > 5;
+        CREATE UNIQUE INDEX folded ON t (lower(name), n);
+        CREATE VIEW v AS SELECT id, name FROM t WHERE n > 1;
+        CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END;
+        CREATE VIRTUAL TABLE words USING fts5(body);
+        CREATE TABLE k (a TEXT, b INT, PRIMARY KEY (b, a)) WITHOUT ROWID, STRICT;
+        """,
+    )
+    with opened(path) as source:
+        database = source.database()
+    t, k = database.tables
+    assert t.columns[0].identity_next == 51
+    assert t.columns[1].collation == "NOCASE"
+    assert [(c.name, c.expression) for c in t.checks] == [("named", "LENGTH(name) > 1"), ("", "n > 0"), ("", "n < 100")]
+    assert [c.default for c in t.columns][2] == "1 + 1"
+    assert [c.generated for c in t.columns] == [None, None, None, "n * 2", "n + 1"]
+    known = {i.name: i for i in t.indexes}
+    assert (known["partial"].columns, known["partial"].descending, known["partial"].predicate) == (
+        ("n",),
+        (True,),
+        "n > 5",
+    )
+    assert (known["folded"].unique, known["folded"].expression) == (True, "LOWER(name), n")
+    assert [i.columns for i in t.indexes if i.constraint] == [("id",), ("name", "n")]
+    assert k.primary is not None
+    assert k.primary.columns == ("b", "a")
+    assert [(v.name.name, v.definition) for v in database.views] == [("v", "SELECT id, name FROM t WHERE n > 1")]
+    kinds = {(o.kind, o.name) for o in database.others}
+    assert {("TRIGGER", "t.g"), ("VIRTUAL TABLE", "words"), ("SHADOW TABLE", "words_data")} <= kinds
+
+
+def test_what_was_not_looked_at_is_refused_by_name(tmp_path: Path) -> None:
+    script = "CREATE TABLE t (n INTEGER, w TEXT);" + "INSERT INTO t VALUES (1, 'a');" * 20
+    path = make(tmp_path / "a.db", f"{script} INSERT INTO t VALUES ('one', 'a'), (1, x'00');")
+    with opened(path, "?look=10") as source:
+        assert described(source).columns[0].observed == "integer in the first 10 rows"
+        with pytest.raises(SourceError, match=r"column n holds a value of class text .* \(.*a\.db, t\)"):
+            rows(source)
+        with pytest.raises(SourceError, match="column w holds a value of class blob"):
+            rows(source, n="text")
+    with opened(path, "?look=all") as source:
+        assert [c.pg_type for c in described(source).columns] == ["text", "bytea"]
+        assert rows(source)[-2:] == [("one", b"a"), ("1", b"\x00")]
+
+
+def test_the_value_that_has_no_place_is_shown(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (p DECIMAL(9,2)); INSERT INTO t VALUES (1), (2.5), (1.125), (7);")
+    with opened(path) as source, pytest.raises(SourceError, match=r"column p holds 1\.125, which is no numeric\(9,2\)"):
+        rows(source, p="numeric(9,2)")
 
 
 @pytest.mark.parametrize("content", [b"not a database, but longer than a header" * 9, b"SQLite format 3\x00"])
 def test_what_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.db"
     path.write_bytes(content)
-    with pytest.raises(SourceError):
-        opened(path)
+    with pytest.raises(SourceError, match=r"a\.db"), opened(path):
+        pass
+
+
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (w TEXT);" + f"INSERT INTO t VALUES ('{'x' * 9000}');" * 9)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(SourceError, match="cut off"), opened(path):
+        pass
+
+
+def test_a_damaged_page_is_an_error_and_the_other_tables_can_be_read(tmp_path: Path) -> None:
+    path = make(
+        tmp_path / "a.db",
+        "CREATE TABLE good (w TEXT); INSERT INTO good VALUES ('a'); CREATE TABLE t (w TEXT);"
+        + f"INSERT INTO t VALUES ('{'x' * 900}');" * 99,
+    )
+    with path.open("r+b") as file:
+        file.seek(5 * 4096)
+        file.write(b"\xff" * 4096)
+    column = ReadColumn(name="w", native="TEXT", pg_type="text")
+    with opened(path, "?look=0") as source:
+        with pytest.raises(SourceError, match="damaged"):
+            list(source.read(Reading(table=Name("", "t"), columns=(column,))))
+        (batch,) = source.read(Reading(table=Name("", "good"), columns=(column,)))
+        assert batch.to_pylist() == [{"w": "a"}]
 
 
 def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
@@ -72,12 +176,114 @@ def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError):
-        opened(tmp_path / "a.db")
+    with pytest.raises(NotFoundError), opened(tmp_path / "a.db"):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["sqlite://a.db", "sqlite:", "sqlite:a.db?mode=rwc"])
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="folder"), opened(tmp_path):
+        pass
+
+
+def test_nothing_is_written_beside_a_database_with_a_wal(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "PRAGMA journal_mode = wal; CREATE TABLE t (n INT); INSERT INTO t VALUES (1);")
+    before = [(p.name, p.stat().st_mtime_ns) for p in tmp_path.iterdir()]
+    with opened(path) as source:
+        source.hold()
+        assert rows(source) == [(1,)]
+        source.check()
+    assert [(p.name, p.stat().st_mtime_ns) for p in tmp_path.iterdir()] == before == [("a.db", before[0][1])]
+
+
+def test_who_begins_to_write_where_nobody_did_is_seen(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "PRAGMA journal_mode = wal; CREATE TABLE t (n INT); INSERT INTO t VALUES (1);")
+    with opened(path) as source, closing(sqlite3.connect(path)) as other:
+        source.hold()
+        other.execute("INSERT INTO t VALUES (2)")
+        other.commit()
+        with pytest.raises(SnapshotLostError):
+            source.check()
+
+
+def test_what_another_process_has_committed_but_not_yet_moved_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript("PRAGMA journal_mode = wal; CREATE TABLE t (n INT); INSERT INTO t VALUES (1);")
+        with opened(path) as source:
+            assert rows(source) == [(1,)]
+
+
+def test_a_database_that_is_locked_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pghaul.sources._sqlite_connection.WAIT", 10)
+    path = make(tmp_path / "a.db", "CREATE TABLE t (n INT)")
+    # A process has no locks against itself.
+    holder = [sys.executable, "-I", "-c", LOCK, str(path)]
+    with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(ServerBusyError), opened(path) as source:
+            source.database()
+
+
+def test_a_database_in_utf_16_is_read(tmp_path: Path) -> None:
+    path = make(
+        tmp_path / "a.db", "PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (w TEXT); INSERT INTO t VALUES ('é 한 😀');"
+    )
+    with opened(path) as source:
+        assert source.database().encoding == "UTF-16le"
+        assert rows(source) == [("é 한 😀",)]
+
+
+def test_bytes_that_are_no_utf_8_are_refused_by_name(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (w TEXT); INSERT INTO t VALUES ('a'), (CAST(x'e92062' AS TEXT));")
+    with opened(path) as source, pytest.raises(SourceError, match=r"column w holds bytes that are no UTF-8 \(0xe92062"):
+        rows(source)
+
+
+def test_rows_that_grow_wide_late_come_in_small_batches(tmp_path: Path) -> None:
+    path = make(
+        tmp_path / "a.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, b BLOB);"
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000)"
+        "INSERT INTO t SELECT x, zeroblob(CASE WHEN x > 1990 THEN 2000000 ELSE 10 END) FROM c;",
+    )
+    columns = tuple(ReadColumn(name=n, native="", pg_type=t) for n, t in (("id", "bigint"), ("b", "bytea")))
+    reading = Reading(table=Name("", "t"), columns=columns, batch_bytes=1 << 20)
+    part = KeyRange(column="id", low=None, high=None)
+    with opened(path, "?look=100") as source:
+        for read in (reading, Reading(table=reading.table, columns=columns, batch_bytes=1 << 20, range=part)):
+            sizes = [b.nbytes for b in source.read(read)]
+            assert sum(sizes) > 20_000_000
+            assert max(sizes) < 36 << 20
+
+
+def test_a_file_that_may_not_be_read_is_no_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(AccessError, match="Permission denied"), opened(tmp_path / "a.db"):
+        pass
+
+
+@pytest.mark.parametrize("url", ["sqlite://a.db", "sqlite:", "sqlite:a.db?mode=rwc", "sqlite:a.db?look=some"])
 def test_a_url_that_makes_no_sense_is_refused(url: str) -> None:
     with pytest.raises(UsageError):
         sqlite.endpoint(url, {}, None)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_real_files_are_read_whole(file: str) -> None:
+    """`pytest -s` shows what they hold."""
+    path = SHARED_DATA / "sqlite" / file
+    if not path.is_file():
+        missing(f"the sample database {file} is not in {SHARED_DATA} (PGHAUL_TEST_DATA names another folder)")
+    with opened(path) as source:
+        database = source.database()
+        read = {t.name.name: len(rows(source, t.name.name)) for t in database.tables}
+        counted = {t.name.name: source.count(t.name) for t in database.tables}
+    print(f"\n{file}: {len(read)} tables, {sum(read.values())} rows, {len(database.views)} views, {database.others}")  # noqa: T201
+    assert read == counted == {t.name.name: t.rows for t in database.tables}
+    assert (len(read), sum(read.values())) == FILES[file]
+    assert all(t.primary for t in database.tables)

@@ -49,7 +49,7 @@ def read_table(sql: str) -> Written:
 
 def _checks(tree: Any, exp: Any) -> list[ForeignCheck]:
     found = []
-    for check in tree.find_all(exp.CheckColumnConstraint, exp.Check):
+    for check in tree.find_all(exp.CheckColumnConstraint, exp.Check, bfs=False):
         owner = check.parent
         named = isinstance(owner, exp.Constraint | exp.ColumnConstraint) and owner.this is not None
         found.append(ForeignCheck(name=owner.this.name if named else "", expression=check.this.sql(dialect=DIALECT)))
@@ -58,7 +58,7 @@ def _checks(tree: Any, exp: Any) -> list[ForeignCheck]:
 
 def _of_columns(columns: list[Any], *kinds: Any) -> list[tuple[str, str]]:
     return [
-        (column.name, c.kind.this.sql(dialect=DIALECT))
+        (column.name, c.kind.this.unnest().sql(dialect=DIALECT))
         for column in columns
         for c in column.constraints
         if isinstance(c.kind, kinds) and c.kind.this is not None

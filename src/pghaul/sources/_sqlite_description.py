@@ -23,15 +23,11 @@ from pghaul.sources._sqlite_connection import Connection, literal, quoted
 from pghaul.sources._sqlite_look import Look, look
 from pghaul.sources._sqlite_types import asked, propose
 
-SMALL = 64 << 20  # bytes: a database up to this size is looked at whole, in about a second
-FIRST = 50_000  # rows of each table of a larger one
 HIDDEN = {1: "hidden", 2: "virtual", 3: "stored"}  # of table_xinfo
 
 
-def describe(connection: Connection) -> ForeignDatabase:
-    """All of it."""
-    pages, page_size = connection.one(sql.PAGES)
-    limit = None if pages * page_size <= SMALL else FIRST
+def describe(connection: Connection, limit: int | None) -> ForeignDatabase:
+    """All of it, after a look at the first `limit` rows of each table (None: at all of them)."""
     objects = connection.ask(sql.OBJECTS)
     tables, views, others = [], [], []
     for kind, name, without_rowid, text in objects:

@@ -174,10 +174,8 @@ def _bytes(column: ReadColumn, source: str, _it: Wanted, _seen: Look) -> Form:
 
 def _date(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:
     day = _arrow().date32()
-    if seen.classes == {"text"} and seen.day == seen.text:
-        return _made(column, source, TEXT_ONLY, "text", ("text",), day, _to(day))
     if seen.classes == {"text"} and seen.day + seen.midnight == seen.text and not seen.zoned:
-        return _made(column, source, TEXT_ONLY, "text", ("text",), day, _midnight_to_date)
+        return _made(column, source, TEXT_ONLY, "text", ("text",), day, _to_date)
     return None
 
 
@@ -237,8 +235,12 @@ def _to_bool(array: pa.Array) -> pa.Array:
     return array.cast(_arrow().bool_())
 
 
-def _midnight_to_date(array: pa.Array) -> pa.Array:
-    return array.cast(_arrow().timestamp("us")).cast(_arrow().date32())
+def _to_date(array: pa.Array) -> pa.Array:
+    """Days, and moments at midnight: the cast of any other moment is refused."""
+    try:
+        return array.cast(_arrow().date32())
+    except ValueError:
+        return array.cast(_arrow().timestamp("us")).cast(_arrow().date32())
 
 
 def _from_epoch(factor: int, kind: Any) -> Turn:

@@ -13,6 +13,8 @@ from pghaul.model.text import listed, say
 from pghaul.sources import _sqlite_sql as sql
 from pghaul.sources._sqlite_connection import Connection, quoted
 
+SMALL = 64 << 20  # bytes: a database up to this size is looked at whole, in about a second
+FIRST = 50_000  # rows of each table of a larger one
 TOGETHER = 50  # columns of one query: a function takes 1,000 arguments, a row of results 2,000 columns
 
 # What texts have to look like to be read as dates; digits are checked by whoever reads them.
@@ -123,6 +125,12 @@ class Asked:
             + (_NUMBERS if self.numbers else ())
             + (_WORDS if self.words else ())
         )
+
+
+def limit_for(connection: Connection) -> int | None:
+    """How many rows of each table are looked at; None: all."""
+    pages, page_size = connection.one(sql.PAGES)
+    return None if pages * page_size <= SMALL else FIRST
 
 
 def look(connection: Connection, table: str, asked: Sequence[Asked], limit: int | None) -> list[Look]:

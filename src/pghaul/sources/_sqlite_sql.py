@@ -40,6 +40,10 @@ COUNT = "SELECT count(*) FROM {table}{where}"
 ANY = "SELECT count(*) FROM sqlite_master"  # a transaction begins with the first read
 OFFENDING = "SELECT json_quote(typeof({column})) FROM {table}{where} LIMIT 1"
 
+# The largest row of a table, from the headers of its pages; and of a part of it, from those of its rows.
+LARGEST = "SELECT mx_payload FROM dbstat WHERE name = {t} AND aggregate = 1"
+LARGEST_OF_PART = "SELECT max({columns}) FROM {table}{where}"
+
 # {columns} are expressions, named c0, c1 …; {measures} are arrays of aggregates over them.
 LOOK = "SELECT json_array(count(*), {measures}) FROM (SELECT {columns} FROM {table}{limit})"
 

@@ -30,16 +30,17 @@ from pghaul.sources import _sqlite_sql as sql
 from pghaul.sources._sqlite_connection import Connection, literal, quoted
 from pghaul.sources._sqlite_description import describe
 from pghaul.sources._sqlite_forms import Form, form
-from pghaul.sources._sqlite_look import Asked, Look, look
+from pghaul.sources._sqlite_look import Asked, Look, limit_for, look
 from pghaul.sources._sqlite_reading import MOST_ROWS, Rows, condition
 from pghaul.sources._sqlite_types import TYPES
 
 SCHEMES = ("sqlite",)
-PEEKED = 5_000  # rows of a table that are looked at before it is read, to choose the form of each column
+OF_EXPRESSIONS = 1_000  # rows: whoever writes one knows what it yields
+WORST = 32 << 20  # bytes of one batch of the driver, if all of its rows were as large as the largest
 
 
 def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> ForeignEndpoint:  # noqa: ARG001
-    """sqlite:///absolute/path.db, sqlite:relative.db; `?mode=ro` is what we do anyway."""
+    """sqlite:///absolute/path.db, sqlite:relative.db; `?mode=ro` is what we do anyway; ?look=all looks at all rows."""
     rest = url.partition(":")[2].partition("#")[0]
     place, _, query = rest.partition("?")
     if place.startswith("//"):
@@ -50,20 +51,22 @@ def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> Fore
                 code=1050,
             )
         place = place[2:]
-    unknown = [f"{k}={v}" for k, v in parse_qsl(query, keep_blank_values=True) if (k, v) != ("mode", "ro")]
-    if not place or unknown:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    rows = options.pop("look", "")
+    if not place or options not in ({}, {"mode": "ro"}) or not (rows in {"", "all"} or rows.isdigit()):
         raise UsageError(
             say("the URL is not understood: {url}", url=url),
             advice=say("write sqlite:relative.db, or sqlite:///absolute/path.db; it is only ever read"),
             code=1051,
         )
     path = Path(os.path.abspath(Path(unquote(place)).expanduser()))  # noqa: PTH100 -- resolve() would follow links
-    return ForeignEndpoint(engine="sqlite", params=(("path", str(path)),))
+    look_at = (("look", rows),) if rows else ()
+    return ForeignEndpoint(engine="sqlite", params=(("path", str(path)), *look_at))
 
 
 def open(endpoint: ForeignEndpoint) -> SQLite:  # noqa: A001 -- the protocol's word
     """Open the file, read-only."""
-    return SQLite(Path(endpoint.get("path")))
+    return SQLite(Path(endpoint.get("path")), endpoint.get("look"))
 
 
 def types() -> tuple[tuple[str, str, str], ...]:
@@ -76,16 +79,22 @@ class SQLite:
 
     guarantees = Guarantees(consistency=Consistency.SNAPSHOT, sees_changes=True)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rows: str = "") -> None:
         self._path = path
-        self._connection = Connection(path)
-        self._opened = file.fingerprint(path)
         self._held: str | None = None
         self._rows: list[Rows] = []
         self._looks: dict[tuple[str, str, str], Look] = {}
+        self._largest_of: dict[str, int] = {}
+        self._connection = Connection(path)
+        try:
+            self._opened = file.fingerprint(path)
+            self._look_at = _rows_to_look_at(self._connection, rows)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def database(self) -> ForeignDatabase:
-        return describe(self._connection)
+        return describe(self._connection, self._look_at)
 
     def bounds(self, table: Name, column: str, where: str | None = None) -> tuple[int, int] | None:
         low, high = self._connection.one(
@@ -194,23 +203,44 @@ class SQLite:
         return [form(c, seen) for c, seen in zip(reading.columns, self._peek(reading), strict=True)]
 
     def _peek(self, reading: Reading) -> list[Look]:
-        """The same for every part of a table, so that all of its chunks have one form."""
+        """As for the description, and for every part of the table, so that all agree on the form of a column."""
         asked = {self._key(reading, c): _asked(c) for c in reading.columns}
         missing = [k for k in asked if k not in self._looks]
-        found = look(self._connection, reading.table.name, [asked[k] for k in missing], PEEKED)
-        self._looks.update(zip(missing, found, strict=True))
+        for limit, keys in (
+            (self._look_at, [k for k in missing if not k[2]]),
+            (min(OF_EXPRESSIONS, self._look_at or OF_EXPRESSIONS), [k for k in missing if k[2]]),
+        ):
+            found = look(self._connection, reading.table.name, [asked[k] for k in keys], limit)
+            self._looks.update(zip(keys, found, strict=True))
         return [self._looks[self._key(reading, c)] for c in reading.columns]
 
     @staticmethod
     def _key(reading: Reading, column: ReadColumn) -> tuple[str, str, str]:
-        return reading.table.name, column.name, f"{column.expression}"
+        return reading.table.name, column.name, column.expression or ""
 
     def _batch_rows(self, reading: Reading) -> int:
         """By the width of the rows that were looked at, an eighth of what a batch may weigh."""
         looks = self._peek(reading)
         rows = looks[0].rows if looks else 0
         width = sum(seen.bytes for seen in looks) / rows if rows else 64.0
-        return max(2, min(MOST_ROWS, reading.batch_rows, int(reading.batch_bytes / 8 / max(width, 1.0))))
+        usual = int(reading.batch_bytes / 8 / max(width, 1.0))
+        return max(1, min(MOST_ROWS, reading.batch_rows, usual, WORST // max(self._largest(reading, looks), 1)))
+
+    def _largest(self, reading: Reading, looks: Sequence[Look]) -> int:
+        """Bytes of the largest row, where not all of them were looked at."""
+        sized = [c for c, seen in zip(reading.columns, looks, strict=True) if not c.expression]
+        if not sized or all(seen.all for seen in looks):
+            return 0
+        table = reading.table.name
+        if reading.range is None and not reading.where:
+            if table not in self._largest_of:
+                self._largest_of[table] = self._connection.one(sql.LARGEST.format(t=literal(table))) or 0
+            return self._largest_of[table]
+        # A sum of a thousand parts is too deep for the library: the columns beyond are taken to be like these.
+        columns = " + ".join(f"ifnull(octet_length({quoted(c.name)}), 0)" for c in sized[:500])
+        where = condition(reading.where, reading.range)
+        found = self._connection.one(sql.LARGEST_OF_PART.format(columns=columns, table=quoted(table), where=where))
+        return (found or 0) * len(sized) // len(sized[:500])
 
     def _locate(self, reading: Reading, forms: Sequence[Form]) -> None:
         """Raise an error that names the first value of a class that cannot be read so."""
@@ -233,6 +263,12 @@ class SQLite:
                     advice=say("give the column another type in the plan: text holds everything that is text"),
                     code=6928,
                 )
+
+
+def _rows_to_look_at(connection: Connection, option: str) -> int | None:
+    if option == "all":
+        return None
+    return int(option) if option else limit_for(connection)
 
 
 def _asked(column: ReadColumn) -> Asked:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -72,6 +74,17 @@ OVERRIDES: tuple[tuple[str, str, tuple[str | None, ...] | None], ...] = (
 )
 
 
+# Another process: one has no locks against itself. It lets go when it reads the end of its input.
+WRITE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=float(sys.argv[3]))
+connection.execute(sys.argv[2])
+connection.commit()
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
 class SQLitePlace(Place):
     """One file."""
 
@@ -88,8 +101,6 @@ class SQLitePlace(Place):
             *(Probe(table="matrix", column=c, pg_type=t, expected=expected) for c, t, expected in OVERRIDES),
             Probe(table="latin", column="words", expected=None),
             Probe(table="latin", column="words", expected=("é", "ascii"), pg_type="text", encoding="latin-1"),
-            Probe(table="late", column="n", pg_type="bigint", expected=None),
-            Probe(table="late", column="t", pg_type="text", expected=None),
         )
 
     def above(self, column: str, value: int) -> str:
@@ -108,17 +119,15 @@ class SQLitePlace(Place):
         return Reading(table=self.name(case.CHANGING), columns=(column,), where=f"({count}) < 0")
 
     def change(self) -> bool:
-        with closing(sqlite3.connect(self.path, timeout=0)) as connection:
-            try:
-                connection.execute(f"INSERT INTO {case.CHANGING} (word) VALUES ('more')")
-                connection.commit()
-            except sqlite3.OperationalError:
-                return False
-        return True
+        return self._write(f"INSERT INTO {case.CHANGING} (word) VALUES ('more')")
 
     def vanish(self) -> None:
-        with closing(sqlite3.connect(self.path)) as connection:
-            connection.execute(f"DROP TABLE {case.VANISHING}")
+        # A reading that was left behind may still have to end.
+        assert self._write(f"DROP TABLE {case.VANISHING}", patience=10)
+
+    def _write(self, statement: str, patience: float = 0) -> bool:
+        program = [sys.executable, "-I", "-c", WRITE, str(self.path), statement, str(patience)]
+        return subprocess.run(program, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def quoted(name: str) -> str:
@@ -160,32 +169,34 @@ def fill_matrix(connection: sqlite3.Connection) -> None:
         connection.execute(f"INSERT INTO matrix VALUES ({', '.join('?' * (len(values) + 1))})", (i, *values))
     connection.execute("CREATE TABLE latin (id INTEGER PRIMARY KEY, words TEXT)")
     connection.execute("INSERT INTO latin VALUES (1, CAST(x'e9' AS TEXT)), (2, 'ascii')")
-    # What nobody sees who looks at the first rows only.
-    connection.execute("CREATE TABLE late (id INTEGER PRIMARY KEY, n INTEGER, t TEXT)")
-    connection.executemany("INSERT INTO late VALUES (?, ?, ?)", ((i, i, f"{i}") for i in range(20_000)))
-    connection.execute("INSERT INTO late VALUES (20000, 'text', x'00')")
+
+
+def make(path: Path, mode: str) -> None:
+    """A file with all of it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("BEGIN")
+        fill(connection)
+        connection.execute("COMMIT")
 
 
 @contextmanager
 def rollback(folder: Path) -> Iterator[Place]:
     """With a rollback journal: who reads keeps writers out."""
     path = folder / "a place?.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("BEGIN")
-        fill(connection)
-        connection.execute("COMMIT")
+    make(path, "delete")
     yield SQLitePlace(path)
 
 
 @contextmanager
 def wal(folder: Path) -> Iterator[Place]:
-    """With a write-ahead log, and a program that has the database open."""
+    """With a write-ahead log, and a program that has the database open and has written to it."""
     path = folder / "wal.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = wal")
-        connection.execute("BEGIN")
-        fill(connection)
-        connection.execute("COMMIT")
+    make(path, "wal")
+    program = [sys.executable, "-I", "-c", WRITE, str(path), "CREATE TABLE later (n INTEGER)", "0"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"written\n"
         yield SQLitePlace(path)
 
 
