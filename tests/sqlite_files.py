@@ -19,6 +19,7 @@ CREATE TABLE "order" (
     no INTEGER PRIMARY KEY AUTOINCREMENT, customer_id INTEGER REFERENCES customer (id), total NUMERIC(10,2), note TEXT);
 CREATE INDEX order_customer ON "order" (customer_id);
 CREATE TABLE empty (a INTEGER, b TEXT);
+CREATE VIEW best AS SELECT customer_id, count(*) AS n FROM "order" GROUP BY customer_id;
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
 INSERT INTO customer SELECT i, 'name "' || i || '", it''s', '19' || (50 + i) || '-02-03',
     CASE WHEN i % 2 THEN x'00ff5c0a' END FROM n;

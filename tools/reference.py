@@ -27,6 +27,7 @@ from pghaul.cli.app import app
 from pghaul.cli.options import plan_words
 from pghaul.model.plan import Mapping, Merge, Options, Period, Plan, Selection
 from pghaul.service.settings import VARIABLES
+from pghaul.sources.protocol import engine_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
 BLOCK = re.compile(r"(<!-- (\w+)(?:: ([\w -]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -165,7 +166,13 @@ def variables_table(_section: str) -> str:
     return "| variable | meaning |\n|---|---|\n" + "\n".join(lines) + "\n"
 
 
-MAKERS = {"options": options_table, "keys": keys_table, "variables": variables_table}
+def types_table(engine: str) -> str:
+    """What the types of another kind of database become."""
+    lines = [f"| {_cell(n)} | {_cell(t)} | {_cell(note)} |" for n, t, note in engine_of(engine).types()]
+    return f"| {engine} | PostgreSQL | |\n|---|---|---|\n" + "\n".join(lines) + "\n"
+
+
+MAKERS = {"types": types_table, "options": options_table, "keys": keys_table, "variables": variables_table}
 
 
 def _anchor(section: str) -> str:
@@ -184,7 +191,7 @@ def made(page: str) -> str:
 def main() -> int:
     """Write the pages anew; with --check, say which are not as they should be."""
     stale = []
-    for path in sorted(FOLDER.glob("*.md")):
+    for path in [*sorted(FOLDER.glob("*.md")), FOLDER.parent / "types.md"]:
         said = path.read_text(encoding="utf-8")
         if (now := made(said)) != said:
             stale.append(path.name)

@@ -14,7 +14,7 @@ from tests.faults.program import Program
 from tests.faults.proxy import Connection, Moment, Proxy, Trigger
 from tests.looking import assert_no_session_is_left, state_of, value
 from tests.moving import assert_done, resume, rows
-from tests.sqlite_files import ORDERS, carried, held, plan_of, shop, url_of
+from tests.sqlite_files import ORDERS, carried, held, made, plan_of, shop, url_of
 
 from pghaul.model.errors import ShapeChangedError, StoppedError, TargetNotEmptyError, UsageError
 from pghaul.model.event import Event, EventKind
@@ -49,7 +49,10 @@ def test_a_whole_file_arrives(db_source: str, state: str, tmp_path: Path) -> Non
     photos = held(path, "SELECT id, photo FROM customer ORDER BY id")
     assert rows(db_source, "SELECT id, photo FROM customer ORDER BY id") == photos
     assert value(db_source, "SELECT count(*) FROM empty") == 0
-    assert any("UNIQUE" in d and '"order"' in d and "(no)" in d for d in keys_and_indexes(db_source))
+    assert 'CREATE INDEX order_customer ON public."order" USING btree (customer_id)' in keys_and_indexes(db_source)
+    assert value(db_source, "SELECT convalidated FROM pg_constraint WHERE contype = 'f'") is True
+    assert value(db_source, 'INSERT INTO "order" (total) VALUES (1) RETURNING no') == 301
+    assert value(db_source, "SELECT n FROM best WHERE customer_id = 1") == 7
     assert moved.run.rows == 340
     assert_no_session_is_left(db_source)
 
@@ -66,6 +69,46 @@ def test_the_run_is_planned_without_a_change(db_source: str, state: str, tmp_pat
     total = next(c for t in found.tables for c in t.columns if c.name == "total")
     assert (total.native, total.type) == ("NUMERIC(10,2)", "numeric(10,2)")
     assert state_of(db_source) == before
+
+
+def test_a_dry_run_sends_a_sample_all_the_way_and_takes_it_back(db_source: str, state: str, tmp_path: Path) -> None:
+    path, before = shop(tmp_path), state_of(db_source)
+    found = MigrationService().plan(plan_of(path, db_source), sample=True)
+    assert found.ok
+    assert any("340 sample rows" in f.what for f in found.findings)
+    assert state_of(db_source) == before
+
+
+def test_a_dry_run_names_what_would_fail(db_source: str, state: str, tmp_path: Path) -> None:
+    path = made(
+        tmp_path / "a.db",
+        "CREATE TABLE a (b INT, CHECK (b > 0)); PRAGMA ignore_check_constraints = 1; INSERT INTO a VALUES (-1)",
+    )
+    found = MigrationService().plan(plan_of(path, db_source), sample=True)
+    assert not found.ok
+    assert any("violated" in f.what for f in found.findings)
+
+
+@pytest.mark.parametrize("split", [1 << 30, SPLIT])
+def test_checksums_of_both_sides_agree(db_source: str, state: str, tmp_path: Path, split: int) -> None:
+    moved = carried(shop(tmp_path, orders=1000), db_source, verify="checksum", split_bytes=split)
+    assert_done(moved)
+    proofs = [e.data for e in moved.of(EventKind.CHUNK_DONE)]
+    assert all(p["proof"] == "stream" and p["source_hash"] == p["target_hash"] for p in proofs)
+    assert len({p["source_hash"] for p in proofs}) == len(proofs)
+
+
+@pytest.mark.template(
+    source="""
+    CREATE TABLE "order" (no int8, customer_id int4, total numeric(10,2), note text);
+    CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.note := 'x'; RETURN NEW; END$$;
+    CREATE TRIGGER spoil BEFORE INSERT ON "order" FOR EACH ROW EXECUTE FUNCTION spoil();
+    ALTER TABLE "order" ENABLE ALWAYS TRIGGER spoil;
+"""
+)
+def test_a_trigger_that_would_change_rows_is_found_before(db_source: str, state: str, tmp_path: Path) -> None:
+    found = MigrationService().plan(plan_of(shop(tmp_path), db_source))
+    assert not found.ok
 
 
 def test_a_large_table_goes_in_ranges_of_its_key(db_source: str, state: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pghaul.cli import (
     render,
     report,
     start,
+    types,
     usage,
     verify,
 )
@@ -90,7 +91,7 @@ def main(
 app.add_typer(profile.app, rich_help_panel=LOOK)
 app.add_typer(quarantine.app, rich_help_panel=MEND)
 for _panel, _commands in {
-    LOOK: (look.inspect, plan.plan, check.check),
+    LOOK: (look.inspect, plan.plan, types.types, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),
     PROVE: (verify.verify, report.report, prove.runs, prove.show, observe.logs),
     START: (start.demo, start.doctor),

@@ -58,7 +58,7 @@ def run(
 
         write_plan(plan, save_plan)
     if dry_run:
-        return preview.show(plan, as_json=as_json, verbose=verbose)
+        return preview.show(plan, as_json=as_json, verbose=verbose, sample=True)
     if seconds is not None:
         said = Shown(every=every, as_json=as_json, verbose=verbose, quiet=quiet)
         return repeating.repeat(plan, seconds, said, limit=rounds, series_id=run_id)

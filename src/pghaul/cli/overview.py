@@ -29,6 +29,7 @@ from pghaul.service.endpoint_url import storable_url
 MOST = 50  # tables and findings that are listed, unless all are asked for
 
 HEAD = saying("{database}: PostgreSQL {version}, {encoding}, {size}. Dates are shown in {timezone}.")
+FOREIGN = saying("{database}: {product}, {encoding}, {size}.")
 REMEMBERED = say("Sizes are those of the last VACUUM: somebody holds a lock.")
 ESTIMATES = say("Rows are estimates of the catalogues, ? where they know nothing.")
 PASSWORD = re.compile(r"[a-z]+://[^/?#]*:[^/?#]*@")  # somewhere in a URL
@@ -41,6 +42,7 @@ ROUTED = saying("new rows: {routes}")
 CLUSTERED = saying("CLUSTER: {n} of {all} children")
 WRONG = saying("To know: {n}")
 NEXT = saying("Next: pghaul plan --from {url} --to URL --table {table}{period}")
+NEXT_FOREIGN = saying("Next: pghaul plan {url} postgresql://…")
 PERIOD = " --since {since} --until {until} --timezone {timezone}"  # words of the command line
 KINDS = {
     RelationKind.FOREIGN: say("foreign"),
@@ -65,13 +67,12 @@ GRAVE = {Problem.OVERLAP, Problem.NO_BOUNDS, Problem.NOT_VALID, Problem.NOT_PLAI
 def show(console: Console, found: Inspection, *, whole: bool) -> None:
     """Everything on one page, or every member of every tree."""
     everything = total(s.amount for s in found.schemas)
-    words = HEAD.format(
-        database=found.database,
-        version=found.version.split(" ")[0],
-        encoding=found.encoding,
-        size=size(everything.total),
-        timezone=found.timezone,
-    )
+    held: dict[str, str] = {"encoding": found.encoding, "size": size(everything.total)}
+    if found.product:
+        words = FOREIGN.format(database=found.database, product=found.product, **held)
+    else:
+        version = found.version.split(" ")[0]
+        words = HEAD.format(database=found.database, version=version, timezone=found.timezone, **held)
     line(console, words, "bold")
     line(console, ESTIMATES, "dim")
     if not found.exact:
@@ -172,6 +173,8 @@ def _findings(console: Console, found: Inspection, *, whole: bool) -> None:
 
 def next_step(found: Inspection, url: str) -> str:
     """What to do with it."""
+    if found.product:
+        return NEXT_FOREIGN.format(url=shlex.quote(found.url))
     name, period = "'*.*'", ""
     if found.trees:
         seen = max(found.trees, key=lambda t: t.amount.total)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from pghaul.cli import exit_codes, render
+from pghaul.cli import exit_codes, mapping_view, render
 from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
 from pghaul.model import figures
@@ -49,6 +49,7 @@ READ_FIRST = saying("reads all rows this time, by {watermark} from then on ({pro
 READ_NEVER = say("cannot be read")
 NO_KEY = say("no key")
 SERVERS = saying("{source} (PostgreSQL {old}) → {target} (PostgreSQL {new})")
+SERVERS_FOREIGN = saying("{source} ({old}) → {target} (PostgreSQL {new})")
 NOTHING = say("nothing is selected")
 SUM = saying("tables: {n}")
 CREATES = saying("Creates: {things}.")
@@ -77,9 +78,9 @@ RUN_WORDS = say("pghaul run, with the same words")
 UNKNOWN = "?"
 
 
-def show(plan: Plan, *, as_json: bool, verbose: bool, file: str | None = None) -> int:
+def show(plan: Plan, *, as_json: bool, verbose: bool, file: str | None = None, sample: bool = False) -> int:
     """Look, tell, and say by the exit code whether a run would be refused."""
-    found = MigrationService().plan(plan)
+    found = MigrationService().plan(plan, sample=sample)
     if as_json:
         render.print_json(preview_json(found))
     else:
@@ -105,14 +106,16 @@ def preview_json(found: Preview) -> dict[str, Any]:
 def preview(console: Console, found: Preview, *, verbose: bool) -> None:
     """In the order in which a person asks: what, how much, what is in the way."""
     old, new = found.versions
-    render.line(console, SERVERS.format(source=found.source, target=found.target, old=old, new=new))
+    words = SERVERS_FOREIGN if found.product else SERVERS
+    render.line(console, words.format(source=found.source, target=found.target, old=old, new=new))
     if found.tables:
         console.print(_tables(found.tables, limit=None if verbose else render.TABLES_SHOWN))
         _merged(console, found.tables, limit=None if verbose else render.TABLES_SHOWN)
         render.line(console, _creates(found))
-        if not any(t.merge for t in found.tables):
+        if not found.product and not any(t.merge for t in found.tables):
             render.line(console, _space(found.space))
         render.line(console, _time(found.forecast, found.workers))
+    mapping_view.show(console, found.tables, verbose=verbose)
     if verbose:
         _details(console, found)
     lost = render.left_behind(found.not_carried, verbose=verbose)

@@ -236,4 +236,5 @@ class JobResult:
     agrees: bool = True
     parts: tuple[JobResult, ...] = ()  # of a batch
     reasons: tuple[Text, ...] = ()  # of the first rows that were set aside
+    unproven: tuple[str, ...] = ()  # columns that its hashes leave out
     watermark: str = ""  # of a merge: up to where the source has been read

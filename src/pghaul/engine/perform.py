@@ -198,7 +198,7 @@ async def _arrow(job: Job, hands: Hands) -> JobResult:
         rejected=losers + loaded.rejected,
     )
     await _complete(receipt, job, hands)
-    return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=loaded.reasons)
+    return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=loaded.reasons, unproven=loaded.unproven)
 
 
 async def _clear(job: Job, plan: ArrowPlan, hands: Hands) -> None:

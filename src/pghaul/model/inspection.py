@@ -84,6 +84,8 @@ class Inspection:
     schemas: tuple[SchemaSeen, ...]
     tables: tuple[Seen, ...]
     trees: tuple[SeenTree, ...]
+    product: str = ""  # with its version, where it is not PostgreSQL …
+    url: str = ""  # … and how it is reached, without a password
 
     @property
     def findings(self) -> tuple[Finding, ...]:

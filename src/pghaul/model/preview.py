@@ -90,6 +90,7 @@ class Preview:
     vanished: tuple[Name, ...] = ()  # partitions on the target that the source does not have
     forecast: Forecast | None = None
     findings: tuple[Finding, ...] = ()
+    product: str = ""  # of the source and its version, where it is not PostgreSQL
 
     @property
     def ok(self) -> bool:

@@ -13,14 +13,14 @@ PART = re.compile(r'(?:^|\.)(?:"((?:[^"]|"")*)"|([^."]*))', re.DOTALL)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """A schema-qualified name. Two servers agree on names, never on oids."""
+    """A schema-qualified name; `schema` is empty where a database has none. Servers agree on names, never on oids."""
 
     schema: str
     name: str
 
     def __str__(self) -> str:
         """As a person reads it and as the ledger keys it: unambiguous, but never for use in SQL."""
-        return f"{_plain(self.schema)}.{_plain(self.name)}"
+        return f"{_plain(self.schema)}.{_plain(self.name)}" if self.schema else _plain(self.name)
 
     @classmethod
     def read(cls, text: str) -> Name:

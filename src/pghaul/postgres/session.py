@@ -105,9 +105,9 @@ class Session:
             return cursor.rowcount
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """BEGIN … COMMIT, or ROLLBACK on any exception; inside another one a savepoint."""
-        block = self._connection.transaction()
+    def transaction(self, *, try_only: bool = False) -> Iterator[None]:
+        """BEGIN … COMMIT, or ROLLBACK on any exception; inside another one a savepoint. `try_only`: ROLLBACK always."""
+        block = self._connection.transaction(force_rollback=try_only)
         with self._guarded():
             block.__enter__()
         try:

@@ -22,6 +22,7 @@ from pghaul.model.checklist import Item, Outcome
 from pghaul.model.errors import PghaulError
 from pghaul.model.text import Text, joined, say
 from pghaul.service import language
+from pghaul.service.engines import engines, missing
 from pghaul.service.settings import SOURCE_PASSWORD, TARGET_PASSWORD, VARIABLES, load
 
 Question: TypeAlias = Callable[[Mapping[str, str]], Iterable[Item]]
@@ -94,6 +95,19 @@ def extras(_environ: Mapping[str, str]) -> Iterator[Item]:
         else:
             advice = say("pip install 'pghaul[{extra}]', if you want it", extra=extra)
             yield _item(f"extra-{extra}", Outcome.LOOK, about, say("not installed"), advice)
+
+
+def sources(_environ: Mapping[str, str]) -> Iterator[Item]:
+    """Other kinds of databases that can be read."""
+    for engine in engines():
+        about = say("source {engine}", engine=engine)
+        lacking = list(missing(engine))
+        if lacking:
+            advice = say("pip install 'pghaul[{extra}]', if you want it", extra=engine)
+            found = say("not installed: {modules}", modules=", ".join(lacking))
+            yield _item(f"source-{engine}", Outcome.LOOK, about, found, advice)
+        else:
+            yield _item(f"source-{engine}", Outcome.FINE, about, say("can be read"))
 
 
 def programs(environ: Mapping[str, str]) -> Iterator[Item]:
@@ -245,6 +259,7 @@ QUESTIONS: tuple[Question, ...] = (
     drivers,
     programs,
     extras,
+    sources,
     state,
     keys,
     folders,

@@ -112,15 +112,25 @@ class MigrationService:
 
     # --- plan ---
 
-    def plan(self, plan: Plan, *, source_password: str | None = None, target_password: str | None = None) -> Preview:
-        """What a run of this plan would do, and what stands against it; changes nothing anywhere."""
+    def plan(
+        self,
+        plan: Plan,
+        *,
+        sample: bool = False,
+        source_password: str | None = None,
+        target_password: str | None = None,
+    ) -> Preview:
+        """What a run of this plan would do, and what stands against it; changes nothing anywhere.
+
+        `sample`: of a source that is not PostgreSQL, some rows of each table go all the way, and are rolled back.
+        """
         from pghaul.engine.survey import forecast, survey  # noqa: PLC0415 -- drivers
 
         source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
         if isinstance(source, ForeignEndpoint):
             from pghaul.engine.arrow.survey import survey as look  # noqa: PLC0415 -- sqlglot
 
-            found = look(new_run_id(), plan, source, target)
+            found = look(new_run_id(), plan, source, target, sample=sample)
         else:
             found = survey(new_run_id(), plan, source, target)
         past = self._store.past_rates(source.display, target.display, [t.table for t in found.tables])
@@ -381,7 +391,11 @@ class MigrationService:
         from pghaul.postgres.session import connect  # noqa: PLC0415
         from pghaul.sources.inspection import inspect  # noqa: PLC0415
 
-        endpoint = postgresql(self._reach.source(url, password), "inspect")
+        endpoint = self._reach.source(url, password)
+        if isinstance(endpoint, ForeignEndpoint):
+            from pghaul.engine.arrow.inspection import inspect as look  # noqa: PLC0415
+
+            return look(endpoint, patterns, exclude)
         with connect(endpoint, application_name="pghaul/inspect", role="source") as session:
             return inspect(session, patterns, exclude, period)
 

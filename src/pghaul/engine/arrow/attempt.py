@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pghaul.engine.arrow import compose, ground, looks, making, orphans, shape
+from pghaul.engine.arrow import compose, decided, ground, looks, making, orphans, shape
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
 from pghaul.engine.attempt import GRACE, Order
-from pghaul.engine.compose import Epoch, chunks_by_table
+from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Hooks, Task
 from pghaul.engine.finishing import put_back
 from pghaul.engine.job import JobResult
@@ -28,15 +28,14 @@ from pghaul.model.finding import Severity, refuse
 from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.manifest import Manifest
 from pghaul.model.mapped import MappedDatabase
-from pghaul.model.plan import Verify
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name
-from pghaul.model.text import say
+from pghaul.model.text import say, saying
 from pghaul.postgres.catalog import describe
 from pghaul.target import foreign_keys
-from pghaul.target.foreign.selection import said, selection_of
 from pghaul.target.ledger import Ledger
 
+SPELLED = saying("the hashes leave out {columns}, which the server spells in its own way: pghaul verify compares them")
 MIXED = say("it was read in an earlier attempt, and the source may have changed since")
 APPENDED = say("rows that were there before")
 
@@ -186,8 +185,7 @@ class ArrowAttempt:
         ours = [m for m in mapped.after if m.table is None or m.table in created]
         making.run(held.target, [m for m in ours if m.kind == "sequence"], self._report, "sequences")
         if self._order.plan.options.indexes:
-            keys = [m for m in ours if m.kind == "reference"]
-            dispatcher.run(compose.after_loading(keys, loaded, epoch, done))
+            dispatcher.run(compose.adding([m for m in ours if m.kind == "reference"], loaded, epoch, done))
             checks = [m for m in ours if m.kind == "validation"]
             self._differences += orphans.validate(
                 held.target, ledger, epoch, self._order.plan, mapped, checks, self._report
@@ -200,32 +198,9 @@ class ArrowAttempt:
         if manifest is None:
             raise RuntimeError("an attempt loads only what has been planned")
         there = describe(held.target, [t.name for t in mapped.tables])
-        chunks = chunks_by_table(manifest.chunks)
-        filled = [t for t in mapped.tables if t.name in chunks and dispositions[t.name] != "skip"]
-        noisy = can_silence_triggers(held.target, [there[t.name] for t in filled], set())
-        return [
-            Loading(
-                table=t,
-                there=there[t.name],
-                chunks=chunks[t.name],
-                disposition=dispositions[t.name],
-                builds=tuple(
-                    m
-                    for m in mapped.after
-                    if m.table == t.name
-                    and m.kind in compose.OF_A_TABLE
-                    and plan.options.indexes
-                    and dispositions[t.name] == "created"
-                ),
-                verify=plan.options.verify is Verify.CHECKSUM,
-                analyze=plan.options.analyze,
-                replica_role=t.name in noisy,
-                mapping=plan.mapping,
-                selection=selection_of(plan, t.source.name),
-                where=said(plan, t.source.name, "where"),
-            )
-            for t in filled
-        ]
+        filled = {c.table for c in manifest.chunks if dispositions[c.table] != "skip"}
+        noisy = can_silence_triggers(held.target, [t for n, t in there.items() if n in filled], set())
+        return decided.loadings(plan, mapped, there, manifest.chunks, dispositions, noisy=noisy)
 
     def _found(self, done: dict[Name, dict[str, Receipt]], loadings: Iterable[Loading], epoch: Epoch) -> None:
         """What earlier attempts have committed stays: it cannot be read a second time as it was."""
@@ -253,6 +228,9 @@ class ArrowAttempt:
         def finished(task: Task, result: JobResult) -> None:
             report.finished(task, result)
             self._rejects.finished(task, result)
+            if result.unproven:
+                words = SPELLED.format(columns=", ".join(result.unproven))
+                report.notice("PROOF", str(task.table), words)
 
         report = self._report
         hooks = Hooks(

@@ -23,7 +23,6 @@ from pghaul.model.table import Name, Table
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check"})  # what is built of one table alone
-VALIDATES = " VALIDATE CONSTRAINT "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,32 +107,37 @@ def _whole_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
 
 
 def _load_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
+    plan = arrow_plan(loading, chunk)
+    target = CopySide(
+        schema=loading.name.schema,
+        table=loading.name.name,
+        columns=tuple(f.name for f in plan.fields),
+        format="binary",
+        encoding=None,
+    )
+    return replace(_job(loading, epoch, JobKind.ARROW, chunk.key), target=target, arrow=plan)
+
+
+def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> ArrowPlan:
+    """How a chunk is read and proven; with `limit` a sample of it."""
     key = _key(loading, chunk)
     there = {c.name: c for c in loading.there.columns}
-    fields = shape.fields(loading.table, there)
     reading = Reading(
         table=loading.table.source.name,
         columns=shape.read_columns(loading.table, there),
         where=loading.where,
         range=KeyRange(column=chunk.column, low=chunk.low, high=chunk.high) if key else None,
         ordered=(chunk.column,) if key and loading.verify else (),
+        limit=limit,
     )
-    plan = ArrowPlan(
+    return ArrowPlan(
         reading=reading,
-        fields=fields,
+        fields=shape.fields(loading.table, there),
         mapping=loading.mapping,
         selection=loading.selection,
         clear=_delete(loading.name, key, chunk) if key else "",
         back=_back(key, chunk) if loading.verify and not loading.appended else None,
     )
-    target = CopySide(
-        schema=loading.name.schema,
-        table=loading.name.name,
-        columns=tuple(f.name for f in fields),
-        format="binary",
-        encoding=None,
-    )
-    return replace(_job(loading, epoch, JobKind.ARROW, chunk.key), target=target, arrow=plan)
 
 
 def _key(loading: Loading, chunk: Chunk) -> str | None:
@@ -171,22 +175,16 @@ def building(made: Iterable[Made]) -> list[Statement]:
     return [Statement(name=m.name, sql=m.sql, exists=m.exists) for m in made]
 
 
-def after_loading(
+def adding(
     made: Sequence[Made], loaded: Mapping[Name, Loading], epoch: Epoch, done: Mapping[Name, Mapping[str, Receipt]]
 ) -> list[Task]:
-    """Foreign keys: one after the other as they are added, which takes both tables; then checked side by side."""
-    adding: list[Task] = []
-    checking: list[Task] = []
+    """Foreign keys, one after the other: each takes two tables for a moment."""
+    tasks: list[Task] = []
     for one in made:
         loading = loaded.get(one.table) if one.table else None
-        if loading is None or one.name in done.get(loading.name, {}):
-            continue
-        (statement,) = building([one])
-        if VALIDATES in one.sql:
-            checking.append(_step(statement, loading, epoch, list(adding)))
-        else:
-            adding.append(_step(statement, loading, epoch, adding[-1:]))
-    return [*adding, *checking]
+        if loading is not None and one.name not in done.get(loading.name, {}):
+            tasks.append(_step(building([one])[0], loading, epoch, tasks[-1:]))
+    return tasks
 
 
 def _step(statement: Statement, loading: Loading, epoch: Epoch, after: list[Task]) -> Task:

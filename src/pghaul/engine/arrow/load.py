@@ -44,6 +44,7 @@ class Loaded:
     rejected: int = 0
     source_hash: str = ""
     target_hash: str = ""
+    unproven: tuple[str, ...] = ()  # columns that the hashes leave out
     reasons: tuple[Text, ...] = ()
 
 
@@ -107,15 +108,14 @@ async def load(job: Job, plan: ArrowPlan, hands: Hands) -> Loaded:
         flow = _Flow(reader=reader, stage=stage, pace=pace, pulse=pulse, hands=hands)
         await hands.waiting(_move(flow, job, hands.target), pulse)
     await hands.waiting(reader.end())
-    target_hash = ""
-    if plan.back is not None:
-        target_hash = await proof.of_target(job, plan.back, plan.fields, stage, hands)
+    source_hash, target_hash, unproven = await proof.of_both(job, plan.back, stage, hands)
     return Loaded(
         rows=stage.rows,
         bytes=flow.bytes,
         rejected=stage.rejected,
-        source_hash=stage.hash,
+        source_hash=source_hash,
         target_hash=target_hash,
+        unproven=unproven,
         reasons=tuple(stage.reasons),
     )
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pghaul.engine import permits, preflight, requirements
 from pghaul.engine.arrow import orphans, ranges, shape
 from pghaul.engine.arrow.ground import Ground
-from pghaul.engine.arrow.shape import shown
 from pghaul.engine.recipes import Chosen
 from pghaul.model.chunk import Chunk
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import Consistency
 from pghaul.model.mapped import MappedDatabase
 from pghaul.model.plan import OnConflict, OnExisting, Plan, ReadConsistency, Recipe
-from pghaul.model.table import Name
+from pghaul.model.table import Name, RelationKind
 from pghaul.model.text import say
 from pghaul.target.foreign.selection import said
 
@@ -44,7 +43,7 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     fate, against = decide(plan, mapped, ground, ask)
     names = [t.name for t in mapped.tables]
     loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
-    found += against
+    found += [*against, *_partitioned(ground, fate)]
     found += permits.loud_triggers(ground.target, sorted(permits.noisy(loaded)))
     found += requirements.ledger_findings(ground.target, run, names)
     found += permits.may_create(ground.target, fate.missing)
@@ -65,6 +64,22 @@ def decide(
         return found
 
     return preflight.examine(plan, shapes, ground.there, ground.target, ask, choice, dict.fromkeys(shapes, COPIED))
+
+
+def _partitioned(ground: Ground, fate: preflight.Fate) -> Iterator[Finding]:
+    """Neither emptied nor found empty as a plain table is."""
+    for name, table in ground.there.items():
+        if table.kind is RelationKind.PARTITIONED and fate.dispositions[name] != "skip":
+            yield Finding(
+                kind=Kind.SHAPE,
+                object=str(name),
+                what=say(
+                    "the target's {table} is partitioned: rows of another database go to plain tables", table=str(name)
+                ),
+                where=say("target"),
+                advice=say("load a plain table, and move its rows from there: INSERT INTO … SELECT"),
+                code=5862,
+            )
 
 
 def _chunks(plan: Plan, mapped: MappedDatabase, ground: Ground, fate: preflight.Fate) -> Iterator[Chunk]:
@@ -98,7 +113,7 @@ def _of_the_plan(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
         if choice is OnExisting.REFRESH:
             yield Finding(
                 kind=Kind.USAGE,
-                object=shown(table.source.name),
+                object=str(table.source.name),
                 what=say("on_existing = refresh compares two PostgreSQL databases only"),
                 where="on_existing",
                 advice=say("choose truncate, append, skip or fail"),

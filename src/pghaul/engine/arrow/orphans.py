@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pghaul.engine.arrow import making
-from pghaul.engine.arrow.shape import shown
 from pghaul.engine.compose import Epoch
 from pghaul.engine.orphans import Orphans
 from pghaul.engine.report import Reporter
@@ -135,12 +134,12 @@ def _orphaned(table: Name, key: ForeignReference, rows: int, plan: Plan) -> Find
     return Finding(
         severity=Severity.ERROR if refused else Severity.WARNING,
         kind=Kind.ORPHANS,
-        object=shown(table),
+        object=str(table),
         what=say(
             "{n} rows of {table} refer to rows of {other} that are not there: {columns}",
             n=rows,
-            table=shown(table),
-            other=shown(key.table),
+            table=str(table),
+            other=str(key.table),
             columns=", ".join(key.columns),
         ),
         where=say("source"),

@@ -14,11 +14,6 @@ from pghaul.model.table import Column, Name, RelationKind, Table
 from pghaul.model.text import say
 
 
-def shown(name: Name) -> str:
-    """A table of the source as a person calls it: without a schema, where the source has none."""
-    return str(name) if name.schema else str(Name("s", name.name))[2:]
-
-
 def as_source(table: MappedTable) -> Table:
     """For the manifest: the source's name, and what its columns become. `base` is the source's own type."""
     return replace(as_target(table), name=table.source.name)
@@ -60,7 +55,7 @@ def check(planned: Iterable[Table], mapped: MappedDatabase) -> None:
         found = now.get(table.name)
         if found is None:
             raise ShapeChangedError(
-                say("{table} is gone from the source since the run began", table=shown(table.name)),
+                say("{table} is gone from the source since the run began", table=str(table.name)),
                 where=say("source"),
                 advice=say("start a new run"),
                 code=5860,
@@ -69,7 +64,7 @@ def check(planned: Iterable[Table], mapped: MappedDatabase) -> None:
             raise ShapeChangedError(
                 say(
                     "{table} is another one than when the run began: {columns}",
-                    table=shown(table.name),
+                    table=str(table.name),
                     columns=_differing(table, found),
                 ),
                 where=say("source"),

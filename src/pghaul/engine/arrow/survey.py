@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
-from pghaul.engine.arrow import ground, looks
+from pghaul.engine.arrow import ground, looks, sampling
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
 from pghaul.engine.survey import questions, skipped
@@ -16,10 +17,14 @@ from pghaul.model.preview import Becomes, Outlook, Preview
 from pghaul.model.profile import Endpoint
 
 
-def survey(run: str, plan: Plan, source: ForeignEndpoint, target: Endpoint) -> Preview:
-    """Everything that `plan` shows."""
+def survey(run: str, plan: Plan, source: ForeignEndpoint, target: Endpoint, *, sample: bool = False) -> Preview:
+    """Everything that `plan` shows; with `sample`, some rows of each table have gone all the way."""
     with ground.glimpsed(run, plan, source, target) as held:
-        return _told(held, looks.examine(run, plan, held, lambda _name, _rows: OnExisting.ASK), plan)
+        found = looks.examine(run, plan, held, lambda _name, _rows: OnExisting.ASK)
+        told = _told(held, found, plan)
+        if not sample or not told.ok:
+            return told
+        return replace(told, findings=(*told.findings, *sampling.findings(held, found, plan)))
 
 
 def _told(held: Ground, found: Look, plan: Plan) -> Preview:
@@ -28,6 +33,7 @@ def _told(held: Ground, found: Look, plan: Plan) -> Preview:
         source=held.endpoint.display,
         target=held.target.endpoint.display,
         versions=(held.database.product, held.target.server.version),
+        product=held.database.product,
         workers=plan.options.workers,
         tables=outlooks,
         creates=_creates(found, plan),

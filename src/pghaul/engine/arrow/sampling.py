@@ -1,0 +1,107 @@
+"""A sample of each table through the whole pipeline, into a transaction that is rolled back: `run --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from psycopg import sql
+
+from pghaul.engine import statements
+from pghaul.engine.arrow import compose, decided
+from pghaul.engine.arrow.compose import Loading
+from pghaul.engine.arrow.ground import Ground
+from pghaul.engine.arrow.looks import Look
+from pghaul.engine.arrow.stage import Stage
+from pghaul.engine.job import ArrowPlan
+from pghaul.model.errors import PghaulError, TransientError
+from pghaul.model.finding import Finding, Kind, Severity
+from pghaul.model.mapped import Made
+from pghaul.model.plan import Plan
+from pghaul.model.text import say
+from pghaul.postgres.catalog import describe
+
+ROWS = 1000  # of each table
+WRITES = "SET TRANSACTION READ WRITE"  # the session of a look is read-only
+QUIET = "SET LOCAL session_replication_role = replica"
+
+
+def findings(held: Ground, found: Look, plan: Plan) -> list[Finding]:
+    """What went wrong, table by table; and that nothing did."""
+    with held.target.transaction(try_only=True):
+        held.target.execute(WRITES)
+        if held.target.server.can_replica_role:
+            held.target.execute(QUIET)
+        return list(_all(held, found, plan))
+
+
+def _all(held: Ground, found: Look, plan: Plan) -> Iterator[Finding]:
+    created = {t.name for t in found.fate.missing}
+    for made in found.mapped.before:
+        if made.table is None or made.table in created:
+            refused = _tried(held, made)
+            yield from refused
+    there = describe(held.target, [t.name for t in found.mapped.tables])
+    rows = 0
+    for loading in decided.loadings(plan, found.mapped, there, found.chunks, found.fate.dispositions):
+        try:
+            with held.target.transaction():
+                rows += _sampled(held, loading)
+        except TransientError:
+            raise
+        except PghaulError as exc:
+            yield _of(exc, str(loading.name))
+            continue
+        for made in loading.builds:
+            yield from _tried(held, made)
+    yield Finding(
+        severity=Severity.NOTE,
+        kind=Kind.SOURCE,
+        object=held.database.product,
+        what=say("{n} sample rows went through the whole pipeline, and were rolled back", n=rows),
+        code=6904,
+    )
+
+
+def _tried(held: Ground, made: Made) -> Iterator[Finding]:
+    try:
+        with held.target.transaction():
+            if made.exists is None or not held.target.value(made.exists):
+                held.target.execute(made.sql)
+    except TransientError:
+        raise
+    except PghaulError as exc:
+        yield _of(exc, made.name)
+
+
+def _of(exc: PghaulError, object_: str) -> Finding:
+    return Finding(
+        kind=Kind.SOURCE,
+        object=object_,
+        what=say("the sample of {object} was refused: {error}", object=object_, error=exc.message),
+        where=exc.where,
+        advice=exc.advice,
+        sqlstate=exc.sqlstate,
+        code=6905,
+    )
+
+
+def _sampled(held: Ground, loading: Loading) -> int:
+    """Read, transformed, cast, encoded and copied as a run does it, but by the leader."""
+    plan = compose.arrow_plan(loading, loading.chunks[0], limit=ROWS)
+    with closing(held.source.read(plan.reading)) as batches:
+        stage = Stage(batches.schema, plan, relation=str(loading.name), proves=False)
+        data = b"".join(bytes(part) for batch in batches for part in stage.encode(batch)) + stage.finish()
+    held.target.copy_in(_copy(loading, plan, stage), data)
+    return stage.rows
+
+
+def _copy(loading: Loading, plan: ArrowPlan, stage: Stage) -> str:
+    options = [
+        sql.SQL("{} {}").format(sql.SQL(word.upper()), sql.SQL(value) if word == "format" else sql.Literal(value))
+        for word, value in stage.words.items()
+    ]
+    columns = sql.SQL(", ").join(sql.Identifier(f.name) for f in plan.fields)
+    into = sql.SQL("({})").format(columns) if plan.fields else sql.SQL("")
+    copy = sql.SQL("COPY {} {} FROM STDIN ({})")
+    return copy.format(statements.identifier(loading.name), into, sql.SQL(", ").join(options)).as_string(None)
