@@ -181,6 +181,12 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_way_that_sqlalchemy_writes_a_path_is_understood(tmp_path: Path) -> None:
+    ours, theirs = (sqlite.endpoint(f"sqlite://{slashes}{tmp_path}/x.db", {}, None) for slashes in ("", "/"))
+    assert ours == theirs
+    assert ours.get("path") == f"{tmp_path}/x.db"
+
+
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="folder"), opened(tmp_path):
         pass

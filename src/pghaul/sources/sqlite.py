@@ -50,7 +50,7 @@ def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> Fore
                 advice=say("write sqlite:relative.db, or sqlite:///absolute/path.db"),
                 code=1050,
             )
-        place = place[2:]
+        place = "/" + place.lstrip("/")  # SQLAlchemy writes four of them
     options = dict(parse_qsl(query, keep_blank_values=True))
     rows = options.pop("look", "")
     if not place or options not in ({}, {"mode": "ro"}) or not (rows in {"", "all"} or rows.isdigit()):
