@@ -120,7 +120,7 @@ def pg18() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[mariadb_servers.MariaServer]:
-    with mariadb_servers.running() as server:
+    with mariadb_servers.shared() as server:
         yield server
 
 
@@ -182,7 +182,7 @@ def nothing_known() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def made_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state store as its first command makes it: test_store has the making, which costs a program Alembic's import."""
+    """A state store as its first command makes it: test_store has the making, which costs the import of Alembic."""
     file = tmp_path_factory.mktemp("made") / "state.db"
     Store(f"sqlite:///{file.as_posix()}").close()
     return file

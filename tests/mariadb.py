@@ -86,16 +86,10 @@ class MariaDatabase:
                 cursor.execute(statement)
             return list(cursor.fetchall())
 
-    def load(self, script: Path) -> None:
-        """By the client program, which knows DELIMITER and source."""
-        with script.open("rb") as file:
-            subprocess.run(
-                ["mariadb", f"--socket={self.server.folder / 'socket'}", "--user=root", self.name],
-                stdin=file,
-                cwd=script.parent,
-                check=True,
-                capture_output=True,
-            )
+    def load(self, script: bytes, folder: Path) -> None:
+        """By the client program, which knows DELIMITER, and SOURCE of files in the folder."""
+        command = ["mariadb", f"--socket={self.server.folder / 'socket'}", "--user=root", self.name]
+        subprocess.run(command, input=script, cwd=folder, check=True, capture_output=True)
 
 
 @contextmanager
@@ -116,6 +110,26 @@ def running(*settings: str) -> Iterator[MariaServer]:
             process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+_shared: list[tuple[MariaServer, contextlib.ExitStack]] = []
+_users = 0
+
+
+@contextmanager
+def shared() -> Iterator[MariaServer]:
+    """The one of this process, which runs as long as anybody wants it."""
+    global _users  # noqa: PLW0603
+    if not _shared:
+        stack = contextlib.ExitStack()
+        _shared.append((stack.enter_context(running()), stack))
+    _users += 1
+    try:
+        yield _shared[0][0]
+    finally:
+        _users -= 1
+        if not _users:
+            _shared.pop()[1].close()
 
 
 def _user() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import ConnectionLostError, CountMismatchError, PghaulError, SourceError
@@ -11,7 +11,7 @@ from pghaul.model.foreign import Reading
 from pghaul.model.text import say
 from pghaul.sources._mysql_projection import Projected
 from pghaul.sources._mysql_reader import Link, panics
-from pghaul.sources._mysql_session import kind_of
+from pghaul.sources._mysql_session import kind_of, translated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,13 +29,13 @@ class RawBatches:
         *,
         rows: int,
         size: int,
-        refused: Callable[[int, str], PghaulError],
-        kill: Callable[[], None],
-        waiting: Callable[[], AbstractContextManager[None]],
+        refused: Callable[[int, str], PghaulError] | None = None,
+        kill: Callable[[], None] = lambda: None,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._link = link
         self._rows = rows
-        self._refused = refused
+        self._refused = refused or (lambda number, words: translated(number, words, link.where))
         self._kill = kill
         self._waiting = waiting
         self._ended = False

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pghaul.sources._mysql_packets import EOF, ERROR, HEAD, LONGEST, Refusal, refusal
+from pghaul.sources._mysql_packets import EOF, ERROR, HEAD, LONGEST, SIZE, Refusal, refusal
 
 SHORT = 9  # bytes: an EOF packet has less
 CHUNK = 256 << 10  # bytes of one recv; more did not make it faster
@@ -75,7 +75,7 @@ class Rows:
             room = max(room, at + 1)
         while at < end and left:
             following, mark = head(buffer, at)
-            behind = at + HEAD + (following & LONGEST)
+            behind = at + HEAD + (following & SIZE)
             if behind > end + HEAD:
                 break
             if mark and self._is_end(made, mark, at + HEAD, behind):
@@ -94,7 +94,7 @@ class Rows:
         """The same, of rows in several packets, and where packets are numbered anew."""
         while self._at + HEAD < self._end:
             number, mark = _HEAD.unpack_from(self._buffer, self._at)
-            size = number & LONGEST
+            size = number & SIZE
             behind = self._at + HEAD + size
             if behind > self._end:
                 break

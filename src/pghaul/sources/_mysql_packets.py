@@ -20,7 +20,8 @@ AUTOCOMMIT = 2  # of the status flags
 
 QUIT, QUERY, PING, PREPARE, EXECUTE, CLOSE_STATEMENT, RESET = 0x01, 0x03, 0x0E, 0x16, 0x17, 0x19, 0x1F
 OK, EOF, ERROR = 0x00, 0xFE, 0xFF
-LONGEST = 0xFFFFFF  # of one packet; a longer one goes on in the next
+SIZE = 0xFFFFFF  # the part of a head that says how long a packet is
+LONGEST = SIZE  # of one packet; what is longer goes on in the next
 HEAD = 4
 
 

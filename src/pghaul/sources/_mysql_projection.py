@@ -27,6 +27,7 @@ WHOLE = frozenset({"smallint", "integer", "bigint"})
 # What its characters lose nothing in when the server turns them into utf8mb4: single bytes that all mean something, or
 # Unicode itself. Of the others a byte that is no character would become a question mark.
 SAFE_CHARSETS = frozenset({"", "utf8mb4", "utf8mb3", "utf8", "latin1", "binary"})
+SCALE_OF_WHOLE = 18  # at most, of a decimal of 38 digits that any integer fits
 FIXED = {"smallint": 4, "integer": 4, "bigint": 8, "boolean": 1, "real": 4, "double precision": 8, "date": 4}
 
 
@@ -98,8 +99,9 @@ def _whole(native: Native, name: str, target: str, pg_type: str) -> Made | None:
     if bits:
         width = native.numbers[0] if native.numbers else 1
         return (name, None, "") if target == "bytea" else (f"LPAD(BIN({name} + 0), {width}, '0')", None, "")
-    if target == "numeric" and (decimal := _decimal(pg_type)) is not None:
-        return sql, _cast(decimal), ""
+    decimal = _decimal(pg_type) if target == "numeric" else None
+    if decimal is not None and decimal.scale <= SCALE_OF_WHOLE:
+        return sql, _scaled(decimal), ""
     return None
 
 
@@ -145,9 +147,9 @@ def is_no_time(name: str) -> str:
     return f"({name} < '00:00:00' OR {name} >= '24:00:00')"
 
 
-def _guarded(condition: str, name: str, number: int, kind: str) -> str:
-    """The column; where the condition fails, an error that tells which column it was."""
-    return f"IF({condition}, {name}, CAST(EXP({ALARM + number} + ({name} IS NULL)) AS {kind}))"
+def _guarded(condition: str, name: str, number: int, kind: str, value: str = "") -> str:
+    """The value, else the column; where the condition fails, an error that tells which column it was."""
+    return f"IF({condition}, {value or name}, CAST(EXP({ALARM + number} + ({name} IS NULL)) AS {kind}))"
 
 
 def _characters(native: Native, name: str, target: str, number: int, encoding: str | None, charset: str) -> Made | None:
@@ -164,7 +166,8 @@ def _characters(native: Native, name: str, target: str, number: int, encoding: s
     if charset in SAFE_CHARSETS or base in {"enum", "set"}:
         return name, None, ""
     there_and_back = f"CAST(CONVERT(CONVERT({name} USING utf8mb4) USING {charset}) AS BINARY)"
-    return _guarded(f"{there_and_back} <=> CAST({name} AS BINARY)", name, number, "CHAR"), None, "characters"
+    condition = f"{there_and_back} <=> CAST({name} AS BINARY)"
+    return _guarded(condition, name, number, "CHAR", f"CONVERT({name} USING utf8mb4)"), None, "characters"
 
 
 def _array(name: str) -> str:
@@ -212,6 +215,13 @@ def _arrow(target: str) -> pa.DataType:
 
 def _cast(kind: pa.DataType) -> Callable[[Any], Any]:
     return lambda array: array if array.type == kind else array.cast(kind)
+
+
+def _scaled(kind: Any) -> Callable[[Any], Any]:
+    """Arrow wants room for any integer of a width first."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    return lambda array: array.cast(pa.decimal128(38, kind.scale)).cast(kind)
 
 
 def _boolean(array: Any) -> Any:

@@ -41,7 +41,7 @@ def range_condition(range_: KeyRange) -> str:
 def rows_of_a_batch(reading: Reading, size: Mapping[str, Any]) -> int:
     """A power of two. `size`: the table's row of information_schema; an average, so that it only is a first guess."""
     widest = max(int(size.get("AVG_ROW_LENGTH") or 0), sum(_width(c) for c in reading.columns), 16)
-    most = max(min(TYPICAL // widest, reading.batch_rows), min(FEWEST, reading.batch_rows), 1)
+    most = max(min(min(TYPICAL, reading.batch_bytes) // widest, reading.batch_rows), min(FEWEST, reading.batch_rows), 1)
     return 1 << (most.bit_length() - 1)
 
 

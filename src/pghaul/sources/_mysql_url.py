@@ -26,6 +26,8 @@ def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> Fore
     try:
         split = urlsplit(url)
         port = split.port
+        if split.scheme not in SCHEMES or not url.partition(":")[2].startswith("//"):
+            raise ValueError  # noqa: TRY301
     except ValueError as exc:
         raise UsageError(say("the MySQL URL cannot be read"), advice=EXAMPLE, code=1052) from exc
     params = _options(split.query)

@@ -1,0 +1,80 @@
+"""Real dumps of MySQL, loaded into MariaDB: every table is read whole, and holds what another driver reads."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.components import SHARED_DATA, missing
+from tests.mariadb import MariaDatabase
+from tests.mysql_reading import opened, read
+
+from pghaul.model.foreign import ForeignTable, ReadColumn, Reading
+
+OWN_DATABASE = re.compile(rb"(?im)^\s*(?:(?:drop|create)\s+(?:schema|database)\b|use\s)[^;]*;|\bsakila\.")
+SAKILA = {"TRIGGER", "PROCEDURE", "FUNCTION", "ON UPDATE"}
+APART = ("text[]",)  # types whose text is made for PostgreSQL
+
+
+def _load(mariadb: MariaDatabase, *scripts: str) -> None:
+    for script in scripts:
+        path = SHARED_DATA / "mysql" / script
+        if not path.is_file():
+            missing(f"mysql/{script} is not in {SHARED_DATA} (PGHAUL_TEST_DATA names another folder)")
+        mariadb.load(OWN_DATABASE.sub(b"", path.read_bytes()), path.parent)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "tables", "rows", "views", "others"),
+    [
+        (("sakila/sakila-mv-schema.sql", "sakila/sakila-mv-data.sql"), 16, 47_273, 7, SAKILA),
+        (("employees_small/employee.sql", "employees_small/object.sql"), 6, 13_086, 4, {"FUNCTION", "PROCEDURE"}),
+        (("world/world.sql",), 4, 5_759, 0, set()),
+    ],
+    ids=["sakila", "employees", "world"],
+)
+def test_a_real_database_is_read_whole(
+    mariadb: MariaDatabase, scripts: tuple[str, ...], tables: int, rows: int, views: int, others: set[str]
+) -> None:
+    _load(mariadb, *scripts)
+    found = 0
+    with opened(mariadb.url) as source:
+        database = source.database()
+        for table in database.tables:
+            columns = tuple(ReadColumn(name=c.name, native=c.native, pg_type=c.pg_type) for c in table.columns)
+            key = table.primary.columns if table.primary else ()
+            arrived = read(source, Reading(table=table.name, columns=columns, ordered=key)).to_pylist()
+            found += len(arrived)
+            assert _comparable(table, arrived) == _by_pymysql(mariadb, table, key)
+    said = (len(database.tables), found, len(database.views), {o.kind for o in database.others})
+    assert said == (tables, rows, views, others)
+
+
+def _comparable(table: ForeignTable, rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    taken = _taken(table)
+    return [tuple(_plain(row[c]) for c in taken) for row in rows]
+
+
+def _by_pymysql(mariadb: MariaDatabase, table: ForeignTable, key: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    names = ", ".join(f"ST_AsText(`{c}`)" if c in _shapes(table) else f"`{c}`" for c in _taken(table))
+    order = f" ORDER BY {', '.join(f'`{k}`' for k in key)}" if key else ""
+    return [tuple(_plain(v) for v in r) for r in mariadb.run(f"SELECT {names} FROM `{table.name.name}`{order}")]
+
+
+def _taken(table: ForeignTable) -> list[str]:
+    return [c.name for c in table.columns if c.pg_type not in APART]
+
+
+def _shapes(table: ForeignTable) -> set[str]:
+    return {c.name for c in table.columns if c.native.startswith(("geometry", "point"))}
+
+
+def _plain(value: Any) -> Any:
+    """PyMySQL knows no time zones, and no booleans."""
+    if isinstance(value, bool):
+        return int(value)
+    if hasattr(value, "tzinfo"):
+        return value.replace(tzinfo=None)
+    return Decimal(repr(value)) if isinstance(value, float) else value
