@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -106,6 +107,24 @@ def test_a_type_of_somebodys_own_with_a_known_name_takes_strings_only() -> None:
     assert one(pa.array(["a"]), "text", oid=70000).format == "csv"
     with pytest.raises(MappingError):
         one(pa.array([1]), "integer", oid=70000)
+
+
+def test_lists_become_vectors_in_pgvectors_syntax() -> None:
+    arrow = pa.list_(pa.float32(), 2)
+    array = pa.array([[0.5, -1], None, [1e-7, 3]], arrow)
+    encoding = one(array, "public.vector(2)", oid=70000)
+    made = encoding.cast(pa.RecordBatch.from_arrays([array], ["c"]))
+    assert made.column(0).to_pylist() == ["[0.5,-1]", None, "[1e-7,3]"]
+
+
+def test_a_slice_far_behind_in_gigabytes_is_cast() -> None:
+    far = np.array([2**31 - 1, 2**31 + 2, 2**31 + 3], np.int64)
+    # Nobody reads what is before: memory that is asked for, and not touched.
+    data = np.zeros(2**31 + 3, np.uint8)
+    data[-4:] = list(b"abcd")
+    array = pa.LargeStringArray.from_buffers(2, pa.py_buffer(far), pa.py_buffer(data))
+    made = one(array, "text").cast(pa.RecordBatch.from_arrays([array], ["c"]))
+    assert made.column(0).to_pylist() == ["abc", "d"]
 
 
 def test_as_many_columns_as_the_target_takes() -> None:

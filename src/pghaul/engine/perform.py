@@ -176,7 +176,8 @@ async def _insert(job: Job, hands: Hands) -> JobResult:
 
 async def _arrow(job: Job, hands: Hands) -> JobResult:
     """As _copy, from a source that is not PostgreSQL."""
-    from pghaul.engine.arrow import load as lane  # noqa: PLC0415 -- pyarrow is nothing that a relay needs
+    from pghaul.engine.arrow import careful  # noqa: PLC0415 -- pyarrow is nothing that a relay needs
+    from pghaul.engine.arrow import load as lane  # noqa: PLC0415
 
     plan = job.arrow
     if plan is None:
@@ -185,7 +186,10 @@ async def _arrow(job: Job, hands: Hands) -> JobResult:
     await _begin(job, hands, forget=job.chunk if job.redo else None)
     await empty(job, hands)
     await _clear(job, plan, hands)
-    loaded = await lane.load(job, plan, hands)
+    if job.careful and job.care is not None:
+        loaded = await careful.load(job, plan, job.care, hands)
+    else:
+        loaded = await lane.load(job, plan, hands)
     losers = await run_statements(job, hands)
     receipt = receipt_of(
         job,

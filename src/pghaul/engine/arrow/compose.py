@@ -10,6 +10,7 @@ from psycopg import sql
 
 from pghaul.engine import statements
 from pghaul.engine.arrow import shape
+from pghaul.engine.arrow.cares import care_of
 from pghaul.engine.compose import READY, SPARED, Epoch
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import ArrowPlan, CopySide, Job, JobKind, ReadBack, Readiness, Statement
@@ -40,6 +41,8 @@ class Loading:
     mapping: PlanMapping
     selection: Selection | None
     where: str | None
+    max_rejects: int | str = 0  # rows, or a share of them, that the target may refuse
+    memory_limit: int | None = None  # bytes of a worker
 
     @property
     def name(self) -> Name:
@@ -59,6 +62,15 @@ class Loading:
 
 def tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> list[Task]:
     """What is left to do for a table."""
+    care = care_of(loading, sum(r.rejected for r in done.values()))
+    made = _tasks(loading, epoch, done)
+    for task in made:
+        if task.job.kind.loads:
+            task.job = replace(task.job, care=care)
+    return made
+
+
+def _tasks(loading: Loading, epoch: Epoch, done: Mapping[str, Receipt]) -> list[Task]:
     if loading.split:
         return _split_tasks(loading, epoch, done)
     chunk = loading.chunks[0]

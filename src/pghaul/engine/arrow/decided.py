@@ -38,6 +38,8 @@ def loadings(
             mapping=plan.mapping,
             selection=selection_of(plan, t.source.name),
             where=said(plan, t.source.name, "where"),
+            max_rejects=plan.options.max_rejects,
+            memory_limit=plan.options.memory_limit,
         )
         for t in mapped.tables
         if t.name in parts and t.name in there and dispositions[t.name] != "skip"

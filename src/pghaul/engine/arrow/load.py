@@ -12,22 +12,21 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pyarrow as pa
 
 from pghaul.engine.arrow import proof
 from pghaul.engine.arrow.reader import Reader
 from pghaul.engine.arrow.stage import Stage
-from pghaul.engine.careful.refusal import refusing
+from pghaul.engine.careful.refusal import RefusedError, refusing
 from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Buffer, Write, both, rows_of
 from pghaul.engine.streams import heard
 from pghaul.engine.watch import Pulse
-from pghaul.model.errors import CountMismatchError
+from pghaul.model.errors import CountMismatchError, RowError
 from pghaul.model.text import Text, say
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from pghaul.engine.hands import Hands
     from pghaul.engine.job import ArrowPlan, Job
 
@@ -106,7 +105,10 @@ async def load(job: Job, plan: ArrowPlan, hands: Hands) -> Loaded:
     pulse = Pulse()
     with Pace(hands.control, pulse) as pace:
         flow = _Flow(reader=reader, stage=stage, pace=pace, pulse=pulse, hands=hands)
-        await hands.waiting(_move(flow, job, hands.target), pulse)
+        try:
+            await hands.waiting(_move(flow, job, hands.target), pulse)
+        except RowError as exc:
+            raise as_refused(exc) from exc
     await hands.waiting(reader.end())
     source_hash, target_hash, unproven = await proof.of_both(job, plan.back, stage, hands)
     return Loaded(
@@ -121,7 +123,7 @@ async def load(job: Job, plan: ArrowPlan, hands: Hands) -> Loaded:
 
 
 async def _move(flow: _Flow, job: Job, target: asyncpg.Connection) -> None:
-    _, tag = await both(flow.produce(), refusing(_writing(flow.stage, job, target))(flow.sending()))
+    _, tag = await both(flow.produce(), refusing(writing(flow.stage, job, target))(flow.sending()))
     written, expected = rows_of(tag), flow.stage.rows - flow.stage.rejected
     if written != expected:
         raise CountMismatchError(
@@ -131,7 +133,13 @@ async def _move(flow: _Flow, job: Job, target: asyncpg.Connection) -> None:
         )
 
 
-def _writing(stage: Stage, job: Job, target: asyncpg.Connection) -> Write:
+def as_refused(error: RowError) -> RefusedError:
+    """Rows that never came as far as the server: as if it had refused them."""
+    said = asyncpg.PostgresError.new({"C": error.sqlstate or "22000", "M": str(error.message)})
+    return RefusedError(said, error)
+
+
+def writing(stage: Stage, job: Job, target: asyncpg.Connection) -> Write:
     """COPY … FROM STDIN, as a function of a stream."""
     side = job.target
     if side is None:

@@ -40,6 +40,8 @@ def cast_to(wanted: pa.DataType, given: pa.DataType) -> Cast:
     """`given` is plain, and one that the kind of the column accepts."""
     if given == wanted:
         return lambda array: array
+    if pa.types.is_large_string(given) or pa.types.is_large_binary(given):
+        return lambda array: pc.cast(_near(array), wanted)
     if pa.types.is_float32(wanted) and pa.types.is_float64(given):
         return _narrower_float
     if pa.types.is_decimal(wanted) and pa.types.is_integer(given):
@@ -48,6 +50,13 @@ def cast_to(wanted: pa.DataType, given: pa.DataType) -> Cast:
     if pa.types.is_fixed_size_binary(wanted) and not pa.types.is_fixed_size_binary(given):
         return uuids
     return lambda array: pc.cast(array, wanted)
+
+
+def _near(array: pa.Array) -> pa.Array:
+    """Offsets of its own: a slice far behind in two gigabytes has offsets that nothing smaller can hold."""
+    if not len(array) or int(np.frombuffer(array.buffers()[1], np.int64)[array.offset + len(array)]) < 2**31:
+        return array
+    return pa.concat_arrays([array])
 
 
 def _wide(given: pa.DataType) -> pa.DataType:

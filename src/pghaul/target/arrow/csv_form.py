@@ -25,7 +25,6 @@ ROWS = 4096
 OPTIONS = pyarrow.csv.WriteOptions(include_header=False, quoting_style="all_valid", batch_size=ROWS)
 JULIAN = 2_440_588  # the Julian day of 1970-01-01
 YEAR_1, YEAR_10000 = -719_162, 2_932_897  # days from 1970: between them, pyarrow writes dates as PostgreSQL does
-ESCAPES = {ord('"'): r"\"", ord("\\"): r"\\"}
 
 
 class Pieces:
@@ -150,13 +149,15 @@ def _sixteen(array: pa.Array) -> pa.Array:
 # --- lists -------------------------------------------------------------------------------------------------------
 
 
-def literals(array: pa.Array, opening: str = "{", closing: str = "}") -> pa.Array:
+def literals(array: pa.Array, opening: str = "{", closing: str = "}", *, quoted: bool = True) -> pa.Array:
     """Array literals: each element in quotes, NULL without them."""
     values = array.flatten()
     text = pc.cast(form_of(values.type)(values), pa.string())
-    for sign in ("\\", '"'):
-        text = pc.replace_substring(text, sign, "\\" + sign)
-    text = pc.fill_null(pc.binary_join_element_wise('"', text, '"', ""), "NULL")
+    if quoted:
+        for sign in ("\\", '"'):
+            text = pc.replace_substring(text, sign, "\\" + sign)
+        text = pc.binary_join_element_wise('"', text, '"', "")
+    text = pc.fill_null(text, "NULL")
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int32())
     whole = pc.binary_join_element_wise(

@@ -73,7 +73,7 @@ def _comparable(array: pa.Array) -> pa.Array:
     """Moments as numbers: Python has no year 10000."""
     if pa.types.is_temporal(array.type):
         return array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
-    return array
+    return array.cast(pa.binary()) if pa.types.is_string(array.type) else array  # it may be none, and is refused later
 
 
 def _sum(array: pa.Array) -> int:
@@ -89,5 +89,7 @@ def _words(value: Any, type_: pa.DataType) -> str | None:
         return "24:00:00" if value == DAY else str(pa.array([value]).view(type_).cast(pa.string())[0])
     if pa.types.is_temporal(type_):  # as numpy spells them, which has years before 1 and after 9999
         return str(np.datetime64(value, "D" if pa.types.is_date(type_) else "us")).replace("T", " ")
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
     words = f"{value:f}" if isinstance(value, Decimal) else str(value)
     return words if len(words) <= LONGEST else words[:LONGEST] + "…"

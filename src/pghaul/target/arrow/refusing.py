@@ -7,7 +7,7 @@
 
 `copy` is one whole COPY of a stream of bytes, which raises Refusal where the server refuses a row of it; `keep` makes
 what it has loaded safe and `undo` takes it back (RELEASE and ROLLBACK TO a savepoint). `named` is the row that the
-server's words name, from 1, or None: a hint only, so that a row at fault is met in three steps and not in sixteen. A row
+server's words name, from 1, or None: a hint only, which saves steps. A row
 is refused when it has been refused by itself. row_text.line_of(canonical, row) makes the line for the quarantine.
 
 How many rows go at once is decided by how far apart the last ones at fault were: a batch costs some round trips, a row

@@ -13,6 +13,7 @@ from pghaul.model.text import Text, say
 from pghaul.target.arrow.casts import Cast, cast_to, plain, refused_by, unwrapped, without_end
 from pghaul.target.arrow.checks import Check, Mask, natural_checks, string_checks
 from pghaul.target.arrow.column import TargetColumn
+from pghaul.target.arrow.csv_form import literals
 from pghaul.target.arrow.kinds import ENUM, KINDS, MOST_DIGITS, MOST_DIGITS_256, Kind, Payload, is_bytes, is_text
 
 # Element types whose arrays pgpq names as PostgreSQL does: it takes varchar for text, and timestamptz for timestamp.
@@ -156,9 +157,9 @@ def _is_list(type_: pa.DataType) -> bool:
 
 def _of_list(given: pa.DataType, column: TargetColumn) -> Way:
     """One dimension; its elements go the way of a column of their type."""
-    if column.spelled.name in VECTORS and not column.spelled.array:
-        element = TargetColumn(name=column.name, type="real")
-    elif column.spelled.array:
+    if column.spelled.name.rpartition(".")[2] in VECTORS and not column.spelled.array:
+        return _of_vector(given, column)
+    if column.spelled.array:
         element = TargetColumn(name=column.name, type=column.type.removesuffix("[]"), enum=column.enum)
     else:
         raise _no_way(given, column)
@@ -173,6 +174,22 @@ def _of_list(given: pa.DataType, column: TargetColumn) -> Way:
         cast=_list_cast(inner, type_),
         checks=tuple(_of_elements(c) for c in inner.checks),
         payload=Payload.AS_IT_IS if binary else Payload.NONE,
+        exact=False,
+    )
+
+
+def _of_vector(given: pa.DataType, column: TargetColumn) -> Way:
+    """pgvector's own syntax; its dimensions are the server's to check."""
+    narrow = given.value_type in {pa.float32(), pa.float16()}
+    like = TargetColumn(name=column.name, type="real" if narrow else "double precision")
+    element = way_of(pa.field(column.name, given.value_type), like)
+    cast = _list_cast(element, pa.list_(pa.field("item", element.type)))
+    return Way(
+        column=column,
+        type=pa.string(),
+        cast=lambda array: literals(cast(array), "[", "]", quoted=False),
+        checks=(),
+        payload=Payload.NONE,
         exact=False,
     )
 

@@ -1,0 +1,62 @@
+"""Rows from a source that is not PostgreSQL which the target cannot hold: they are named or set aside, others load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.looking import value
+from tests.moving import rows
+from tests.sqlite_files import carried, made
+
+from pghaul.model.errors import QuarantineError, RowError
+from pghaul.model.event import EventKind
+from pghaul.model.run import RunState
+
+pytestmark = pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+
+# 3 is too long (found before it is sent), 5 breaks a rule and 7 is there twice (found by the target).
+ODD = """
+CREATE TABLE t (id INTEGER PRIMARY KEY, code VARCHAR(3), n INTEGER, j JSON);
+WITH RECURSIVE i (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 3000)
+INSERT INTO t SELECT n, 'c' || (n % 10), n, CASE WHEN n % 2 THEN '{"a":' || char(10) || n || '}' END FROM i;
+UPDATE t SET code = 'abc  ' WHERE id = 3;
+UPDATE t SET n = -1 WHERE id IN (5, 2999);
+UPDATE t SET n = 8 WHERE id = 7;
+"""
+THERE = "CREATE TABLE public.t (id int8 PRIMARY KEY, code varchar(3), n int4 UNIQUE CHECK (n > 0), j {json})"
+REFUSED = [3, 5, 8, 2999]
+
+
+@pytest.mark.template(source=THERE.format(json="json"))
+@pytest.mark.parametrize("split", [1 << 30, 16384])
+def test_rows_that_the_target_refuses_are_set_aside_and_the_others_arrive(
+    db_source: str, state: str, tmp_path: Path, split: int
+) -> None:
+    moved = carried(made(tmp_path / "odd.db", ODD), db_source, max_rejects=10, verify="checksum", split_bytes=split)
+    assert moved.run.state is RunState.DIFFERENT
+    assert rows(db_source, "SELECT id FROM generate_series(1, 3000) id EXCEPT SELECT id FROM t ORDER BY 1") == [
+        (i,) for i in REFUSED
+    ]
+    kept = "SELECT source_key, sqlstate, column_name, constraint_name, convert_from(row_data, 'UTF8')"
+    found = rows(db_source, f"{kept} FROM pghaul.quarantine ORDER BY (source_key::json->>'id')::int")
+    assert [f[1] for f in found] == ["22001", "23514", "23505", "23514"]
+    assert found[0] == ('{"id": "3"}', "22001", "code", None, '3\tabc  \t3\t{"a":\\n3}')
+    assert (found[1][3], found[1][4]) == ("t_n_check", '5\tc5\t-1\t{"a":\\n5}')
+    proofs = [e.data for e in moved.of(EventKind.CHUNK_DONE) if e.data.get("rows")]
+    assert all(p["source_hash"] == p["target_hash"] for p in proofs)
+
+
+@pytest.mark.template(source=THERE.format(json="jsonb"))
+def test_without_leave_the_run_fails_and_names_the_rows(db_source: str, state: str, tmp_path: Path) -> None:
+    with pytest.raises(RowError, match="id = 3, column code: value too long") as error:
+        carried(made(tmp_path / "odd.db", ODD), db_source)
+    assert "id = 5" in error.value.message
+    assert value(db_source, "SELECT count(*) FROM t") == 0
+
+
+@pytest.mark.template(source=THERE.format(json="jsonb"))
+def test_more_than_may_be_set_aside_end_the_run(db_source: str, state: str, tmp_path: Path) -> None:
+    with pytest.raises(QuarantineError, match=r"more rows of public\.t than may be set aside"):
+        carried(made(tmp_path / "odd.db", ODD), db_source, max_rejects=2)
+    assert value(db_source, "SELECT count(*) FROM t") == 0
