@@ -160,6 +160,7 @@ BEHIND: dict[str, dict[str, str]] = {
         "pg_statistic_ext": "extended_statistics",
     },
     "sources/increments_sql.py": {"pg_sequence": "sequence_types", "backend_type": "backend_type"},
+    "target/answering.py": {"backend_type": "backend_type"},
     "target/merge.py": {"parallel_workers_per_gather": "parallel_query"},
     "target/merge_sql.py": {"ON CONFLICT": "on_conflict"},
     "target/replay.py": {"ON CONFLICT": "on_conflict", "idle_in_transaction_session_timeout": "idle_timeout"},

@@ -27,6 +27,7 @@ from pghaul.cli import (
     render,
     report,
     start,
+    target,
     types,
     usage,
     verify,
@@ -43,7 +44,7 @@ from pghaul.service.passwords import ask_with
 from pghaul.service.settings import DEBUG, debugging
 
 # Panels, in the order in which a person needs them.
-PANELS = LOOK, MOVE, PROVE, MEND, START = "Look", "Move", "Prove", "Mend", "Start"
+PANELS = LOOK, MOVE, PROVE, MEND, AFTER, START = "Look", "Move", "Prove", "Mend", "After", "Start"
 HELP = "Moves data into PostgreSQL: fast, resumable after any crash, proven."
 EPILOG = "A first look that needs nothing: pghaul demo"
 VISIBLE = say(
@@ -90,6 +91,7 @@ def main(
 
 app.add_typer(profile.app, rich_help_panel=LOOK)
 app.add_typer(quarantine.app, rich_help_panel=MEND)
+app.add_typer(target.app, rich_help_panel=AFTER)
 for _panel, _commands in {
     LOOK: (look.inspect, plan.plan, types.types, check.check),
     MOVE: (move.run, move.resume, move.pause, move.stop, move.status, observe.watch, cutover.cutover),

@@ -104,6 +104,13 @@ class Session:
                 copy.write(data)
             return cursor.rowcount
 
+    def verifier(self, role: str, password: str) -> str:
+        """What the server is to keep of a password, made here: the password itself reaches neither it nor its log."""
+        way = b"scram-sha-256" if self.server.capabilities.scram else b"md5"
+        with self._guarded():
+            made = self._connection.pgconn.encrypt_password(password.encode(), role.encode(), way)
+        return made.decode()
+
     @contextlib.contextmanager
     def transaction(self, *, try_only: bool = False) -> Iterator[None]:
         """BEGIN … COMMIT, or ROLLBACK on any exception; inside another one a savepoint. `try_only`: ROLLBACK always."""

@@ -38,6 +38,7 @@ SINCE: dict[str, int] = {
     "sequence_types": 100000,  # CREATE SEQUENCE … AS integer
     "backend_type": 100000,  # pg_stat_activity shows the server's own processes too, and says so
     "read_all_stats": 100000,  # the role pg_read_all_stats
+    "scram": 100000,  # passwords as SCRAM-SHA-256 verifiers; before, as md5
     "replay_lag": 100000,  # pg_stat_replication.replay_lag; functions say "wal" and "lsn"
     "extended_statistics": 100000,
     "publications": 100000,
@@ -62,6 +63,7 @@ SINCE: dict[str, int] = {
     "published_schemas": 150000,
     "parameter_privileges": 150000,  # GRANT SET ON PARAMETER
     "nulls_not_distinct": 150000,
+    "set_role_option": 160000,  # a member of a role may or may not SET ROLE to it
     "transaction_timeout": 170000,
     "checkpointer_view": 170000,  # pg_stat_checkpointer; before, pg_stat_bgwriter
     "infinite_intervals": 170000,  # what was the longest interval before
@@ -95,6 +97,7 @@ class Capabilities:
     sequence_types: bool
     backend_type: bool
     read_all_stats: bool
+    scram: bool
     replay_lag: bool
     extended_statistics: bool
     publications: bool
@@ -119,6 +122,7 @@ class Capabilities:
     published_schemas: bool
     parameter_privileges: bool
     nulls_not_distinct: bool
+    set_role_option: bool
     transaction_timeout: bool
     checkpointer_view: bool
     infinite_intervals: bool

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pghaul.service.quarantine import Quarantine
     from pghaul.service.report.contents import Report
     from pghaul.service.series import SeriesDesk
+    from pghaul.service.target_desk import TargetDesk
     from pghaul.store.repository import ChunkRecord, Store
 
 Ask = Callable[[Name, int | None], OnExisting]
@@ -109,6 +110,13 @@ class MigrationService:
         from pghaul.service.series import SeriesDesk  # noqa: PLC0415 -- a run by itself needs none
 
         return SeriesDesk(lambda: self._store, partial(self._reach.postgresql, word="--interval"))
+
+    @cached_property
+    def target(self) -> TargetDesk:
+        """What is done to a target beside a run."""
+        from pghaul.service.target_desk import TargetDesk  # noqa: PLC0415 -- a run needs none
+
+        return TargetDesk(self._reach.target)
 
     # --- plan ---
 

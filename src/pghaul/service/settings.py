@@ -31,6 +31,9 @@ VARIABLES = (
     Variable(name=SOURCE_PASSWORD, meaning="the source's password, where its URL holds none"),
     Variable(name=TARGET_PASSWORD, meaning="the target's password, where its URL holds none"),
     Variable(
+        name="PGHAUL_OWNER_PASSWORD", meaning="the password of a role that `pghaul target prepare --owner` is to make"
+    ),
+    Variable(
         name="PGHAUL_KEY",
         meaning="the key of kept passwords, 32 bytes in base64: wins over the one in the keyring or in a file",
     ),

@@ -1,0 +1,114 @@
+"""`pghaul target`: the database before and after a migration: made ready, looked after, saved, switched to, cleaned."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+
+import typer
+from rich.console import Console
+
+from pghaul.cli import exit_codes, options, render, target_view
+from pghaul.cli import target_options as words
+from pghaul.model.errors import SecretError, UsageError
+from pghaul.model.text import say
+from pghaul.model.upkeep import Wanted
+from pghaul.service.migration import MigrationService
+
+OWNER_PASSWORD = "PGHAUL_OWNER_PASSWORD"  # noqa: S105 -- the variable's name
+
+app = typer.Typer(
+    name="target",
+    help="The target before and after: prepare, advise, back up, switch, check, clean.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def prepare(  # noqa: PLR0917 -- Typer maps parameters to options
+    url: words.Target,
+    database: words.Database = None,
+    owner: words.Owner = None,
+    schema: words.Schemas = None,
+    extension: words.Extensions = None,
+    encoding: words.Encoding = "UTF8",
+    collation: words.Collation = None,
+    ctype: words.Ctype = None,
+    template0: words.Template0 = False,
+    password_from: words.PasswordFrom = None,
+    only_print: words.OnlyPrint = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Make database, role, schemas and extensions; or print the SQL for who may."""
+
+    def wanted(named: str) -> Wanted:
+        return Wanted(
+            database=database or named,
+            owner=owner,
+            schemas=tuple(schema or ()),
+            extensions=tuple(extension or ()),
+            encoding=encoding,
+            collation=collation,
+            ctype=ctype,
+            template0=template0,
+            password=lambda: _password(password_from, str(owner)),
+            only_print=only_print,
+        )
+
+    found = MigrationService().target.prepare(url, wanted)
+    target_view.prepared(found, as_json=as_json)
+    return exit_codes.DONE if found.ready or only_print else exit_codes.DIFFERENT
+
+
+def _password(way: str | None, role: str) -> str | None:
+    """Of a role that is to be made: never a word of the command line."""
+    kind, _, name = (way or "").partition(":")
+    if kind not in {"", "prompt", "env"} or (kind == "env") != bool(name):
+        raise UsageError(
+            say("a new role's password comes from a variable or from a terminal"),
+            advice=say("--password-from env:VARIABLE, or --password-from prompt"),
+            code=1042,
+        )
+    if kind == "env" or (not kind and os.environ.get(OWNER_PASSWORD)):
+        variable = name or OWNER_PASSWORD
+        if not os.environ.get(variable):
+            raise SecretError(
+                say(
+                    "the password of role {name} is to come from {variable}, which is not set",
+                    name=role,
+                    variable=variable,
+                ),
+                advice=say("set it, or use --password-from prompt"),
+                code=6320,
+            )
+        return os.environ[variable]
+    if kind == "prompt" or sys.stdin.isatty():
+        return words.ask_twice(role)
+    return None
+
+
+@app.command()
+def check(url: words.Target, timeout: words.Timeout = 5.0, as_json: options.AsJson = False) -> int:
+    """Is it healthy: connects, reads, says version and lag; JSON where nobody looks."""
+    found = MigrationService().target.check(url, timeout=timeout)
+    target_view.health(found, as_json=as_json or not sys.stdout.isatty())
+    return exit_codes.DONE if found.ok else exit_codes.FAILED
+
+
+@app.command()
+def clean(
+    url: words.Target,
+    run: words.Run = None,
+    everything: words.Everything = False,
+    force: words.Force = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Remove the ledger of pghaul, or a finished run from it."""
+    done = MigrationService().target.clean(url, run, everything=everything, force=force)
+    if as_json:
+        render.print_json(asdict(done))
+    else:
+        target_view.cleaned(Console(stderr=True, highlight=False), done)
+    return exit_codes.DONE

@@ -1,0 +1,72 @@
+"""Options of `pghaul target`."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from pghaul.cli.profile_options import ask
+from pghaul.model.errors import SecretError
+from pghaul.model.text import say
+
+WANTED, PRINTED = "What is wanted", "How it is made"
+
+Target: TypeAlias = Annotated[str, typer.Argument(metavar="URL", help="The target: postgresql://…, or a profile.")]
+Run: TypeAlias = Annotated[str | None, typer.Argument(metavar="RUN", help="A run that has ended.")]
+
+Database: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--database", metavar="NAME", help="Default: the one of the URL.", rich_help_panel=WANTED),
+]
+Owner: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--owner", metavar="ROLE", help="To whom it belongs; made if missing.", rich_help_panel=WANTED),
+]
+Schemas: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--schema", metavar="NAME", help="Repeat it.", rich_help_panel=WANTED)
+]
+Extensions: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--extension", metavar="NAME", help="E.g. vector, postgis; repeat it.", rich_help_panel=WANTED),
+]
+Encoding: TypeAlias = Annotated[
+    str, typer.Option("--encoding", metavar="NAME", help="Of a new database.", rich_help_panel=WANTED)
+]
+Collation: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--collation", metavar="LOCALE", help="LC_COLLATE, e.g. ko_KR.UTF-8.", rich_help_panel=WANTED),
+]
+Ctype: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--ctype", metavar="LOCALE", help="LC_CTYPE; default: as --collation.", rich_help_panel=WANTED),
+]
+Template0: TypeAlias = Annotated[
+    bool,
+    typer.Option("--template0", help="Copy the pristine template, not template1.", rich_help_panel=WANTED),
+]
+PasswordFrom: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--password-from",
+        metavar="WAY",
+        help="Of a new role: `env:VARIABLE` or `prompt`.",
+        rich_help_panel=PRINTED,
+    ),
+]
+OnlyPrint: TypeAlias = Annotated[
+    bool, typer.Option("--print", help="Change nothing; print what is missing as SQL.", rich_help_panel=PRINTED)
+]
+Timeout: TypeAlias = Annotated[float, typer.Option("--timeout", min=0.1, metavar="S", help="To answer at all.")]
+Everything: TypeAlias = Annotated[bool, typer.Option("--all", help="All of it: schema pghaul.")]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Even with rows in quarantine, or runs that could be resumed.")
+]
+
+
+def ask_twice(role: str) -> str:
+    """A slip of the finger would lock everybody out."""
+    said = ask(say("Password of the new role {name}", name=role))
+    if ask(say("Once more")) != said:
+        raise SecretError(say("the two passwords are not the same"), advice=say("try again"), code=6321)
+    return said

@@ -1,0 +1,106 @@
+"""How what was done to a target is shown. There is no password in any of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text as Styled
+
+from pghaul.cli import render
+from pghaul.cli.grid import grid
+from pghaul.cli.words import tell
+from pghaul.model.text import Text, listed, say, saying
+from pghaul.model.upkeep import Cleaned, Fate, Health, Preparation
+
+FATES = {
+    Fate.THERE: (say("was there"), ""),
+    Fate.MADE: (say("made"), "green"),
+    Fate.TO_DO: (say("to be done"), "cyan"),
+    Fate.REFUSED: (say("for who may"), "yellow"),
+    Fate.DIFFERENT: (say("different"), "red"),
+    Fate.MISSING: (say("not to be had here"), "red"),
+}
+KINDS = {
+    "role": say("role"),
+    "membership": say("membership"),
+    "database": say("database"),
+    "privilege": say("privilege"),
+    "schema": say("schema"),
+    "extension": say("extension"),
+}
+READY = saying("Ready: {url}")
+HAND_OVER = say("Somebody who may has to run this in psql (it is on stdout); it holds no password:")
+STILL = say("Not all of it is as it was asked for.")
+NO_LEDGER = say("There was no ledger of pghaul.")
+GONE = saying("The ledger is removed: {runs} runs, {rows} rows in quarantine, {tables} staging tables.")
+FORGOTTEN = saying("Removed from the ledger: {runs}")
+
+
+def prepared(found: Preparation, *, as_json: bool) -> None:
+    """What was there, what was made, and the SQL for the rest: on stdout."""
+    if as_json:
+        render.print_json(asdict(found) | {"ready": found.ready})
+        return
+    console = Console(stderr=True, highlight=False)
+    table = grid("", "", "", "")
+    table.show_header = False
+    for step in found.steps:
+        words, style = FATES[step.fate]
+        render.row(table, KINDS[step.kind], step.name, Styled(tell(words), style=style), step.note)
+    console.print(table)
+    if found.sql:
+        render.line(console, HAND_OVER, "yellow")
+        sys.stdout.write(found.sql)
+    elif found.ready:
+        render.line(console, READY.format(url=found.url), "green")
+    else:
+        render.line(console, STILL, "red")
+
+
+def health(found: Health, *, as_json: bool) -> None:
+    """`pghaul target check`."""
+    if as_json:
+        render.print_json(asdict(found))
+        return
+    page = render.page()
+    facts: list[tuple[Text, str | Styled]] = [(say("database"), found.url)]
+    if found.ok:
+        facts += _facts(found)
+    else:
+        facts += [
+            (say("problem"), Styled(tell(found.problem or ""), style="bold red")),
+            (say("try"), found.advice or ""),
+        ]
+    table = grid("", "")
+    table.show_header = False
+    for name, value in facts:
+        render.row(table, Styled(tell(name), style="bold"), value)
+    page.print(table)
+
+
+def _facts(found: Health) -> list[tuple[Text, str | Styled]]:
+    kind = say("standby") if found.in_recovery else say("primary")
+    lag = say("not known") if found.lag_seconds is None else say("{seconds:.1f} s", seconds=found.lag_seconds)
+    return [
+        (say("server"), say("PostgreSQL {version}, {kind}", version=str(found.version), kind=kind)),
+        (say("behind"), lag),
+        (say("writable"), say("no, it is read-only") if found.read_only else say("yes")),
+        (
+            say("connections"),
+            say("{used} of {most}", used=found.connections or 0, most=found.max_connections or 0),
+        ),
+        (say("answers in"), say("{ms:.1f} ms", ms=1000 * ((found.connect_seconds or 0) + (found.read_seconds or 0)))),
+    ]
+
+
+def cleaned(console: Console, done: Cleaned) -> None:
+    """`pghaul target clean`."""
+    if done.schema:
+        words = GONE.format(runs=len(done.runs), rows=done.rows_set_aside, tables=done.staging_tables)
+        render.line(console, words, "green")
+    elif done.runs:
+        render.line(console, FORGOTTEN.format(runs=listed(done.runs)), "green")
+    else:
+        render.line(console, NO_LEDGER)
