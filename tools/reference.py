@@ -26,6 +26,7 @@ from pghaul.cli import merging, options
 from pghaul.cli.app import app
 from pghaul.cli.options import plan_words
 from pghaul.model.plan import Mapping, Merge, Options, Period, Plan, Selection
+from pghaul.model.transforming import Transform
 from pghaul.service.settings import VARIABLES
 from pghaul.sources.protocol import engine_of
 
@@ -40,6 +41,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "tables": Selection,
     "merge": Merge,
     "mapping": Mapping,
+    "transform": Transform,
 }
 OWN = frozenset(inspect.signature(plan_words).parameters)
 LEAD = "run"  # the command whose table holds the words that say what and how
@@ -176,7 +178,7 @@ MAKERS = {"types": types_table, "options": options_table, "keys": keys_table, "v
 
 
 def _anchor(section: str) -> str:
-    return {"top": "top-level", "merge": "tablesmerge"}.get(section, section)
+    return {"top": "top-level", "merge": "tablesmerge", "transform": "tablestransform"}.get(section, section)
 
 
 def _cell(words: str) -> str:

@@ -173,7 +173,7 @@ def test_a_stored_url_leads_to_the_same_endpoint(url: str) -> None:
 def test_the_schema_describes_every_key() -> None:
     schema = plan_schema()
     models = {"Plan": schema} | {n: d for n, d in schema["$defs"].items() if "properties" in d}
-    assert set(models) == {"Plan", "Selection", "Merge", "Period", "Mapping", "Options"}
+    assert set(models) == {"Plan", "Selection", "Merge", "Period", "Mapping", "Options", "Transform"}
     assert {
         f"{m}.{k}" for m, d in models.items() for k, p in d["properties"].items() if not p.get("description")
     } == set()

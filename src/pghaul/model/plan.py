@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pghaul.model.text import say
+from pghaul.model.transforming import Transform
 
 HOURS = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( \S+)?$"  # 22:00-06:00, with a time zone or without
 
@@ -283,6 +284,10 @@ class Selection(Model):
     """Of another kind of database: what the bytes of a text column really are, by its name: `"cp949"`, `"latin-1"`."""
     orphans: OrphanRule | None = None
     """Of another kind of database: rows whose foreign key leads nowhere; over that of `[mapping]`."""
+    transform: list[Transform] | None = None
+    """Of another kind of database: `[[tables.transform]]`, what is done with values on their way, in this order; see
+    [transforms](../transforms.md).
+    """
     recipe: Recipe | None = None
     """How rows are written; overrides the plan's."""
     on_conflict: OnConflict | None = None

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ValidationError
 
 from pghaul.model.errors import PlanError
 from pghaul.model.plan import Mapping as SourceMapping
-from pghaul.model.plan import Options, Period, Plan, Selection
+from pghaul.model.plan import Merge, Options, Period, Plan, Selection
 from pghaul.model.profile import profile_name
 from pghaul.model.text import Text, joined, say
+from pghaul.model.transforming import Transform
 from pghaul.postgres.dsn import resolve
 from pghaul.service.complaints import problem
 from pghaul.service.endpoint_url import storable_url
@@ -33,8 +34,17 @@ PLACES: dict[str, type[BaseModel]] = {
     "options": Options,
     "tables": Selection,
     "period": Period,
+    "merge": Merge,
+    "transform": Transform,
 }
-WRITTEN_AS = {"options": "[options]", "tables": "[[tables]]", "period": "[period]"}
+WRITTEN_AS = {
+    "options": "[options]",
+    "tables": "[[tables]]",
+    "period": "[period]",
+    "mapping": "[mapping]",
+    "merge": "[tables.merge]",
+    "transform": "[[tables.transform]]",
+}
 EXAMPLE = 'source = "postgresql://user@host/database", target = "…", and [[tables]] name = "public.payment"'
 
 TOP = say("the top of the file")
@@ -49,7 +59,7 @@ def read_plan(path: Path, *, source: str | None = None, target: str | None = Non
         raise PlanError(say("this is not TOML: {error}", error=str(exc)), where=str(path), code=1148) from exc
     document |= {k: v for k, v in (("source", source), ("target", target)) if v}
     try:
-        return Plan.model_validate(document)
+        return _at_home(Plan.model_validate(document), path.absolute().parent)
     except ValidationError as exc:
         problems = [_problem(dict(error), text) for error in exc.errors(include_url=False)]
         raise PlanError(
@@ -58,6 +68,15 @@ def read_plan(path: Path, *, source: str | None = None, target: str | None = Non
             advice=_advice(exc),
             code=1149,
         ) from None
+
+
+def _at_home(plan: Plan, folder: Path) -> Plan:
+    """Files that the plan names lie beside it; whoever resumes the run may stand elsewhere."""
+    tables = [
+        s.model_copy(update={"transform": [t.within(folder) for t in s.transform]}) if s.transform else s
+        for s in plan.tables
+    ]
+    return plan.model_copy(update={"tables": tables})
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -76,7 +95,7 @@ def plan_text(plan: Plan, comment: str = "") -> str:
     for key, value in (("exclude", plan.exclude), ("whole", plan.whole)):
         if value:
             document.add(key, tomlkit.item(value))
-    for key, part in (("period", plan.period), ("options", storable_options(plan.options))):
+    for key, part in (("period", plan.period), ("mapping", plan.mapping), ("options", storable_options(plan.options))):
         said = part.model_dump(mode="json", exclude_defaults=True) if part else {}
         if said:
             document.add(key, tomlkit.item(said))
@@ -162,7 +181,7 @@ def _problem(error: dict[str, Any], text: str) -> str:
 
 
 def _unknown(loc: Sequence[str | int], key: str) -> Text:
-    place = next((part for part in loc[:-1] if isinstance(part, str)), "")
+    place = next((part for part in reversed(loc[:-1]) if isinstance(part, str) and part in PLACES), "")
     near = difflib.get_close_matches(key, PLACES[place].model_fields, n=1)
     if near:
         return say("unknown key {key!r}, did you mean {meant!r}?", key=key, meant=near[0])

@@ -1,0 +1,184 @@
+"""All that happens to the rows of one table between source and writer, in order: characters, transforms, NUL.
+
+    made = chain(columns_read, names, transforms, mapping)
+    schema = made.bind(batches.schema)         # TransformError, by name, before the first row
+    applied = made.apply(batch, first=1)       # RowError, or rows that are to be set aside
+
+Bound and applied by one thread at a time. Batches may be sliced at will: no step but `shuffle` looks beyond a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pghaul.model.errors import RowError
+from pghaul.model.foreign import ReadColumn
+from pghaul.model.plan import Mapping as PlanMapping
+from pghaul.model.text import Text, joined, say
+from pghaul.model.transforming import Transform, new_name
+from pghaul.transforms.characters import decoding, without_nul
+from pghaul.transforms.registry import bind_of
+from pghaul.transforms.steps import ColumnStep, Problem, Step, Work, is_text, worked
+
+FIRST = 10  # rows that an error names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A row of a batch, from 0, that is to be set aside."""
+
+    row: int
+    column: str
+    message: Text
+    sqlstate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """The rows that go on. `kept`: their numbers in the batch that came; None: all. `replaced`: values, by column."""
+
+    batch: pa.RecordBatch
+    rejected: tuple[Rejected, ...] = ()
+    kept: Any = None
+    replaced: Mapping[str, int] = field(default_factory=dict)
+
+
+def chain(
+    columns: Sequence[ReadColumn],
+    names: Sequence[str],
+    transforms: Sequence[Transform] = (),
+    mapping: PlanMapping | None = None,
+    *,
+    strict: bool = True,
+) -> Chain:
+    """`columns` are read; `names` of the source, or new ones, are what the result is made of, in this order.
+
+    `strict`: a row that a transform refuses ends it; else it is one of Applied.rejected.
+    """
+    return Chain(tuple(columns), tuple(names), tuple(transforms), mapping or PlanMapping(), strict=strict)
+
+
+class Chain:
+    """Of one table, or of one chunk of it."""
+
+    def __init__(
+        self,
+        columns: tuple[ReadColumn, ...],
+        names: tuple[str, ...],
+        transforms: tuple[Transform, ...],
+        mapping: PlanMapping,
+        *,
+        strict: bool,
+    ) -> None:
+        self._columns = columns
+        self._names = names
+        self._transforms = transforms
+        self._mapping = mapping
+        self._strict = strict
+        self._steps: tuple[Step, ...] = ()
+        self.schema = pa.schema([])
+
+    def bind(self, schema: pa.Schema) -> pa.Schema:
+        """The schema of what apply() makes of batches of this one. Raises TransformError for what cannot be done."""
+        schema = pa.schema([f.with_name(c.name) for f, c in zip(schema, self._columns, strict=True)])
+        steps: list[Step] = []
+        self._given = schema
+        works = {c.name: decoding(c.encoding, self._mapping.undecodable) for c in self._columns if c.encoding}
+        if works:
+            steps.append(_worked(schema, works))
+            schema = steps[-1].schema
+        for transform in self._transforms:
+            steps.append(bind_of(transform.kind)(transform, schema))
+            schema = steps[-1].schema
+        texts = {f.name: without_nul(self._mapping.nul) for f in schema if f.name in self._names and is_text(f.type)}
+        if texts:
+            steps.append(ColumnStep(schema=schema, works=texts))
+        self._steps = tuple(steps)
+        self._places = [schema.get_field_index(n) for n in self._names]
+        self.schema = pa.schema([schema.field(p).with_name(self._called(schema.names[p])) for p in self._places])
+        return self.schema
+
+    def apply(self, batch: pa.RecordBatch, *, first: int = 1) -> Applied:
+        """A batch of the schema that was bound. `first` is the number of its first row, for errors."""
+        batch = pa.RecordBatch.from_arrays(batch.columns, schema=self._given)
+        kept: Any = None
+        rejected: list[Rejected] = []
+        replaced: dict[str, int] = {}
+        for step in self._steps:
+            done = step.apply(batch)
+            batch = done.batch
+            for name, n in done.replaced.items():
+                replaced[name] = replaced.get(name, 0) + n
+            if done.problems:
+                numbers = np.arange(batch.num_rows) if kept is None else kept
+                self._refuse(done.problems, numbers, first)
+                good = ~np.logical_or.reduce([p.mask for _, p in done.problems])
+                rejected += _told(done.problems, numbers)
+                kept, batch = numbers[good], batch.take(pa.array(np.flatnonzero(good)))
+        made = pa.RecordBatch.from_arrays([batch.column(p) for p in self._places], schema=self.schema)
+        rows = tuple(sorted(rejected, key=lambda r: r.row))
+        return Applied(batch=made, rejected=rows, kept=kept, replaced=replaced)
+
+    def _called(self, name: str) -> str:
+        return new_name(self._transforms, name) or name
+
+    def _refuse(self, problems: Sequence[tuple[str, Problem]], numbers: Any, first: int) -> None:
+        """Raise RowError for rows that are not to be set aside."""
+        fatal = [
+            (int(numbers[row]) + first, name, problem, int(row))
+            for name, problem in problems
+            if problem.quarantine is False or (problem.quarantine is None and self._strict)
+            for row in np.flatnonzero(problem.mask)
+        ]
+        if not fatal:
+            return
+        fatal.sort(key=lambda f: f[0])
+        raise RowError(
+            say(
+                "{n} values cannot go on; the first: {rows}",
+                n=len(fatal),
+                rows=joined(" | ", [_words(n, name, p, row) for n, name, p, row in fatal[:FIRST]]),
+            ),
+            advice=say(
+                "mend them on the source, or say what becomes of them: undecodable and nul in [mapping], otherwise of"
+                " a map, --max-rejects"
+            ),
+            sqlstate=fatal[0][2].sqlstate,
+            code=3071,
+        )
+
+
+def _worked(schema: pa.Schema, works: Mapping[str, Work]) -> ColumnStep:
+    """With the types that come out of them."""
+    for name, work in works.items():
+        at = schema.get_field_index(name)
+        made = worked(work(pa.array([], schema.field(at).type))).array.type
+        schema = schema.set(at, pa.field(name, made))
+    return ColumnStep(schema=schema, works=works)
+
+
+def _told(problems: Sequence[tuple[str, Problem]], numbers: Any) -> list[Rejected]:
+    """Each row once, with the first of its problems."""
+    found: dict[int, Rejected] = {}
+    for name, problem in problems:
+        for row in np.flatnonzero(problem.mask):
+            at = int(numbers[row])
+            found.setdefault(
+                at, Rejected(row=at, column=name, message=_shown(problem, int(row)), sqlstate=problem.sqlstate)
+            )
+    return list(found.values())
+
+
+def _shown(problem: Problem, row: int) -> Text:
+    if problem.values is None:
+        return problem.message
+    return say("{message}: {bytes}", message=problem.message, bytes=problem.values(row))
+
+
+def _words(number: int, column: str, problem: Problem, row: int) -> Text:
+    return say("row {n}, column {column}: {message}", n=number, column=column, message=_shown(problem, row))
