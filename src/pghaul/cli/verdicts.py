@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 from rich.console import Console
@@ -48,6 +49,7 @@ COUNTS_IN_ALL = saying("Source and target have the same number of rows (tables: 
 DIFFERENT_IN_ALL = saying("DIFFERENT: {n} of {tables} tables")
 UNKNOWN_IN_ALL = saying("not compared: {n} of {tables} tables")
 ABSENT = "NULL"
+FACTS = (say("NULLs"), say("least"), say("greatest"), say("sum"))
 
 
 class Progress:
@@ -103,6 +105,8 @@ def show(console: Console, found: Verification, *, rows: int | None, verbose: bo
     console.print(table)
     for verdict in ordered:
         _rows(console, verdict, rows)
+    for verdict in ordered if verbose else ():
+        _columns(console, verdict)
     console.print()
     _conclusion(console, found)
 
@@ -154,6 +158,22 @@ def _rows(console: Console, verdict: TableVerdict, limit: int | None) -> None:
         render.line(console, render.INDENTED.format(words=MORE_ROWS.format(n=len(verdict.rows) - limit)))
     if not verdict.complete:
         render.line(console, render.INDENTED.format(words=MORE))
+
+
+def _columns(console: Console, verdict: TableVerdict) -> None:
+    """Side by side where they are not the same."""
+    if not verdict.columns:
+        return
+    table = grid(say("column"), *FACTS, right=FACTS)
+    for column in verdict.columns:
+        pairs = (tuple(map(str, column.nulls)), column.least, column.greatest, column.total)
+        render.row(table, column.name, *(_pair(*p) for p in pairs))
+    render.heading(console, name(verdict))
+    console.print(table)
+
+
+def _pair(here: str | None, there: str | None) -> str:
+    return here or "" if here == there else f"{_value(here)} → {_value(there)}"
 
 
 def _told(row: RowDifference) -> str:
@@ -227,6 +247,7 @@ def _table_json(table: TableVerdict) -> dict[str, Any]:
         {"source": str(table.source), "target": str(table.target)}
         | {k: getattr(table, k) for k in (*plain, "different", "complete", "seconds", "why")}
         | {"rows": [_row_json(r) for r in table.rows]}
+        | ({"columns": [asdict(c) for c in table.columns]} if table.columns else {})
     )
 
 

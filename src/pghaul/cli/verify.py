@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pghaul.cli import exit_codes, options, render, selecting, verdicts
+from pghaul.cli import exit_codes, mapped, options, render, selecting, verdicts
 from pghaul.cli.signals import stop_on_signals
 from pghaul.cli.verdicts import Progress
 from pghaul.cli.words import tell
@@ -40,6 +40,7 @@ MERGE = say(
     "--mode full-sync only; insert-only changes none, and update-only adds none"
 )
 MEND = say("To mend it: `pghaul run` once more with --on-existing refresh, which copies only what differs")
+MEND_FOREIGN = say("To mend it: `pghaul run` once more with --on-existing truncate, for the tables that differ")
 LOOK = 0.2  # seconds between two looks whether to stop
 
 What = Annotated[
@@ -210,4 +211,5 @@ def _show(found: Verification, mend: Text, *, brief: bool, as_json: bool, rows: 
     else:
         verdicts.show(render.page(), found, rows=rows, verbose=verbose)
         if not found.agrees and any(t.agrees is False for t in found.tables):
-            render.line(Console(stderr=True, highlight=False), mend, "cyan")
+            words = MEND_FOREIGN if mapped.is_foreign(found.source) else mend
+            render.line(Console(stderr=True, highlight=False), words, "cyan")

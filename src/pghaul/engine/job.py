@@ -16,6 +16,7 @@ from pghaul.model.text import Text
 if TYPE_CHECKING:  # of other databases: pydantic is nothing that every worker needs
     from pghaul.model.foreign import Reading
     from pghaul.model.plan import Mapping, Selection
+    from pghaul.model.verification import TableVerdict
 
 
 class JobKind(Enum):
@@ -185,6 +186,21 @@ class ReadBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """How rows that differ are found: the source's are put into a temporary table, and the target compares.
+
+    `counts` answers with the numbers of missing, extra and different rows, `rows` with the first of them.
+    """
+
+    table: str
+    create: str
+    counts: str
+    rows: str
+    key: tuple[str, ...]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArrowPlan:
     """How a chunk comes from a source that is not PostgreSQL. Job.snapshot is what the source's hold() has given."""
 
@@ -194,6 +210,7 @@ class ArrowPlan:
     selection: Selection | None  # what the plan says of this table
     clear: str = ""  # of a range that is done again: deletes it
     back: ReadBack | None = None  # the proof is by content; None: by count
+    narrowing: Narrowing | None = None  # of a comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,4 +254,5 @@ class JobResult:
     parts: tuple[JobResult, ...] = ()  # of a batch
     reasons: tuple[Text, ...] = ()  # of the first rows that were set aside
     unproven: tuple[str, ...] = ()  # columns that its hashes leave out
+    verdict: TableVerdict | None = None  # of a comparison with another kind of database
     watermark: str = ""  # of a merge: up to where the source has been read

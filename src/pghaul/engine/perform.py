@@ -353,6 +353,8 @@ async def _keep(job: Job, hands: Hands) -> JobResult:
 
 async def _check(job: Job, hands: Hands) -> JobResult:
     """Compare what is there under this snapshot: streams first, where both sides are whole tables."""
+    if job.arrow is not None:
+        return await _compare_arrow(job, job.arrow, hands)
     started = time.monotonic()
     plan = job.hash
     if plan is None:
@@ -368,6 +370,13 @@ async def _check(job: Job, hands: Hands) -> JobResult:
         target_hash=target_hash,
     )
     return JobResult(receipt=receipt, agrees=source_hash == target_hash)
+
+
+async def _compare_arrow(job: Job, plan: ArrowPlan, hands: Hands) -> JobResult:
+    from pghaul.engine.arrow.check import check  # noqa: PLC0415 -- pyarrow is nothing that a relay needs
+
+    verdict = await check(job, plan, hands)
+    return JobResult(receipt=receipt_of(job, rows=verdict.source_rows), agrees=bool(verdict.agrees), verdict=verdict)
 
 
 async def run_statements(job: Job, hands: Hands) -> int:

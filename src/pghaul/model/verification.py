@@ -37,6 +37,17 @@ class RowDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnVerdict:
+    """What a person looks at to believe that a column has arrived; each on the source and on the target, as text."""
+
+    name: str
+    nulls: tuple[int, int]
+    least: tuple[str | None, str | None]
+    greatest: tuple[str | None, str | None]
+    total: tuple[str | None, str | None]  # the sum, of numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableVerdict:
     """`agrees` None: it could not be compared, and `why` says so. Hashes are empty where rows were counted only.
 
@@ -59,6 +70,7 @@ class TableVerdict:
     complete: bool = True
     seconds: float = 0.0
     why: Text | str = ""
+    columns: tuple[ColumnVerdict, ...] = ()  # where the source is not PostgreSQL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -360,9 +360,7 @@ class MigrationService:
         else:
             plan = what
         refuse_queries(plan)
-        ends = self._reach.postgresql(
-            source or plan.source, target or plan.target, source_password, target_password, word="verify"
-        )
+        ends = self._reach.both(source or plan.source, target or plan.target, source_password, target_password)
         return compare(lambda: self._store, new_run_id(), run, plan, ends, request, listener, stop)
 
     def merges(self, what: str | Plan) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pghaul.engine.facts import who
 from pghaul.engine.verify import Request, Task, verify
 from pghaul.model.errors import PlanError, StoppedError, TransientError
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.text import say
 from pghaul.model.verification import Verification
 
@@ -39,7 +40,7 @@ def compare(
     verification_id: str,
     run: tuple[str, Manifest] | None,
     plan: Plan,
-    ends: tuple[Endpoint, Endpoint],
+    ends: tuple[Endpoint | ForeignEndpoint, Endpoint],
     request: Request,
     listener: Listener,
     stop: Callable[[], bool],
@@ -47,16 +48,21 @@ def compare(
     """Compare, and keep what came out. `store` takes a while to open; `run`: its id and what it has planned."""
     started = datetime.now(UTC)
     source, target = ends
-    task = Task(
-        id=verification_id,
-        plan=plan,
-        source=source,
-        target=target,
-        manifest=run[1] if run else None,
-        request=request,
-    )
+    about: dict[str, Any] = {
+        "id": verification_id,
+        "plan": plan,
+        "source": source,
+        "target": target,
+        "manifest": run[1] if run else None,
+        "request": request,
+    }
     try:
-        tables = verify(task, listener, stop, meanwhile=store)
+        if isinstance(source, ForeignEndpoint):
+            from pghaul.engine.arrow import verify as lane  # noqa: PLC0415 -- sqlglot
+
+            tables = lane.verify(lane.Comparison(**about), listener, stop)
+        else:
+            tables = verify(Task(**about), listener, stop, meanwhile=store)
     except (TransientError, StoppedError) as exc:
         if exc.advice == exc.counsel:  # of runs: there is none to resume
             exc.advice = AGAIN

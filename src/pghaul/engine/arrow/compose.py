@@ -9,11 +9,11 @@ from typing import Any
 from psycopg import sql
 
 from pghaul.engine import statements
-from pghaul.engine.arrow import shape
+from pghaul.engine.arrow import ranges, shape
 from pghaul.engine.arrow.cares import care_of
 from pghaul.engine.compose import READY, SPARED, Epoch
 from pghaul.engine.dispatch import Task
-from pghaul.engine.job import ArrowPlan, CopySide, Job, JobKind, ReadBack, Readiness, Statement
+from pghaul.engine.job import ArrowPlan, CopySide, Job, JobKind, Narrowing, ReadBack, Readiness, Statement
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.foreign import KeyRange, Reading
 from pghaul.model.mapped import Made, MappedTable
@@ -120,14 +120,7 @@ def _whole_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
 
 def _load_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
     plan = arrow_plan(loading, chunk)
-    target = CopySide(
-        schema=loading.name.schema,
-        table=loading.name.name,
-        columns=tuple(f.name for f in plan.fields),
-        format="binary",
-        encoding=None,
-    )
-    return replace(_job(loading, epoch, JobKind.ARROW, chunk.key), target=target, arrow=plan)
+    return replace(_job(loading, epoch, JobKind.ARROW, chunk.key), target=_target(loading, plan), arrow=plan)
 
 
 def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> ArrowPlan:
@@ -149,6 +142,33 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
         selection=loading.selection,
         clear=_delete(loading.name, key, chunk) if key else "",
         back=_back(key, chunk) if loading.verify and not loading.appended else None,
+    )
+
+
+def compared(loading: Loading) -> ArrowPlan:
+    """How all of a table is compared: in the order of an integer key, which both sides sort alike."""
+    plan = arrow_plan(loading, loading.chunks[0])
+    key = ranges.key_of(loading.table)
+    there = loading.table.named(key) if key else None
+    if key is None or there is None:
+        return replace(plan, back=ReadBack())
+    return replace(plan, reading=replace(plan.reading, ordered=(key,)), back=ReadBack(order=(there,)))
+
+
+def check(loading: Loading, epoch: Epoch, plan: ArrowPlan, narrowing: Narrowing) -> Task:
+    """Compare it."""
+    job = _job(loading, epoch, JobKind.CHECK, "all")
+    job = replace(job, target=_target(loading, plan), arrow=replace(plan, narrowing=narrowing))
+    return _task(job, loading, loading.table.source.bytes)
+
+
+def _target(loading: Loading, plan: ArrowPlan) -> CopySide:
+    return CopySide(
+        schema=loading.name.schema,
+        table=loading.name.name,
+        columns=tuple(f.name for f in plan.fields),
+        format="binary",
+        encoding=None,
     )
 
 

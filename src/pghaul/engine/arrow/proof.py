@@ -25,18 +25,19 @@ async def of_both(job: Job, back: ReadBack | None, stage: Stage, hands: Hands) -
     ours = stage.digest
     if ours is None or back is None or job.target is None:
         return "", "", ()
-    theirs = await _of_target(Name(job.target.schema, job.target.table), back, stage, hands)
+    theirs = await of_target(Name(job.target.schema, job.target.table), back, stage, hands)
     left_out = set(ours.differing(theirs))
     if not left_out <= set(spelled_by_server(stage.encoding)) or ours.rows != theirs.rows:
         left_out = set()
     return _hash(ours, left_out), _hash(theirs, left_out), tuple(n for n in ours.schema.names if n in left_out)
 
 
-async def _of_target(table: Name, back: ReadBack, stage: Stage, hands: Hands) -> Digest:
+async def of_target(table: Name, back: ReadBack, stage: Stage, hands: Hands, *, facts: bool = False) -> Digest:
+    """The target's rows, as they are read back."""
     from pghaul.target.arrow.reading_back_sql import query  # noqa: PLC0415 -- psycopg's composer
 
     reader = BackReader(stage.encoding)
-    digest = Digest(reader.schema)
+    digest = Digest(reader.schema, facts=facts)
 
     async def sink(data: bytes) -> None:
         for batch in reader.feed(data):

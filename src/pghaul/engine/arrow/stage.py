@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class Stage:
     """Of one chunk. `rows` are those that were read; `digest` is of those that go on, as the target gives them back."""
 
-    def __init__(self, schema: pa.Schema, plan: ArrowPlan, *, relation: str, proves: bool) -> None:
+    def __init__(self, schema: pa.Schema, plan: ArrowPlan, *, relation: str, proves: bool, facts: bool = False) -> None:
         self._names = [f.name for f in plan.fields]
         self.schema = self._named(schema)
         self.encoding = choose(self.schema, [TargetColumn(name=f.name, type=f.type, oid=f.oid) for f in plan.fields])
         self._relation = relation
-        self.digest = Digest(compared_schema(self.encoding)) if proves else None
+        self.digest = Digest(compared_schema(self.encoding), facts=facts) if proves else None
         self.rows = 0
         self.rejected = 0
         self.reasons: list[Text] = []
@@ -39,12 +39,16 @@ class Stage:
 
     def encode(self, batch: pa.RecordBatch) -> list[bytes | memoryview]:
         """COPY's bytes of a batch."""
+        return list(self.encoding.encode(self.take(batch)))
+
+    def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The canonical batch, counted."""
         named = pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
         canonical = self.encoding.cast(named, where=self._relation, first=self.rows + 1)
         self.rows += batch.num_rows
         if self.digest is not None:
             self.digest.update(ours(self.encoding, canonical))
-        return list(self.encoding.encode(canonical))
+        return canonical
 
     def finish(self) -> bytes:
         """What ends the stream."""

@@ -1,0 +1,142 @@
+"""A table of another kind of database compared with the target's, in a worker: by hashes first, then row by row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pghaul.engine.arrow import proof
+from pghaul.engine.arrow.stage import Stage
+from pghaul.engine.watch import Pulse
+from pghaul.model.table import Name
+from pghaul.model.verification import ColumnVerdict, Difference, RowDifference, TableVerdict
+from pghaul.target.arrow.reading_back import spelled_by_server
+
+if TYPE_CHECKING:
+    from pghaul.engine.arrow.reader import Reader
+    from pghaul.engine.hands import Hands
+    from pghaul.engine.job import ArrowPlan, Job, Narrowing
+    from pghaul.target.arrow.digest import Digest
+
+
+async def check(job: Job, plan: ArrowPlan, hands: Hands) -> TableVerdict:
+    """What is the same, and what is not; nothing of it stays on the target."""
+    if hands.reader is None or job.target is None or plan.back is None:
+        raise ValueError(f"a comparison without two sides: {job.relation}")
+    started = time.monotonic()
+    transaction = hands.target.transaction(isolation="repeatable_read")
+    await hands.waiting(transaction.start())
+    try:
+        verdict = await _verdict(job, plan, hands, hands.reader)
+    finally:
+        await hands.waiting(transaction.rollback())
+    return replace(verdict, seconds=round(time.monotonic() - started, 3))
+
+
+async def _verdict(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> TableVerdict:
+    stage = await _read(job, plan, hands, reader)
+    ours = stage.digest
+    if ours is None or job.target is None or plan.back is None:
+        raise ValueError("a comparison without a digest")
+    target = Name(job.target.schema, job.target.table)
+    theirs = await proof.of_target(target, plan.back, stage, hands, facts=True)
+    key = plan.narrowing.key if plan.narrowing else ()
+    verdict = TableVerdict(
+        source=plan.reading.table,
+        target=target,
+        agrees=ours.hexdigest() == theirs.hexdigest(),
+        source_rows=ours.rows,
+        target_rows=theirs.rows,
+        source_hash=ours.hexdigest(),
+        target_hash=theirs.hexdigest(),
+        key=key,
+        columns=_columns(ours, theirs),
+    )
+    if verdict.agrees or plan.narrowing is None:
+        return verdict
+    return await _narrowed(verdict, job, plan, plan.narrowing, hands, stage)
+
+
+async def _read(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Stage:
+    schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
+    stage = Stage(schema, plan, relation=job.relation, proves=True, facts=True)
+    while (batch := await hands.waiting(reader.next())) is not None:
+        stage.take(batch)
+    await hands.waiting(reader.end())
+    return stage
+
+
+def _columns(ours: Digest, theirs: Digest) -> tuple[ColumnVerdict, ...]:
+    """Side by side, what a person looks at."""
+    return tuple(
+        ColumnVerdict(
+            name=a.name,
+            nulls=(a.nulls, b.nulls),
+            least=(a.least, b.least),
+            greatest=(a.greatest, b.greatest),
+            total=(a.total, b.total),
+        )
+        for a, b in zip(ours.facts(), theirs.facts(), strict=True)
+    )
+
+
+async def _narrowed(
+    verdict: TableVerdict, job: Job, plan: ArrowPlan, narrowing: Narrowing, hands: Hands, stage: Stage
+) -> TableVerdict:
+    """The rows that differ. Where none does, only the order or the spelling was another: the table agrees."""
+    await hands.waiting(hands.target.execute(narrowing.create))
+    await _put(job, plan, narrowing, hands, stage)
+    missing, extra, different = await hands.waiting(hands.target.fetchrow(narrowing.counts))
+    if not (missing or extra or different):
+        told = "" if spelled_by_server(stage.encoding) else verdict.source_hash
+        return replace(verdict, agrees=True, source_hash=told, target_hash=told)
+    rows = await hands.waiting(hands.target.fetch(narrowing.rows)) if narrowing.limit else []
+    names = [f.name for f in plan.fields]
+    make = _keyed if narrowing.key else _plain
+    found = tuple(make(tuple(row), names, narrowing.key) for row in rows)
+    complete = len(found) == missing + extra + different or not narrowing.key
+    return replace(verdict, missing=missing, extra=extra, different=different, rows=found, complete=complete)
+
+
+async def _put(job: Job, plan: ArrowPlan, narrowing: Narrowing, hands: Hands, stage: Stage) -> None:
+    """The source's rows once more, into the temporary table."""
+    reader = hands.reader
+    if reader is None:
+        raise ValueError("nothing to read from")
+    await hands.waiting(reader.begin(plan.reading, job.snapshot))
+    pulse = Pulse()
+
+    async def pieces() -> AsyncIterator[bytes | memoryview]:
+        while (batch := await reader.next()) is not None:
+            for piece in stage.encode(batch):
+                pulse.beat()
+                yield piece
+        if end := stage.finish():
+            yield end
+
+    names = [f.name for f in plan.fields]
+    copy = hands.target.copy_to_table(
+        narrowing.table, schema_name="pg_temp", columns=names, source=pieces(), **stage.words
+    )
+    await hands.waiting(copy, pulse)
+    await hands.waiting(reader.end())
+
+
+def _keyed(row: tuple[Any, ...], names: Sequence[str], key: Sequence[str]) -> RowDifference:
+    mine, there, ours, theirs = row
+    here = dict(zip(names, (ours if mine else theirs) or (), strict=False))
+    named = tuple((k, here.get(k)) for k in key)
+    if not there:
+        return RowDifference(kind=Difference.MISSING, key=named, times=(1, 0))
+    if not mine:
+        return RowDifference(kind=Difference.EXTRA, key=named, times=(0, 1))
+    pairs = zip(names, ours or (), theirs or (), strict=True)
+    return RowDifference(kind=Difference.DIFFERENT, key=named, columns=tuple(p for p in pairs if p[1] != p[2]))
+
+
+def _plain(row: tuple[Any, ...], names: Sequence[str], _key: Sequence[str]) -> RowDifference:
+    values, mine, there = row
+    kind = Difference.TIMES if mine and there else Difference.MISSING if mine else Difference.EXTRA
+    return RowDifference(kind=kind, key=tuple(zip(names, values, strict=True)), times=(mine, there))

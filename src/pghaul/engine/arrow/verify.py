@@ -1,0 +1,184 @@
+"""`pghaul verify` where the source is not PostgreSQL: workers as those that copy read every table on both sides."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pghaul.engine.arrow import comparing, compose, decided, ground, shape
+from pghaul.engine.arrow.compose import Loading
+from pghaul.engine.arrow.ground import Ground
+from pghaul.engine.compose import Epoch
+from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task
+from pghaul.engine.job import JobResult
+from pghaul.engine.pool import WorkerPool
+from pghaul.engine.statements import count as counting
+from pghaul.engine.verify import Request
+from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.errors import NotFoundError, PghaulError, StoppedError
+from pghaul.model.event import Event, EventKind, Listener
+from pghaul.model.foreign import ForeignEndpoint
+from pghaul.model.manifest import Manifest
+from pghaul.model.mapped import MappedTable
+from pghaul.model.plan import Plan
+from pghaul.model.profile import Endpoint
+from pghaul.model.table import Name
+from pghaul.model.text import say
+from pghaul.model.verification import Method, TableVerdict
+from pghaul.target.foreign.selection import fits, said
+
+GRACE = 3.0  # seconds that workers get to let go
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is compared, by whose order."""
+
+    id: str
+    plan: Plan
+    source: ForeignEndpoint
+    target: Endpoint
+    manifest: Manifest | None  # of a run: what it has planned
+    request: Request
+
+
+def verify(asked: Comparison, listener: Listener, stop: Callable[[], bool]) -> tuple[TableVerdict, ...]:
+    """A verdict for each table. Raises what keeps us from looking at all; StoppedError after a wish."""
+    run = f"verify/{asked.id}"
+    with ground.opened(run, 0, asked.plan, asked.source, asked.target, asked.manifest) as held:
+        mapped = shape.with_existing(held.mapped, held.there)
+        wanted = [t for t in mapped.tables if _is_wanted(t, asked.request.patterns)]
+        if not wanted:
+            shown = ", ".join(asked.request.patterns)
+            raise NotFoundError(say("no table that is to be verified matches {pattern}", pattern=shown), code=5276)
+        told = _Told(asked, listener, len(wanted))
+        for table in wanted:
+            if table.name not in held.there:
+                told.keep(table.name, _absent(table))
+        there = [t for t in wanted if t.name in held.there]
+        if asked.request.method is Method.COUNT:
+            for table in there:
+                told.begin(table.name)
+                told.keep(table.name, _counted(held, asked.plan, table))
+                if stop():
+                    raise _stopped()
+        else:
+            _compare(asked, held, there, told, stop)
+        held.source.check()
+        return told.verdicts([t.name for t in wanted])
+
+
+def _is_wanted(table: MappedTable, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fits(p, n) for p in patterns for n in (table.source.name, table.name))
+
+
+def _absent(table: MappedTable) -> TableVerdict:
+    why = say("the target has no table {table}", table=str(table.name))
+    return TableVerdict(source=table.source.name, target=table.name, agrees=None, why=why)
+
+
+def _stopped() -> StoppedError:
+    return StoppedError(say("the comparison was stopped"), code=4036)
+
+
+def _counted(held: Ground, plan: Plan, table: MappedTable) -> TableVerdict:
+    ours = held.source.count(table.source.name, said(plan, table.source.name, "where"))
+    theirs = int(held.target.value(counting(table.name)))
+    return TableVerdict(
+        source=table.source.name,
+        target=table.name,
+        agrees=ours == theirs,
+        source_rows=ours,
+        target_rows=theirs,
+    )
+
+
+class _Told:
+    """What is known so far, and who hears of it."""
+
+    def __init__(self, asked: Comparison, listener: Listener, tables: int) -> None:
+        self._asked = asked
+        self._listener = listener
+        self._tables = tables
+        self._verdicts: dict[Name, TableVerdict] = {}
+
+    def begin(self, table: Name) -> None:
+        """One is looked at."""
+        self._tell(EventKind.PROGRESS, None, working=str(table), rows=0)
+
+    def keep(self, table: Name, verdict: TableVerdict) -> None:
+        """One is judged."""
+        self._verdicts[table] = verdict
+        proof = self._asked.request.method.value
+        self._tell(EventKind.VERIFIED, str(table), agrees=verdict.agrees, rows=verdict.source_rows, proof=proof)
+
+    def verdicts(self, order: Sequence[Name]) -> tuple[TableVerdict, ...]:
+        """All of them."""
+        return tuple(self._verdicts[name] for name in order)
+
+    def _tell(self, kind: EventKind, table: str | None, **data: object) -> None:
+        counts = {"tables": self._tables, "tables_done": len(self._verdicts)}
+        self._listener(Event(kind=kind, run=self._asked.id, table=table, data=data | counts))
+
+
+def _compare(
+    asked: Comparison, held: Ground, tables: Sequence[MappedTable], told: _Told, stop: Callable[[], bool]
+) -> None:
+    workers = asked.request.workers if held.source.guarantees.parallel else 1
+    with _pool(asked, held, min(workers, len(tables) or 1)) as pool:
+        options = asked.plan.options
+        hooks = _hooks(told, stop)
+        dispatcher = Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
+        dispatcher.run(_tasks(asked, held, tables))
+        pool.wind_down()
+
+
+@contextlib.contextmanager
+def _pool(asked: Comparison, held: Ground, size: int) -> Iterator[WorkerPool]:
+    pool = WorkerPool(size, ground.worker_config(f"verify/{asked.id}", 0, asked.plan, held))
+    try:
+        pool.warm_up()
+        yield pool
+    finally:
+        pool.close(GRACE)
+
+
+def _hooks(told: _Told, stop: Callable[[], bool]) -> Hooks:
+    def finished(task: Task, result: JobResult) -> None:
+        if result.verdict is not None:
+            told.keep(task.table, result.verdict)
+
+    def failed(task: Task, exc: PghaulError) -> None:
+        """The error itself is raised by the dispatcher."""
+
+    def look(_flying: Sequence[InFlight]) -> None:
+        if stop():
+            raise _stopped()
+
+    return Hooks(
+        started=lambda task: told.begin(task.table),
+        finished=finished,
+        finished_together=lambda _: None,
+        retried=lambda _task, _exc, _pause: None,
+        failed=failed,
+        look=look,
+    )
+
+
+def _tasks(asked: Comparison, held: Ground, tables: Sequence[MappedTable]) -> list[Task]:
+    """One for each table, by its key where it has one that both sides sort alike."""
+    wanted = {t.name for t in tables}
+    mapped = shape.with_existing(held.mapped, held.there)
+    chunks = [Chunk(table=t.name, kind=ChunkKind.LEAF, bytes=t.source.bytes) for t in tables]
+    dispositions = {t.name: "truncate" for t in mapped.tables}
+    loadings = decided.loadings(asked.plan, mapped, held.there, chunks, dispositions)
+    epoch = Epoch(run=f"verify/{asked.id}", number=0, snapshot=held.token)
+    return [_task(ld, epoch, asked.request.limit) for ld in loadings if ld.name in wanted]
+
+
+def _task(loading: Loading, epoch: Epoch, limit: int) -> Task:
+    plan = compose.compared(loading)
+    where = plan.back.where if plan.back else ""
+    narrowing = comparing.narrowing(loading.there, plan.fields, where, limit)
+    return compose.check(loading, epoch, plan, narrowing)

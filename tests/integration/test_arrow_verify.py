@@ -1,0 +1,85 @@
+"""Another kind of database compared with what became of it: down to the rows, whatever their types and keys are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.looking import execute
+from tests.moving import assert_done
+from tests.sqlite_files import carried, made, plan_of
+
+from pghaul.cli.app import run as command
+from pghaul.engine.verify import Request
+from pghaul.model.errors import NotFoundError
+from pghaul.model.verification import Difference, Method, TableVerdict
+from pghaul.service.migration import MigrationService
+
+pytestmark = pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+
+FILE = """
+CREATE TABLE keyed (id INTEGER PRIMARY KEY, name TEXT, doc JSON, price DECIMAL(8,2), at TIMESTAMP);
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
+INSERT INTO keyed SELECT i, 'name ' || i, '{"a" : ' || i || '}', i / 4.0, '2024-01-02 03:04:05.' || i FROM n;
+CREATE TABLE named (code TEXT PRIMARY KEY, n INTEGER);
+INSERT INTO named VALUES ('b', 1), ('a', 2), ('Ä', 3);
+CREATE TABLE bag (v TEXT, x REAL); INSERT INTO bag VALUES ('one', 0.1), ('two', NULL), ('two', NULL), ('gone', 3e300);
+"""
+SPOILED = (
+    "UPDATE keyed SET price = 99, name = NULL WHERE id = 7",
+    "DELETE FROM keyed WHERE id = 8",
+    "INSERT INTO keyed (id) VALUES (51)",
+    "DELETE FROM bag WHERE v = 'gone'",
+    "INSERT INTO bag VALUES ('two', NULL), ('new', 1)",
+)
+
+
+def verdicts(run: str, method: Method = Method.CHECKSUM, limit: int = 100) -> dict[str, TableVerdict]:
+    request = Request(method=method, limit=limit, workers=1)
+    found = MigrationService().verify(run, request, listener=lambda _event: None)
+    return {str(t.source): t for t in found.tables}
+
+
+def test_what_was_carried_is_the_same(db_source: str, state: str, tmp_path: Path) -> None:
+    moved = carried(made(tmp_path / "a.db", FILE), db_source, verify="checksum")
+    assert_done(moved)
+    execute(db_source, "UPDATE bag SET v = v")  # another order
+    found = verdicts(moved.run.id)
+    assert [t.agrees for t in found.values()] == [True, True, True]
+    price = next(c for c in found["keyed"].columns if c.name == "price")
+    assert (price.nulls, price.least, price.total) == ((0, 0), ("0.25", "0.25"), ("318.75", "318.75"))
+    counted = verdicts(moved.run.id, Method.COUNT)
+    assert [t.source_rows for t in counted.values()] == [50, 3, 4]
+
+
+def test_what_differs_is_named_by_row_and_column(db_source: str, state: str, tmp_path: Path) -> None:
+    moved = carried(made(tmp_path / "a.db", FILE), db_source)
+    execute(db_source, *SPOILED)
+    found = verdicts(moved.run.id)
+    keyed, bag = found["keyed"], found["bag"]
+    assert (keyed.agrees, keyed.missing, keyed.extra, keyed.different) == (False, 1, 1, 1)
+    told = {r.kind: (r.key, r.columns) for r in keyed.rows}
+    assert told[Difference.DIFFERENT] == ((("id", "7"),), (("name", "name 7", None), ("price", "1.75", "99.00")))
+    assert told[Difference.MISSING] == ((("id", "8"),), ())
+    assert told[Difference.EXTRA] == ((("id", "51"),), ())
+    assert (bag.missing, bag.extra) == (1, 2)
+    assert {(dict(r.key)["v"], r.times) for r in bag.rows} == {("gone", (1, 0)), ("two", (2, 3)), ("new", (0, 1))}
+    assert found["named"].agrees
+
+
+def test_a_plan_is_compared_where_nothing_was_run(db_source: str, state: str, tmp_path: Path) -> None:
+    path = made(tmp_path / "a.db", FILE)
+    carried(path, db_source)
+    request = Request(method=Method.CHECKSUM, workers=1)
+    found = MigrationService().verify(plan_of(path, db_source, "keyed"), request, listener=lambda _event: None)
+    assert [(str(t.target), t.agrees) for t in found.tables] == [("public.keyed", True)]
+    with pytest.raises(NotFoundError):
+        MigrationService().verify(plan_of(path, db_source, "nothing"), request, listener=lambda _event: None)
+
+
+def test_the_command_tells_columns_side_by_side(
+    db_source: str, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = carried(made(tmp_path / "a.db", FILE), db_source)
+    assert command(["verify", moved.run.id, "--workers", "1", "--verbose"]) == 0
+    assert "318.75" in capsys.readouterr().out
