@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from tests import foreign_scripts
 from tests.components import SHARED_DATA, missing
+from tests.mariadb import MariaDatabase
+from tests.mysql_reading import opened
 
 from pghaul.model.finding import Severity
 from pghaul.model.foreign import (
@@ -28,8 +31,10 @@ from pghaul.model.table import Name
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.dsn import resolve
 from pghaul.postgres.session import Session, connect
+from pghaul.sources import sqlite
 from pghaul.target.foreign.trial import map_on
 
+OWN_DATABASE = re.compile(rb"(?im)^\s*(?:(?:drop|create)\s+(?:schema|database)\b|use\s)[^;]*;|\bsakila\.")
 SCRIPTS = {
     "sqlserver/Chinook_SqlServer.sql": ("tsql", 0),
     "sqlserver/instnwnd.sql": ("tsql", 16),
@@ -70,9 +75,7 @@ def test_scripts_of_real_databases_are_made_whole(target: Session) -> None:
             missing(f"{file} is not in {SHARED_DATA} (PGHAUL_TEST_DATA names another folder)")
         database = foreign_scripts.read(path, dialect)
         mapped = mapped_on(target, database, target_schema=f"s{number}")
-        print(f"{file}: {len(mapped.tables)} tables, {len(mapped.after)} statements after the rows")  # noqa: T201
-        for one in mapped.left:
-            print(f"    {one.kind} {one.name}: {one.why}")  # noqa: T201 -- for a person, by pytest -s
+        show(file, mapped)
         make(target, mapped)
         there = describe(target, [t.name for t in mapped.tables])
         assert {n: tuple(c.name for c in t.columns) for n, t in there.items()} == {
@@ -196,3 +199,55 @@ def test_what_cannot_be_made_is_listed_and_the_rest_is_made(target: Session) -> 
     assert [tuple(map(str, r)) for r in target.rows("SELECT id, item FROM public.box")] == [("7", "41")]
     assert target.rows("SELECT * FROM public.second ORDER BY 1") == [(40, 1), (41, 1)]
     assert target.value("SELECT pg_catalog.obj_description('public.item'::regclass)") == "what is sold: 100 %"
+
+
+@pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+@pytest.mark.parametrize(
+    ("sample", "left"),
+    [
+        ("world/world.sql", []),
+        ("employees_small/employee.sql", []),
+        (
+            "sakila/sakila-mv-schema.sql",
+            ["INDEX public.film_text.idx_title_description", "VIEW public.actor_info", "VIEW public.sales_by_store"],
+        ),
+    ],
+)
+def test_mysql_s_own_samples_are_made_whole(
+    target: Session, mariadb: MariaDatabase, sample: str, left: list[str]
+) -> None:
+    """actor_info orders by what it does not select, sales_by_store selects what it does not group by."""
+    path = SHARED_DATA / "mysql" / sample
+    if not path.exists():
+        missing(f"{sample} is not in {SHARED_DATA} (PGHAUL_TEST_DATA names another folder)")
+    mariadb.load(OWN_DATABASE.sub(b"", path.read_bytes()), path.parent)
+    with opened(mariadb.url) as source:
+        database = source.database()
+    mapped = mapped_on(target, database, names=Names.AS_IS)
+    show(sample, mapped)
+    make(target, mapped)
+    assert [f"{u.kind} {u.name}" for u in mapped.left[len(database.others) :]] == left
+    assert [f for f in mapped.findings if f.severity is Severity.ERROR] == []
+
+
+def show(file: str, mapped: MappedDatabase) -> None:
+    """For a person, by pytest -s."""
+    print(f"{file}: {len(mapped.tables)} tables, {len(mapped.after)} statements after the rows")  # noqa: T201
+    for one in mapped.left:
+        print(f"    {one.kind} {one.name}: {one.why}")  # noqa: T201
+
+
+@pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+@pytest.mark.parametrize(("file", "views", "left"), [("Chinook_Sqlite.sqlite", 0, 0), ("northwind.db", 6, 10)])
+def test_real_sqlite_databases_are_made_whole(target: Session, file: str, views: int, left: int) -> None:
+    """Ten views of northwind divide, which there may cut a fraction off, or stand on one that does."""
+    path = SHARED_DATA / "sqlite" / file
+    if not path.exists():
+        missing(f"{file} is not in {SHARED_DATA} (PGHAUL_TEST_DATA names another folder)")
+    with sqlite.open(sqlite.endpoint(f"sqlite://{path.as_posix()}", {}, None)) as source:
+        mapped = mapped_on(target, source.database())
+    show(file, mapped)
+    make(target, mapped)
+    assert len([m for m in mapped.after if m.kind == "view"]) == views
+    assert [u.kind for u in mapped.left] == ["VIEW"] * left
+    assert [f for f in mapped.findings if f.severity is Severity.ERROR] == []

@@ -33,6 +33,7 @@ from pghaul.model.table import Name
 from pghaul.model.text import say, saying
 from pghaul.postgres.catalog import describe
 from pghaul.target import foreign_keys
+from pghaul.target.foreign import existing
 from pghaul.target.ledger import Ledger
 
 SPELLED = saying("the hashes leave out {columns}, which the server spells in its own way: pghaul verify compares them")
@@ -118,7 +119,7 @@ class ArrowAttempt:
         return {n: known[str(n)] for n in names}
 
     def _decide(self, held: Ground) -> Fate:
-        fate, against = looks.decide(self._order.plan, shape.with_existing(held.mapped, held.there), held, None)
+        fate, against = looks.decide(self._order.plan, existing.matched(held.mapped, held.there), held, None)
         refuse(against)
         return fate
 
@@ -126,8 +127,8 @@ class ArrowAttempt:
 
     def _move(self, held: Ground, ledger: Ledger, epoch: Epoch, found: Look | None) -> None:
         dispositions = self._dispositions(held, ledger, found)
-        existing = {n: t for n, t in held.there.items() if dispositions[n] != "created"}
-        mapped = shape.with_existing(held.mapped, existing)
+        kept = {n: t for n, t in held.there.items() if dispositions[n] != "created"}
+        mapped = existing.matched(held.mapped, kept)
         self._report.ready_to_move()
         pool, self._order.pool = self._order.pool, None
         workers = self._order.plan.options.workers if held.source.guarantees.parallel else 1
@@ -183,7 +184,9 @@ class ArrowAttempt:
     ) -> None:
         """What is made of several tables, or of the database, once all rows are there."""
         ours = [m for m in mapped.after if m.table is None or m.table in created]
-        making.run(held.target, [m for m in ours if m.kind == "sequence"], self._report, "sequences")
+        counting = [m for m in ours if m.kind == "sequence"]
+        counting += existing.sequences([t for t in mapped.tables if t.exists and t.name in loaded])
+        making.run(held.target, counting, self._report, "sequences")
         if self._order.plan.options.indexes:
             dispatcher.run(compose.adding([m for m in ours if m.kind == "reference"], loaded, epoch, done))
             checks = [m for m in ours if m.kind == "validation"]
@@ -214,8 +217,9 @@ class ArrowAttempt:
                 self._report.notice("PROOF", str(loading.name), say("compared by count alone: {why}", why=APPENDED))
 
     def _drop_foreign_keys(self, held: Ground, ledger: Ledger, loadings: Iterable[Loading]) -> None:
-        """Of tables that were there: they are put back, and checked, after the load."""
-        names = [ld.name for ld in loadings if ld.disposition != "created"]
+        """Of tables that were there, or that a script has made: they are put back, and checked, after the load."""
+        scripted = self._order.plan.mapping.ddl is not None
+        names = [ld.name for ld in loadings if scripted or ld.disposition != "created"]
         dropped = ledger.drop_foreign_keys(foreign_keys.find(held.target, names)) if names else 0
         if dropped:
             self._report.schema("foreign keys dropped for the load", [str(dropped)])

@@ -16,6 +16,7 @@ from pghaul.model.mapped import MappedDatabase
 from pghaul.model.plan import OnConflict, OnExisting, Plan, ReadConsistency, Recipe
 from pghaul.model.table import Name, RelationKind
 from pghaul.model.text import say
+from pghaul.target.foreign import existing
 from pghaul.target.foreign.selection import said
 
 COPIED = Chosen(recipe=Recipe.COPY, on_conflict=OnConflict.ERROR)
@@ -38,12 +39,14 @@ class Look:
 
 def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> Look:
     """Reads only. In the order in which a person would want to know."""
-    mapped = shape.with_existing(ground.mapped, ground.there)
+    mapped = existing.matched(ground.mapped, ground.there)
     found = [*mapped.findings, *_of_the_plan(plan, mapped), *_of_the_source(plan, ground)]
     fate, against = decide(plan, mapped, ground, ask)
     names = [t.name for t in mapped.tables]
     loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
     found += [*against, *_partitioned(ground, fate)]
+    if plan.mapping.ddl is None:  # then its findings have it already
+        found += existing.differences(ground.target, mapped, ground.there)
     found += permits.loud_triggers(ground.target, sorted(permits.noisy(loaded)))
     found += requirements.ledger_findings(ground.target, run, names)
     found += permits.may_create(ground.target, fate.missing)

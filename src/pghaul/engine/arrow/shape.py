@@ -10,7 +10,7 @@ from pghaul.model.errors import ShapeChangedError
 from pghaul.model.foreign import ReadColumn
 from pghaul.model.mapped import MappedColumn, MappedDatabase, MappedTable
 from pghaul.model.placement import Origin, Placement
-from pghaul.model.table import Column, Name, RelationKind, Table
+from pghaul.model.table import Column, RelationKind, Table
 from pghaul.model.text import say
 
 
@@ -95,15 +95,3 @@ def read_columns(table: MappedTable, there: Mapping[str, Column]) -> tuple[ReadC
 def fields(table: MappedTable, there: Mapping[str, Column]) -> tuple[Field, ...]:
     """What is written, by the names and types that the target has now."""
     return tuple(Field(name=c.name, type=there[c.name].type, oid=there[c.name].type_oid) for c in table.carried)
-
-
-def with_existing(mapped: MappedDatabase, there: Mapping[Name, Table]) -> MappedDatabase:
-    """The same, where `there` are tables of the target that are not this run's own: they keep their shape."""
-    return replace(mapped, tables=tuple(_existing(t, there[t.name]) if t.name in there else t for t in mapped.tables))
-
-
-def _existing(table: MappedTable, there: Table) -> MappedTable:
-    """What the source computes is carried as it is, where the target's column is a plain one."""
-    plain = {c.name for c in there.columns if not c.generated}
-    columns = tuple(replace(c, generated=None) if c.name in plain else c for c in table.columns)
-    return replace(table, columns=columns, exists=True)

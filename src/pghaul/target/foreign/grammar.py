@@ -86,7 +86,7 @@ QUERY: dict[type[exp.Expr], frozenset[str]] = {
     exp.Where: _of("this"),
     exp.Group: _of("expressions"),
     exp.Having: _of("this"),
-    exp.Order: _of("expressions"),
+    exp.Order: _of("this expressions"),
     exp.Ordered: _of("this desc nulls_first"),
     exp.Limit: _of("expression"),
     exp.Offset: _of("expression"),

@@ -66,6 +66,8 @@ class Keys:
     def _made(self, index: ForeignIndex) -> Made:
         if index.kind.lower() not in B_TREES:
             raise NotTranslatedError(say("an index of the kind {kind} has no equal", kind=index.kind))
+        if index.columns and index.expression:
+            raise NotTranslatedError(say("it mixes columns and expressions"))
         columns = self._columns(index.columns)
         usual = "_".join(columns) or "expression"
         plain = not (index.predicate or index.expression or any(index.prefix) or index.include)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from sqlglot import exp
 
 from pghaul.model.text import say
-from pghaul.target.foreign import kinds
+from pghaul.target.foreign import kinds, types
 from pghaul.target.foreign.grammar import NotTranslatedError
 
 Rule: TypeAlias = Callable[[exp.Expr, str, kinds.Finds], exp.Expr]
@@ -21,6 +21,7 @@ FOLDING = frozenset({"mysql", "sqlite", "tsql"})  # LIKE sees no difference betw
 BRACKETS = re.compile(r"\[\^?[^\]]+\]|%|_|.", re.DOTALL)
 UTC = frozenset({"GETUTCDATE", "SYSUTCDATETIME", "UTC_TIMESTAMP"})
 LOCAL = frozenset({"NOW", "GETDATE", "SYSDATETIME", "LOCALTIME", "SYSDATE"})
+SAME = {"mysql": frozenset({"OCTET_LENGTH"})}  # the same function, which sqlglot has no class for
 PRECISE = {"MONEY": "DECIMAL(19,4)", "SMALLMONEY": "DECIMAL(10,4)"}
 TSQL_TYPES = {"BIT": "BOOLEAN", "DATETIME": "TIMESTAMP(3)", "DATETIME2": "TIMESTAMP", "SMALLDATETIME": "TIMESTAMP(0)"}
 KEPT = {"DECIMAL", "INT", "BIGINT", "SMALLINT", "TEXT", "VARCHAR", "NVARCHAR", "CHAR", "NCHAR", "DATE", "TIMESTAMP",
@@ -66,9 +67,15 @@ def _on(node: exp.Expr, _dialect: str, find: kinds.Finds) -> exp.Expr:
     return node
 
 
-def _compared(node: exp.Expr, _dialect: str, find: kinds.Finds) -> exp.Expr:
-    """A boolean column with 0 or 1."""
+def _compared(node: exp.Expr, dialect: str, find: kinds.Finds) -> exp.Expr:
+    """A boolean column with 0 or 1; in SQLite a number is compared with a column of texts as a text."""
     sides = [node.this, node.expression]
+    if dialect == "sqlite" and "text" in [
+        kinds.of(s.unnest(), find) for s in sides if isinstance(s.unnest(), exp.Column)
+    ]:
+        for argument, side in zip(("this", "expression"), sides, strict=True):
+            if isinstance(side.unnest(), exp.Literal):
+                node.set(argument, exp.Literal.string(side.unnest().this))
     if "boolean" in [kinds.of(s, find) for s in sides]:
         for argument, side in zip(("this", "expression"), sides, strict=True):
             node.set(argument, _boolean(side))
@@ -151,6 +158,38 @@ def _length(node: exp.Expr, dialect: str, find: kinds.Finds) -> exp.Expr:
     return node
 
 
+def _part(node: exp.Expr, dialect: str, _find: kinds.Finds) -> exp.Expr:
+    """Before the first character there is nothing in PostgreSQL, and the end of the text elsewhere."""
+    start = node.args.get("start")
+    counted = isinstance(start, exp.Literal) and not start.is_string and start.this.isdigit() and int(start.this) > 0
+    if dialect != "tsql" and not counted:
+        raise NotTranslatedError(say("a part of a text whose beginning is not written out"))
+    return node
+
+
+def _averaged(node: exp.Expr, dialect: str, find: kinds.Finds) -> exp.Expr:
+    """SQL Server's average of integers is an integer."""
+    column = find(node.this) if isinstance(node.this, exp.Column) else None
+    if dialect == "tsql" and (column is None or column.type in types.INTEGERS):
+        raise NotTranslatedError(say("an average that may be cut to an integer"))
+    return node
+
+
+def _divided(node: exp.Expr, dialect: str, find: kinds.Finds) -> exp.Expr:
+    """In SQLite the values decide whether a fraction is cut off; columns of floats have no integers."""
+    if dialect == "sqlite" and not any(_is_float(n, find) for n in (node.this, node.expression)):
+        raise NotTranslatedError(say("a division that may be one of integers"))
+    return node
+
+
+def _is_float(node: exp.Expr, find: kinds.Finds) -> bool:
+    bare = node.unnest()
+    if isinstance(bare, exp.Column):
+        column = find(bare)
+        return column is not None and column.type in {"real", "double precision"}
+    return isinstance(bare, exp.Literal) and not bare.is_string and not bare.this.isdigit()
+
+
 def _cast(node: exp.Expr, dialect: str, find: kinds.Finds) -> exp.Expr:
     to = node.this if isinstance(node, exp.Convert) else node.args["to"]
     value = node.expression if isinstance(node, exp.Convert) else node.this
@@ -187,12 +226,14 @@ def _utc() -> exp.Expr:
     return exp.Anonymous(this="timezone", expressions=[exp.Literal.string("UTC"), exp.CurrentTimestamp()])
 
 
-def _named(node: exp.Expr, _dialect: str, _find: kinds.Finds) -> exp.Expr:
+def _named(node: exp.Expr, dialect: str, _find: kinds.Finds) -> exp.Expr:
     name = str(node.this).upper()
     if name in UTC:
         return _utc()
     if name in LOCAL:
         return exp.Localtimestamp()
+    if name in SAME.get(dialect, ()):
+        return node
     raise NotTranslatedError(say("nothing equal is known for {words}", words=str(node.this)))
 
 
@@ -221,6 +262,9 @@ RULES: Mapping[type[exp.Expr], Rule] = {
     exp.HexString: _bytes,
     exp.BitString: _bits,
     exp.Length: _length,
+    exp.Substring: _part,
+    exp.Avg: _averaged,
+    exp.Div: _divided,
     exp.Cast: _cast,
     exp.Convert: _cast,
     exp.CurrentTimestamp: _now,

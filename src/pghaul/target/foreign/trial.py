@@ -21,6 +21,7 @@ from pghaul.model.text import say
 from pghaul.postgres.session import Session
 from pghaul.target.foreign import ddl
 from pghaul.target.foreign.mapping import map_database
+from pghaul.target.foreign.script import map_script
 
 ROUNDS = 4  # a table without its bad default may have a bad key, without which a view fails
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check", "sequence", "reference", "validation", "view"})
@@ -32,6 +33,8 @@ class _RolledBackError(Exception):
 
 def map_on(target: Session, database: ForeignDatabase, selected: Collection[Name], plan: Plan) -> MappedDatabase:
     """As map_database, without what this server would refuse. A target that lets nobody try is told of by a finding."""
+    if plan.mapping.ddl:
+        return map_script(target, map_database(database, selected, plan), plan)
     refused: dict[str, str] = {}
     try:
         for _ in range(ROUNDS):
