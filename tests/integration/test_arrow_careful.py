@@ -24,7 +24,10 @@ UPDATE t SET code = 'abc  ' WHERE id = 3;
 UPDATE t SET n = -1 WHERE id IN (5, 2999);
 UPDATE t SET n = 8 WHERE id = 7;
 """
-THERE = "CREATE TABLE public.t (id int8 PRIMARY KEY, code varchar(3), n int4 UNIQUE CHECK (n > 0), j {json})"
+THERE = """
+CREATE DOMAIN public.short AS varchar(3); CREATE DOMAIN public.code AS public.short;
+CREATE TABLE public.t (id int8 PRIMARY KEY, code public.code, n int4 UNIQUE CHECK (n > 0), j {json})
+"""
 REFUSED = [3, 5, 8, 2999]
 
 

@@ -44,7 +44,7 @@ class Target:
         self.open = []
 
 
-def tried(target: Target, rows: int) -> list[int]:
+def tried(target: Target, rows: int, *, certain: bool = False) -> list[int]:
     """Of so many rows, those that are refused; in two batches."""
     batch = pa.RecordBatch.from_arrays([pa.array([str(n) for n in range(rows)])], ["c"])
     tries = Tries(
@@ -53,6 +53,7 @@ def tried(target: Target, rows: int) -> list[int]:
         keep=target.keep,
         undo=target.undo,
         named=lambda error: error.args[0] if isinstance(error.args[0], int) else None,
+        certain=lambda _: certain,
     )
 
     async def all_of_them() -> list[int]:
@@ -69,11 +70,12 @@ def tried(target: Target, rows: int) -> list[int]:
     return asyncio.run(all_of_them())
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 300), st.sets(st.integers(0, 299)), st.sampled_from([None, 0, 0, -1, 5, 10**6]))
+@settings(max_examples=25)
+@given(st.integers(0, 120), st.sets(st.integers(0, 119)), st.sampled_from([None, 0, 0, -1, 5, 10**6]))
 def test_every_row_is_loaded_or_refused_by_itself(rows: int, bad: set[int], off: int | None) -> None:
+    """A server that is believed has to be right."""
     target = Target(bad, off=off)
-    assert tried(target, rows) == sorted(b for b in bad if b < rows)
+    assert tried(target, rows, certain=off == 0) == sorted(b for b in bad if b < rows)
     assert target.kept == [n for n in range(rows) if n not in bad]
 
 
@@ -87,9 +89,9 @@ def test_a_row_that_is_named_takes_few_steps() -> None:
 
 
 def test_many_rows_at_fault_make_small_batches() -> None:
-    target = Target(set(range(0, 20_000, 2)), off=0)
-    assert len(tried(target, 20_000)) == 10_000
-    assert target.copies < 45_000
+    target = Target(set(range(0, 5_000, 2)), off=0)
+    assert len(tried(target, 5_000, certain=True)) == 2_500
+    assert target.copies < 5_500
 
 
 def test_an_encoders_stream_begins_anew_after_one_that_was_broken_off() -> None:

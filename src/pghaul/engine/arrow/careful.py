@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from pghaul.engine.arrow import proof
 from pghaul.engine.arrow.load import Loaded, writing
+from pghaul.engine.arrow.settled import settled
 from pghaul.engine.arrow.stage import Stage
 from pghaul.engine.careful.aside import Aside
-from pghaul.engine.careful.refusal import Refusal, RefusedError, line_of, refusing
+from pghaul.engine.careful.refusal import Refusal, RefusedError, is_certain, line_of, refusing
 from pghaul.engine.careful.savepoint import BACK, BEGIN, END, FRESH
 from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Buffer, rows_of
@@ -40,6 +41,7 @@ async def load(job: Job, plan: ArrowPlan, care: Care, hands: Hands) -> Loaded:
     reader = hands.reader
     if reader is None or job.target is None:
         raise ValueError(f"a chunk without two sides: {job.relation} {job.chunk}")
+    plan = await hands.waiting(settled(plan, job.target, hands.target))
     schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
     stage = Stage(schema, plan, relation=job.relation, proves=plan.back is not None)
     pulse, aside = Pulse(), Aside(job, care, hands)
@@ -75,7 +77,14 @@ class _Sifting:
         self._pulse = pulse
         self._write = refusing(writing(stage, job, hands.target))
         self._table = job.target.table if job.target else ""
-        self._tries = trying.Tries(stage.encoding, copy=self._copy, keep=self._keep, undo=self._undo, named=self._named)
+        self._tries = trying.Tries(
+            stage.encoding,
+            copy=self._copy,
+            keep=self._keep,
+            undo=self._undo,
+            named=self._named,
+            certain=self._is_certain,
+        )
         self._loaded = 0
         self.bytes = 0
 
@@ -150,3 +159,6 @@ class _Sifting:
 
     def _named(self, error: Exception) -> int | None:
         return line_of(error, self._table) if isinstance(error, asyncpg.PostgresError) else None
+
+    def _is_certain(self, error: Exception) -> bool:
+        return isinstance(error, asyncpg.PostgresError) and is_certain(error, self._table)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pghaul.engine.arrow import proof
 from pghaul.engine.arrow.reader import Reader
+from pghaul.engine.arrow.settled import settled
 from pghaul.engine.arrow.stage import Stage
 from pghaul.engine.careful.refusal import RefusedError, refusing
 from pghaul.engine.pace import Pace
@@ -100,6 +101,7 @@ async def load(job: Job, plan: ArrowPlan, hands: Hands) -> Loaded:
     reader = hands.reader
     if reader is None or job.target is None:
         raise ValueError(f"a chunk without two sides: {job.relation} {job.chunk}")
+    plan = await hands.waiting(settled(plan, job.target, hands.target))
     schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
     stage = Stage(schema, plan, relation=job.relation, proves=plan.back is not None)
     pulse = Pulse()

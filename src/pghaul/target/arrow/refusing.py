@@ -6,9 +6,10 @@
         else: …                                    # found.row of `canonical`, from 0, and what the server said
 
 `copy` is one whole COPY of a stream of bytes, which raises Refusal where the server refuses a row of it; `keep` makes
-what it has loaded safe and `undo` takes it back (RELEASE and ROLLBACK TO a savepoint). `named` is the row that the
-server's words name, from 1, or None: a hint only, which saves steps. A row
-is refused when it has been refused by itself. row_text.line_of(canonical, row) makes the line for the quarantine.
+what it has loaded safe and `undo` takes it back (RELEASE and ROLLBACK TO a savepoint). `named` is the line that the
+server's words name, from 1, or None; `certain` says that this line alone can be meant, whatever rows there are. Else
+that is a hint, and a row is refused when it has been refused by itself. row_text.line_of(canonical, row) makes the line
+for the quarantine.
 
 How many rows go at once is decided by how far apart the last ones at fault were: a batch costs some round trips, a row
 at fault half a batch.
@@ -21,7 +22,9 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pghaul.target.arrow.encoding import Encoding
 
@@ -61,12 +64,22 @@ Named: TypeAlias = Callable[[Exception], "int | None"]
 class Tries:
     """Of one table, over all of its batches: what the last ones were like tells how large the next are."""
 
-    def __init__(self, encoding: Encoding, *, copy: Copy, keep: Step, undo: Step, named: Named) -> None:
+    def __init__(
+        self,
+        encoding: Encoding,
+        *,
+        copy: Copy,
+        keep: Step,
+        undo: Step,
+        named: Named,
+        certain: Callable[[Exception], bool] = lambda _: False,
+    ) -> None:
         self._encoding = encoding
         self._copy = copy
         self._keep = keep
         self._undo = undo
         self._named = named
+        self._certain = certain
         self._distance = FIRST * FIRST // COST // 2  # of rows at fault
         self._since = 0  # rows since the last one
 
@@ -85,11 +98,14 @@ class Tries:
                 await self._copy(self._pieces(part))
             except Refusal as refusal:
                 await self._undo()
-                if middle - start == 1:
-                    self._found()
-                    yield RefusedRow(row=start, error=refusal.error)
+                row, sure = self._meant(part, refusal.error)
+                if part.num_rows == 1 or (sure and row is not None):
+                    at = start + (row or 0)
+                    self._found(at - start)
+                    yield RefusedRow(row=at, error=refusal.error)
+                    waiting += _both(start, at, at + 1, middle)
                 else:
-                    waiting += reversed(_parts(start, middle, self._named(refusal.error)))
+                    waiting += _parts(start, middle, row)
                 continue
             await self._keep()
             self._since += middle - start
@@ -103,18 +119,44 @@ class Tries:
             yield piece
         yield self._encoding.finish()
 
-    def _found(self) -> None:
-        self._distance = (self._distance + self._since) // 2
+    def _meant(self, part: pa.RecordBatch, error: Exception) -> tuple[int | None, bool]:
+        """The row of a part, from 0, that the server means, and whether nothing else can be meant."""
+        line = self._named(error)
+        if line is None:
+            return None, False
+        if self._encoding.format == "binary":
+            row, sure = line - 1, True
+        else:
+            row, sure = _of_line(part, line)
+        return (row, sure and self._certain(error)) if 0 <= row < part.num_rows else (None, False)
+
+    def _found(self, before: int) -> None:
+        self._distance = (self._distance + self._since + before) // 2
         self._since = 0
 
     def _size(self) -> int:
         return max(1, min(LARGEST, isqrt(2 * self._distance * COST)))
 
 
-def _parts(start: int, end: int, named: int | None) -> list[tuple[int, int]]:
-    """Around the row that is named, or in halves."""
-    if named is None or not 1 <= named <= end - start:
+def _both(start: int, end: int, behind: int, last: int) -> list[tuple[int, int]]:
+    """What is before a row, and what is behind it; the first of them last."""
+    return [(a, b) for a, b in ((behind, last), (start, end)) if a < b]
+
+
+def _parts(start: int, end: int, row: int | None) -> list[tuple[int, int]]:
+    """Around the row that is named, or in halves; the first of them last."""
+    if row is None:
         middle = (start + end) // 2
-        return [(start, middle), (middle, end)]
-    at = start + named - 1
-    return [(a, b) for a, b in ((start, at), (at, at + 1), (at + 1, end)) if a < b]
+        return [(middle, end), (start, middle)]
+    at = start + row
+    return [(a, b) for a, b in ((at + 1, end), (at, at + 1), (start, at)) if a < b]
+
+
+def _of_line(part: pa.RecordBatch, line: int) -> tuple[int, bool]:
+    """csv's lines are counted with those within values; then they are a hint at most."""
+    texts = [c for c in part.columns if pa.types.is_string(c.type)]
+    counted = [pc.fill_null(pc.count_substring(c, "\n"), 0).to_numpy(zero_copy_only=False) for c in texts]
+    within = np.sum(counted, axis=0) if counted else np.zeros(part.num_rows, np.int64)
+    if not within.any():
+        return line - 1, True
+    return int(np.searchsorted(np.cumsum(within + 1), line)), False

@@ -1,0 +1,25 @@
+"""The target's columns as they are below their domains: a domain of varchar(3) cuts blanks off as varchar(3) does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pghaul.engine.job import CopySide, Field
+from pghaul.model.table import Name
+from pghaul.target.arrow.described import columns_of
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from pghaul.engine.job import ArrowPlan
+
+FIRST_OF_SOMEBODY = 16_384  # the first oid of a type that somebody has made
+
+
+async def settled(plan: ArrowPlan, side: CopySide, target: asyncpg.Connection) -> ArrowPlan:
+    """The same plan, where no column's type is a domain. Asks only where one may be."""
+    if all(0 < f.oid < FIRST_OF_SOMEBODY for f in plan.fields):
+        return plan
+    found = await columns_of(target, Name(side.schema, side.table), [f.name for f in plan.fields])
+    return replace(plan, fields=tuple(Field(name=c.name, type=c.type, oid=c.oid) for c in found))
