@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from pghaul.model.errors import (
@@ -112,5 +114,8 @@ def test_errors_are_of_the_class_that_says_what_to_do() -> None:
     }
     assert {n: kind_of(n) for n in wanted} == wanted
     assert issubclass(kind_of(1317), TransientError)
+    unknown = OSError(2003, "no such host")
+    unknown.original_exception = socket.gaierror()  # type: ignore[attr-defined]
+    assert kind_of(number_and_words(unknown)[0]) is AccessError
     assert number_and_words(OSError("gone")) == (2013, "gone")
     assert number_and_words(ValueError("odd")) == (0, "ValueError: odd")

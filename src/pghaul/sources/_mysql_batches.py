@@ -39,7 +39,7 @@ class RawBatches:
         self._kill = kill
         self._waiting = waiting
         self._ended = False
-        link.ask({"read": sql, "rows": rows, "bytes": size})
+        link.read(sql, rows, size)
         link.tell({"more": AHEAD})
         self._stream = link.stream(rows)
         self.schema: pa.Schema = self._stream.schema
@@ -47,7 +47,7 @@ class RawBatches:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while not self._ended:
             with self._waiting():
-                said = self._link.hear()
+                said = self._link.next()
             if said["rows"]:
                 yield self._next(said)
             if said["error"]:

@@ -1,42 +1,29 @@
-"""The reader's side of the relay: the process, what is asked of it, and the record batches that connectorx makes.
-
-The process is told apart from any other by a word that it gets through its stdin. No password of a database is in an
-argument, in the environment or in a URL.
-"""
+"""The reader's side of the relay: its session, what is asked of it, and the record batches that connectorx makes."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import secrets
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pghaul
-from pghaul.model.errors import ConnectionLostError, NotFoundError, SourceError, TransientError
+from pghaul.model.errors import ConnectionLostError, NotFoundError, PghaulError, SourceError, TransientError
 from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.text import say
+from pghaul.sources._mysql_process import process
 from pghaul.sources._mysql_session import ADVICE, translated
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from pghaul.sources._mysql_relay import main; main()"
-START = 30.0  # seconds until a process that does not say who it is has failed
-
 
 class Link:
-    """One relay and its session. Raises PghaulError."""
+    """One session of the relay. Raises PghaulError."""
 
     def __init__(self, endpoint: ForeignEndpoint, statements: Sequence[str] = ()) -> None:
         self.where = endpoint.display
         self.broken = False  # its session is gone
-        self._process, self._control = _started()
-        self._lines = self._control.makefile("rb")
+        self._reading = False
+        self._process = process()
         try:
             said = self.ask({"open": dict(endpoint.params), "password": endpoint.password})
             self.id = int(said["id"])
@@ -46,6 +33,11 @@ class Link:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def ask(self, words: dict[str, Any]) -> Any:
         """Say it, and what is answered."""
@@ -60,23 +52,34 @@ class Link:
                 self.broken = self.broken or isinstance(error, ConnectionLostError)
                 raise error
 
+    def read(self, sql: str, rows: int, size: int) -> None:
+        """Begin a result: batches of so many rows, or of so many bytes."""
+        self.ask({"read": sql, "rows": rows, "bytes": size})
+        self._reading = True
+
+    def next(self) -> dict[str, Any]:
+        """What the next batch of the result has."""
+        said = self.hear()
+        self._reading = not said.get("last")
+        return said
+
     def tell(self, words: dict[str, Any]) -> None:
         """Without waiting."""
-        try:
-            self._control.sendall(json.dumps(words).encode() + b"\n")
-        except OSError as exc:
-            raise self._gone() from exc
+        with self._watched():
+            self._process.tell(words)
 
     def hear(self) -> dict[str, Any]:
         """What it says next."""
+        with self._watched():
+            return self._process.hear()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
         try:
-            line = self._lines.readline()
-        except (OSError, ValueError) as exc:
-            raise self._gone() from exc
-        if not line:
-            raise self._gone()
-        said: dict[str, Any] = json.loads(line)
-        return said
+            yield
+        except TransientError as exc:
+            self.broken, exc.where = True, self.where
+            raise
 
     def stream(self, rows: int) -> pa.RecordBatchReader:
         """The next piece, which connectorx begins to fetch by itself."""
@@ -97,64 +100,19 @@ class Link:
         self.tell({"end": True})
         while "ok" not in self.hear():
             pass
+        self._reading = False
 
     def close(self) -> None:
-        """The process ends when nobody listens any more."""
-        self._control.close()
-        self._lines_closed()
+        """End the session. The process is kept, if it is at rest."""
+        if self.broken or self._reading:
+            self._process.end()
+            return
         try:
-            self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _lines_closed(self) -> None:
-        lines = getattr(self, "_lines", None)
-        if lines is not None:
-            lines.close()
-
-    def _gone(self) -> TransientError:
-        self.broken = True
-        return TransientError(say("the process that reads from the server has ended"), where=self.where, code=2080)
-
-
-def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """The process, and the connection that it has made to us."""
-    word = secrets.token_hex(16)
-    root = str(Path(pghaul.__file__).resolve().parent.parent)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", PROGRAM, root],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            if process.stdin is not None:
-                with process.stdin:
-                    process.stdin.write(f"{listener.getsockname()[1]} {word}\n".encode())
-            return process, _introduced(listener, word)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-
-
-def _introduced(listener: socket.socket, word: str) -> socket.socket:
-    """The one of those that connect who knows the word."""
-    listener.settimeout(START)
-    while True:
-        try:
-            control, _ = listener.accept()
-        except OSError as exc:
-            raise TransientError(say("the process that reads from the server has not started"), code=2081) from exc
-        control.settimeout(START)
-        with contextlib.suppress(OSError):
-            if control.recv(len(word) + 1, socket.MSG_WAITALL) == f"{word}\n".encode():
-                control.settimeout(None)
-                control.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return control
-        control.close()
+            self.ask({"close": True})
+        except PghaulError:
+            self._process.end()
+        else:
+            self._process.rest()
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ this process logs in by PyMySQL, sends the query, and offers the result piece by
 query, to whoever knows a password made for one run. Errors go to the reader by another way. It cannot be a thread:
 connectorx connects while it holds the interpreter's lock.
 
-    reader → here    {"open": …}, {"run": […]}, {"read": sql, "rows": most, "bytes": most}; then {"more": batches} or
-                     {"end": true}
+    reader → here    {"open": …}, {"close": true}, {"run": […]}, {"read": sql, "rows": most, "bytes": most};
+                     then {"more": batches} or {"end": true}
     here → reader    {"ok": …} or {"error": [number, message]}; after each batch
                      {"rows": …, "over": …, "last": …, "error": …}
 
@@ -33,6 +33,7 @@ from pghaul.sources._mysql_cutting import Piece, Rows
 from pghaul.sources._mysql_packets import Frames, Refusal
 from pghaul.sources._mysql_session import LOST, connect, number_and_words, wire
 
+IDLE = 30.0  # seconds without a session until it leaves
 SECONDS = 60  # until a client that says nothing is let go
 
 
@@ -74,6 +75,9 @@ class Relay:
                 self._say({"error": list(number_and_words(exc))})
 
     def _do(self, asked: dict[str, Any]) -> Any:
+        if ("open" in asked or "close" in asked) and self._session is not None:
+            self._session.close()
+            self._session = self._server = None
         if "open" in asked:
             self._session = connect(asked["open"], asked["password"])
             self._server = wire(self._session)
@@ -90,8 +94,10 @@ class Relay:
     # --- the reader's words -------------------------------------------------------------------------------------------
 
     def _asked(self) -> dict[str, Any]:
-        """The next word; the process ends when nobody can say one any more."""
+        """The next word; the process ends when nobody can say one any more, or nobody has needed it for long."""
         while b"\n" not in self._heard:
+            if self._session is None and not select.select([self._control], [], [], IDLE)[0]:
+                os._exit(0)
             more = self._control.recv(1 << 16)
             if not more:
                 os._exit(0)

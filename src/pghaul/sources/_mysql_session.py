@@ -6,6 +6,7 @@ A child process that reads opens its own in the same way: this module imports no
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ UNKNOWN_VARIABLE = 1193
 NO_SUCH_VALUE = 1231  # wait_timeout has a smaller maximum on Windows
 INTERRUPTED = 1317
 LOST = 2013  # CR_SERVER_LOST
-_ACCESS = frozenset({1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1698, 2026, 2054, 2059, 2061})
+NO_HOST, NO_TLS = 2005, 2026
+_ACCESS = frozenset({1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1698, NO_HOST, NO_TLS, 2054, 2059, 2061})
 _LOST = frozenset({1053, 1152, 1153, 1158, 1159, 1160, 1161, 1184, 1927, 2002, 2003, 2006, 2013, 2055, 3169})
 _BUSY = frozenset({1040, 1041, 1203, 1205, 1213, 1226})
 _MISSING = frozenset({1054, 1146, 1305, 1347})
@@ -76,7 +78,9 @@ def translated(number: int, words: str, where: str) -> PghaulError:
     """Ours, for what a server or PyMySQL has said."""
     kind = kind_of(number)
     advice = None
-    if kind is AccessError:
+    if number == NO_TLS:
+        advice = say("look at ssl-mode and ssl-ca in the URL, and at the server's certificate")
+    elif kind is AccessError:
         advice = say("check user, password, host and database of the URL; MYSQL_PWD can hold the password")
     return kind(words or say("the server has gone away"), where=where, advice=advice)
 
@@ -97,7 +101,9 @@ def translating(where: str) -> Iterator[None]:
 
 def number_and_words(exc: BaseException) -> tuple[int, str]:
     """Of any error that PyMySQL raises; 2013 for one of the wire."""
-    args = exc.args
+    args, cause = exc.args, getattr(exc, "original_exception", None)
+    if isinstance(cause, (ssl.SSLError, socket.gaierror)):
+        return (NO_TLS if isinstance(cause, ssl.SSLError) else NO_HOST), str(args[-1])
     if args and isinstance(args[0], int):
         return args[0] or 2013, str(args[1]) if len(args) > 1 else ""
     if isinstance(exc, (OSError, EOFError)) or type(exc).__name__ == "InterfaceError":
@@ -125,7 +131,7 @@ def connect(params: Mapping[str, str], password: str | None) -> pymysql.Connecti
     try:
         return _connect(params, password, mode)
     except pymysql.err.OperationalError as exc:
-        if exc.args[0] != 2026:  # the server has no TLS
+        if exc.args[0] != NO_TLS:  # it offers none; a certificate that fails is another error
             raise
         return _connect(params, password, "disabled")
 
@@ -147,7 +153,7 @@ def _connect(params: Mapping[str, str], password: str | None, mode: str) -> pymy
     )
     try:
         if mode not in {"disabled", "preferred"} and not isinstance(wire(session), ssl.SSLSocket):
-            raise pymysql.err.OperationalError(2026, "the server offers no TLS")  # noqa: TRY301
+            raise pymysql.err.OperationalError(NO_TLS, "the server offers no TLS")  # noqa: TRY301
         prepare(session, SETTINGS)
     except BaseException:
         session.close()

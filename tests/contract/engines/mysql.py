@@ -186,7 +186,7 @@ def fill(database: mariadb.MariaDatabase) -> None:
             f"CREATE TABLE wide ({', '.join(f'c{i} smallint' for i in range(WIDEST))})",
             f"INSERT INTO wide VALUES ({', '.join(str(i % 100) for i in range(WIDEST))})",
             *(f"CREATE TABLE {quoted(n)} ({quoted(n)} int)" for n in MySQLPlace.odd),
-            "CREATE TABLE fat (id int PRIMARY KEY) AS SELECT seq AS id FROM seq_1_to_110000",
+            "CREATE TABLE fat (id int PRIMARY KEY) AS SELECT seq AS id FROM seq_1_to_101000",
             f"CREATE TABLE matrix (id int PRIMARY KEY, {', '.join(f'`{n}` {m[0]}' for n, m in MATRIX.items())})",
         ):
             cursor.execute(statement)
