@@ -8,12 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.components import SHARED_DATA, missing
 
-from pghaul.model.errors import AccessError, NotFoundError, ServerBusyError, SnapshotLostError, SourceError, UsageError
+from pghaul.model.errors import (
+    AccessError,
+    NotFoundError,
+    ServerBusyError,
+    SnapshotLostError,
+    SourceError,
+    StoppedError,
+    UsageError,
+)
 from pghaul.model.foreign import ForeignTable, KeyRange, ReadColumn, Reading
 from pghaul.model.table import Name
 from pghaul.sources import sqlite
@@ -293,3 +302,61 @@ def test_real_files_are_read_whole(file: str) -> None:
     assert read == counted == {t.name.name: t.rows for t in database.tables}
     assert (len(read), sum(read.values())) == FILES[file]
     assert all(t.primary for t in database.tables)
+
+
+def test_what_a_database_says_of_others_than_itself_does_no_harm(tmp_path: Path) -> None:
+    """A collation or a module that only its own program knows, a view and references that lead nowhere."""
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_collation("LOCALIZED", lambda a, b: (a > b) - (a < b))
+        connection.executescript(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT COLLATE LOCALIZED UNIQUE);"
+            "INSERT INTO t VALUES (-5, 'b'), (-4, 'a');"
+            "CREATE VIEW broken AS SELECT * FROM missing;"
+            "CREATE TABLE r (x INT REFERENCES nowhere, y INT REFERENCES t (nope), z INT REFERENCES t);"
+            "PRAGMA writable_schema = 1;"
+            "INSERT INTO sqlite_master VALUES"
+            " ('table', 'spatial', 'spatial', 0, 'CREATE VIRTUAL TABLE spatial USING unknown(a)');"
+        )
+    column = ReadColumn(name="name", native="TEXT", pg_type="text")
+    with opened(path) as source:
+        database = source.database()
+        (batch,) = source.read(Reading(table=Name("", "t"), columns=(column,), ordered=("name",)))
+    assert batch.column(0).to_pylist() == ["a", "b"]
+    assert [t.name.name for t in database.tables] == ["t", "r"]
+    assert database.tables[0].columns[0].identity_next == 1
+    assert [r.columns for r in database.tables[1].references] == [("z",)]
+    assert {(o.kind, o.name) for o in database.others} == {
+        ("FK CONSTRAINT", "r (x)"),
+        ("FK CONSTRAINT", "r (y)"),
+        ("VIRTUAL TABLE", "spatial"),
+    }
+
+
+def test_an_encoding_of_the_plan_is_refused_where_the_database_has_another(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (w TEXT); INSERT INTO t VALUES ('é');")
+    column = ReadColumn(name="w", native="TEXT", pg_type="text", encoding="latin-1")
+    with opened(path) as source, pytest.raises(SourceError, match="columns w are kept as UTF-16le"):
+        source.read(Reading(table=Name("", "t"), columns=(column,)))
+
+
+def test_a_reading_that_was_stopped_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (n INT); INSERT INTO t VALUES (1);")
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 6000000) SELECT count(*) FROM c"
+    column = ReadColumn(name="n", native="INT", pg_type="integer")
+    reading = Reading(table=Name("", "t"), columns=(column,))
+    stopped = replace(reading, where=f"({endless}) > 0")
+    with opened(path) as source:
+        batches = source.read(stopped)
+        source.cancel()
+        with pytest.raises(StoppedError):
+            list(batches)
+        assert source.count(reading.table) == 1
+        (batch,) = source.read(reading)
+        assert batch.to_pylist() == [{"n": 1}]
+    with opened(path) as source:
+        source.hold()
+        source.read(stopped)
+        source.cancel()
+        with pytest.raises(SnapshotLostError):  # another connection may see another moment
+            source.read(reading)

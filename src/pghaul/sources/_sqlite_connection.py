@@ -122,7 +122,11 @@ class Connection:
 
 
 def _short(words: str) -> str:
-    return words.removeprefix("IO: ").removeprefix("INVALID_ARGUMENT: ").removeprefix("[SQLite] ")[:300]
+    """What the library itself has said, without the driver's words around it."""
+    first = words.splitlines()[0] if words else ""
+    for prefix in ("IO: ", "INVALID_ARGUMENT: ", "[SQLite] ", "Failed to prepare query: ", "Failed to step query: "):
+        first = first.removeprefix(prefix)
+    return first[:300]
 
 
 def _driver() -> Any:

@@ -23,6 +23,7 @@ from pghaul.sources._sqlite_connection import Connection, literal, quoted
 from pghaul.sources._sqlite_look import Look, look
 from pghaul.sources._sqlite_types import asked, propose
 
+LAST = (1 << 63) - 1  # of all numbers of rows
 HIDDEN = {1: "hidden", 2: "virtual", 3: "stored"}  # of table_xinfo
 
 
@@ -79,13 +80,15 @@ def _table(
     )
     if not written.known and ("CHECK" in text.upper()):
         left.append(Unsupported(kind="CHECK", name=name, why=say("the text of its CREATE TABLE is not understood")))
+    references, lost = _references(connection, name)
+    left += lost
     rows, exact = _rows(connection, name, looks, rowid)
     return (
         ForeignTable(
             name=Name("", name),
             columns=columns,
             indexes=tuple(indexes),
-            references=tuple(_references(connection, name)),
+            references=tuple(references),
             checks=written.checks,
             rows=rows,
             exact_rows=exact,
@@ -124,12 +127,12 @@ def _column(
     )
 
 
-def _next(connection: Connection, table: str, column: str, autoincrement: bool) -> int:
+def _next(connection: Connection, table: str, column: str, autoincrement: bool) -> int | None:
     """One past the highest; with AUTOINCREMENT one past the highest that there ever was."""
     highest = connection.one(sql.HIGHEST.format(column=quoted(column), table=quoted(table))) or 0
     if autoincrement and connection.one(sql.HAS_SEQUENCES):
         highest = max(highest, connection.one(sql.SEQUENCE.format(t=literal(table))) or 0)
-    return int(highest) + 1
+    return max(int(highest), 0) + 1 if highest < LAST else None
 
 
 def _rowid_column(raw: Sequence[Any], indexes: Iterable[ForeignIndex], without_rowid: bool) -> str | None:
@@ -169,24 +172,33 @@ def _indexes(connection: Connection, table: str, raw: Sequence[Any]) -> tuple[li
     return found, left
 
 
-def _references(connection: Connection, table: str) -> list[ForeignReference]:
-    found = []
+def _references(connection: Connection, table: str) -> tuple[list[ForeignReference], list[Unsupported]]:
+    """SQLite takes references to what is not there, until somebody writes a row."""
+    found: list[ForeignReference] = []
+    left: list[Unsupported] = []
     rows = connection.ask(sql.REFERENCES.format(t=literal(table)))
     for _, group in groupby(rows, key=lambda r: r[0]):
         parts = list(group)
         _, referenced, _, first, on_update, on_delete = parts[0]
         targets = tuple(p[3] for p in parts) if first is not None else _key_of(connection, referenced)
+        columns = tuple(p[2] for p in parts)
+        known = {name.lower() for name in connection.ask(sql.NAMES.format(t=literal(referenced)))}
+        if len(targets) != len(columns) or not {t.lower() for t in targets} <= known:
+            name = f"{table} ({', '.join(columns)})"
+            why = say("{table} has no such key", table=referenced)
+            left.append(Unsupported(kind="FK CONSTRAINT", name=name, why=why))
+            continue
         found.append(
             ForeignReference(
                 name="",
-                columns=tuple(p[2] for p in parts),
+                columns=columns,
                 table=Name("", referenced),
                 referenced=targets,
                 on_delete=on_delete,
                 on_update=on_update,
             )
         )
-    return found
+    return found, left
 
 
 def _key_of(connection: Connection, table: str) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ _TYPE = re.compile(r"^(?P<base>[^(]+?)\s*(?:\((?P<args>[\d, -]+)\))?\s*(?P<after
 REFUSED = "abs(-9223372036854775807 - 1 + 0 * (typeof({c}) = ''))"
 # Any value as a string that PostgreSQL reads; the fewest digits that give the same double again.
 REAL_AS_TEXT = (
-    "CASE WHEN CAST(printf('%!.15g', {c}) AS REAL) = {c} THEN printf('%!.15g', {c})"
-    " WHEN CAST(printf('%!.16g', {c}) AS REAL) = {c} THEN printf('%!.16g', {c})"
+    "CASE WHEN CAST(printf('%!.15g', {c}) AS REAL) = {c} COLLATE BINARY THEN printf('%!.15g', {c})"
+    " WHEN CAST(printf('%!.16g', {c}) AS REAL) = {c} COLLATE BINARY THEN printf('%!.16g', {c})"
     " ELSE printf('%!.17g', {c}) END"
 )
 AS_TEXT = (
@@ -41,7 +41,7 @@ AS_BLOB = (
     f" WHEN 'integer' THEN {REFUSED} WHEN 'real' THEN {REFUSED} END"
 )
 BYTES = f"CAST(({AS_TEXT.replace(REFUSED, '{c}')}) AS BLOB)"
-INEXACT = f"(typeof({{c}}) = 'integer' AND {{c}} NOT BETWEEN -{EXACT} AND {EXACT})"
+INEXACT = f"(typeof({{c}}) = 'integer' AND {{c}} COLLATE BINARY NOT BETWEEN -{EXACT} AND {EXACT})"
 AS_REAL = f"CASE WHEN {INEXACT} THEN {REFUSED} ELSE {{c}} END"
 JULIAN = f"CASE WHEN typeof({{c}}) IN ('text', 'blob') THEN {REFUSED} ELSE strftime('%Y-%m-%d %H:%M:%f', {{c}}) END"
 
@@ -58,12 +58,16 @@ class Form:
     takes: tuple[str, ...]
     type: Any  # pa.DataType of the batches
     turn: Turn | None = None
+    also: str = ""  # what else is refused
 
     @property
     def offends(self) -> str:
         """True for what is certainly refused: {c} is the column."""
         known = ", ".join(f"'{k}'" for k in (*self.takes, "null"))
-        return f"(typeof({{c}}) NOT IN ({known})" + (f" OR {INEXACT})" if self.carried == "real" else ")")
+        refused = [f"typeof({{c}}) NOT IN ({known})"]
+        refused += [INEXACT] if self.carried == "real" else []
+        refused += [self.also] if self.also else []
+        return f"({' OR '.join(refused)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def form(column: ReadColumn, seen: Look) -> Form:
     for known, make in _MAKERS.items():
         if it.base in known and (made := make(column, source, it, seen)) is not None:
             return made
-    return _text(column, source, seen)
+    return _text(column, source, it, seen)
 
 
 def _made(
@@ -106,6 +110,7 @@ def _made(
     takes: tuple[str, ...],
     kind: Any,
     turn: Turn | None = None,
+    also: str = "",
 ) -> Form:
     return Form(
         name=column.name,
@@ -114,14 +119,30 @@ def _made(
         takes=takes,
         type=kind,
         turn=turn,
+        also=also,
     )
 
 
-def _text(column: ReadColumn, source: str, seen: Look) -> Form:
+def _text(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form:
+    """A string: the target reads it, or refuses it. What it would cut or round in silence is refused here."""
     string = _arrow().string()
-    if seen.classes <= {"text"} and seen.classes:
-        return _made(column, source, TEXT_ONLY, "text", ("text",), string)
-    return _made(column, source, AS_TEXT, "text", ("text", "integer", "real"), string)
+    known = seen.classes == {"text"}
+    expression, takes = (TEXT_ONLY, ("text",)) if known else (AS_TEXT, ("text", "integer", "real"))
+    if (too_much := _too_much(it)) is None:
+        return _made(column, source, expression, "text", takes, string)
+    guarded = f"CASE WHEN {too_much} THEN {REFUSED} ELSE {expression} END"
+    return _made(column, source, guarded, "text", takes, string, also=too_much)
+
+
+def _too_much(it: Wanted) -> str | None:
+    """True for texts of which the target would take only a part: spaces at the end, digits of a second."""
+    if it.base in {"character varying", "varchar", "character", "char"} and it.arguments:
+        return f"(typeof({{c}}) = 'text' AND length({{c}}) > {it.arguments[0]})"
+    if it.base.startswith("time"):
+        first = it.arguments[0] if it.arguments else 6
+        digits = [f"{{c}} GLOB '*.{'[0-9]' * n}[1-9]*'" for n in range(first, 10)]
+        return f"(typeof({{c}}) = 'text' AND ({' OR '.join(digits)}))"
+    return None
 
 
 def _integer(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form | None:
@@ -144,22 +165,24 @@ def _float(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | N
 
 
 def _numeric(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form | None:
+    """With a scale: cast here, where a digit too many is refused; the target would round it."""
     arrow = _arrow()
-    if not it.arguments or it.arguments[0] > 38 or not seen.classes <= {"integer", "real"}:
+    precision, scale = (*it.arguments, 0, 0)[:2]
+    if not it.arguments or not 0 <= scale <= precision <= 76:
         return None
-    precision, scale = (*it.arguments, 0)[:2]
-    if not 0 <= scale <= precision:
-        return None
-    kind = arrow.decimal128(precision, scale)
-    if seen.classes == {"integer"} and scale <= 19:
+    narrow = precision <= 38
+    kind = arrow.decimal128(precision, scale) if narrow else arrow.decimal256(precision, scale)
+    come = kind if narrow else arrow.string()  # of the larger ones the target takes digits
+    if seen.classes == {"integer"} and scale <= 19 and narrow:
         wide = arrow.decimal128(38, scale)
-        return _made(column, source, "{c}", "integer", ("integer",), kind, lambda a: a.cast(wide).cast(kind))
-    if max(abs(seen.low or 0), abs(seen.high or 0)) > EXACT:
-        return None
-    # The shortest digits of a double are its value as anybody would write it.
-    return _made(
-        column, source, AS_REAL, "real", ("integer", "real"), kind, lambda a: a.cast(arrow.string()).cast(kind)
-    )
+        return _made(column, source, "{c}", "integer", ("integer",), come, lambda a: a.cast(wide).cast(kind))
+    if seen.classes <= {"integer", "real"} and max(abs(seen.low or 0), abs(seen.high or 0)) <= EXACT:
+        # The shortest digits of a double are its value as anybody would write it.
+        takes = ("integer", "real")
+        return _made(
+            column, source, AS_REAL, "real", takes, come, lambda a: a.cast(arrow.string()).cast(kind).cast(come)
+        )
+    return _made(column, source, AS_TEXT, "text", ("text", "integer", "real"), come, lambda a: a.cast(kind).cast(come))
 
 
 def _boolean(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:
@@ -174,25 +197,31 @@ def _bytes(column: ReadColumn, source: str, _it: Wanted, _seen: Look) -> Form:
 
 def _date(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:
     day = _arrow().date32()
-    if seen.classes == {"text"} and seen.day + seen.midnight == seen.text and not seen.zoned:
+    if seen.classes == {"text"} and seen.text == seen.day + seen.moment == seen.day + seen.midnight:
         return _made(column, source, TEXT_ONLY, "text", ("text",), day, _to_date)
     return None
 
 
 def _timestamp(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form | None:
-    zoned = it.base.endswith("with time zone")
+    zoned = it.base.endswith("with time zone") or it.base == "timestamptz"
     kind = _arrow().timestamp("us", "UTC" if zoned else None)
-    if it.arguments and it.arguments[0] < 6:  # the target would round
-        return None
     if seen.classes == {"integer"} and (unit := epoch(seen)):
-        return _made(column, source, "{c}", "integer", ("integer",), kind, _from_epoch(1_000_000 // unit, kind))
+        turn = _to_fraction(_from_epoch(1_000_000 // unit, kind), it)
+        return _made(column, source, "{c}", "integer", ("integer",), kind, turn)
     if julian(seen):
         expression = JULIAN.replace("%f'", "%fZ'") if zoned else JULIAN
-        return _made(column, source, expression, "text", ("integer", "real"), kind, _to(kind))
-    plain = seen.day + seen.moment == seen.text and not seen.zoned
+        return _made(column, source, expression, "text", ("integer", "real"), kind, _to_fraction(_to(kind), it))
+    plain = seen.day + seen.moment == seen.text
     if seen.classes == {"text"} and (seen.zoned == seen.text if zoned else plain):
-        return _made(column, source, TEXT_ONLY, "text", ("text",), kind, _to(kind))
+        return _made(column, source, TEXT_ONLY, "text", ("text",), kind, _to_fraction(_to(kind), it))
     return None
+
+
+def _time(column: ReadColumn, source: str, it: Wanted, seen: Look) -> Form | None:
+    if seen.classes != {"text"} or seen.clock != seen.text:
+        return None
+    kind = _arrow().time64("us")
+    return _made(column, source, TEXT_ONLY, "text", ("text",), kind, _to_fraction(_to_time, it))
 
 
 _MAKERS: dict[Any, Callable[[ReadColumn, str, Wanted, Look], Form | None]] = {
@@ -204,6 +233,7 @@ _MAKERS: dict[Any, Callable[[ReadColumn, str, Wanted, Look], Form | None]] = {
     frozenset({"bytea"}): _bytes,
     frozenset({"date"}): _date,
     frozenset({"timestamp", "timestamp without time zone", "timestamp with time zone", "timestamptz"}): _timestamp,
+    frozenset({"time", "time without time zone"}): _time,
 }
 
 
@@ -215,6 +245,32 @@ def _arrow() -> Any:
 
 def _to(kind: Any) -> Turn:
     return lambda array: array.cast(kind)
+
+
+def _to_time(array: pa.Array) -> pa.Array:
+    """There is no cast of strings to times: they are those of a day."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    moments = pc.binary_join_element_wise("1970-01-01", array, " ").cast(_arrow().timestamp("us"))
+    return moments.cast(_arrow().time64("us"))
+
+
+def _to_fraction(turn: Turn, it: Wanted) -> Turn:
+    """Refuse what a timestamp(3) would round."""
+    if not it.arguments or it.arguments[0] >= 6:
+        return turn
+    unit = 10 ** (6 - it.arguments[0])
+
+    def checked(array: pa.Array) -> pa.Array:
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        found = turn(array)
+        micros = found.cast(_arrow().int64())
+        if not micros.equals(pc.multiply(pc.divide(micros, unit), unit)):
+            raise ValueError("more digits than the type holds")
+        return found
+
+    return checked
 
 
 def _to_float(array: pa.Array) -> pa.Array:

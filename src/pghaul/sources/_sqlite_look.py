@@ -17,15 +17,26 @@ SMALL = 64 << 20  # bytes: a database up to this size is looked at whole, in abo
 FIRST = 50_000  # rows of each table of a larger one
 TOGETHER = 50  # columns of one query: a function takes 1,000 arguments, a row of results 2,000 columns
 
-# What texts have to look like to be read as dates; digits are checked by whoever reads them.
-DAY = "'[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]'"
-MIDNIGHT = "'[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][ T]00:00*'"
-MOMENT = "'[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-5][0-9]*'"
-ZONED = (
-    "'[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-5][0-9]*Z'",
-    "'[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-5][0-9]*[+-][0-1][0-9]:[0-5][0-9]'",
+# What texts have to be, to be read as dates: nothing that Arrow or PostgreSQL would refuse or round.
+_DIGITS = "[0-9][0-9]"
+_DAY = f"'{_DIGITS * 2}-[01][0-9]-[0-3][0-9]'"
+_CLOCK = "[0-2][0-9]:[0-5][0-9]{end}"
+# Only texts are compared with texts: a column of numeric affinity would make numbers of them.
+# date() moves the 31st of February into March, so it does not give such a day back.
+IS_DAY = f"({{v}} GLOB {_DAY} AND substr({{v}}, 1, 4) > '0000' AND date({{v}}) = {{v}})"
+IS_CLOCK = (
+    f"(substr({{v}}, 1, 2) < '24' AND ({{v}} GLOB '{_CLOCK.format(end='')}'"
+    f" OR {{v}} GLOB '{_CLOCK.format(end=':[0-5][0-9]')}'"
+    f" OR ({{v}} GLOB '{_CLOCK.format(end=':[0-5][0-9].[0-9]*')}' AND length({{v}}) <= 15"
+    " AND substr({v}, 10) NOT GLOB '*[^0-9]*')))"
 )
-CLOCK = "'[0-2][0-9]:[0-5][0-9]*'"
+IS_MOMENT = "(substr({v}, 11, 1) IN (' ', 'T') AND " + " AND ".join(
+    (IS_DAY.replace("{v}", "substr({v}, 1, 10)"), IS_CLOCK.replace("{v}", "substr({v}, 12)") + ")")
+)
+IS_ZONED = (
+    "CASE WHEN {c} GLOB '*Z' THEN " + IS_MOMENT.replace("{v}", "substr({c}, 1, length({c}) - 1)") + " WHEN {c} GLOB "
+    f"'*[+-]{_DIGITS}:{_DIGITS}' THEN " + IS_MOMENT.replace("{v}", "substr({c}, 1, length({c}) - 6)") + " ELSE 0 END"
+)
 
 # {c} is the column. Aggregates, each NULL where there is nothing to be said of. Floats as text: JSON rounds them.
 _MEASURES = (
@@ -40,11 +51,11 @@ _MEASURES = (
     ("bytes", "sum(CASE WHEN typeof({c}) IN ('text', 'blob') THEN octet_length({c}) ELSE 8 END)"),
 )
 _DATES = (
-    ("day", f"sum(typeof({{c}}) = 'text' AND {{c}} GLOB {DAY})"),
-    ("midnight", f"sum(typeof({{c}}) = 'text' AND {{c}} GLOB {MIDNIGHT})"),
-    ("zoned", f"sum(typeof({{c}}) = 'text' AND ({{c}} GLOB {ZONED[0]} OR {{c}} GLOB {ZONED[1]}))"),
-    ("moment", f"sum(typeof({{c}}) = 'text' AND {{c}} GLOB {MOMENT})"),
-    ("clock", f"sum(typeof({{c}}) = 'text' AND {{c}} GLOB {CLOCK})"),
+    ("day", "sum(typeof({c}) = 'text' AND " + IS_DAY.replace("{v}", "{c}") + ")"),
+    ("midnight", "sum(typeof({c}) = 'text' AND substr({c}, 12) GLOB '00:00*' AND substr({c}, 12) NOT GLOB '*[^0:.]*')"),
+    ("zoned", "sum(typeof({c}) = 'text' AND " + IS_ZONED + ")"),
+    ("moment", "sum(typeof({c}) = 'text' AND " + IS_MOMENT.replace("{v}", "{c}") + ")"),
+    ("clock", "sum(typeof({c}) = 'text' AND " + IS_CLOCK.replace("{v}", "{c}") + ")"),
     ("early", "min(CASE WHEN typeof({c}) = 'real' THEN CAST({c} AS INTEGER) END)"),
     ("late", "max(CASE WHEN typeof({c}) = 'real' THEN CAST({c} AS INTEGER) END)"),
 )
@@ -143,7 +154,7 @@ def look(connection: Connection, table: str, asked: Sequence[Asked], limit: int 
 
 def _look(connection: Connection, table: str, asked: Sequence[Asked], limit: int | None) -> list[Look]:
     names = [f"c{i}" for i in range(len(asked))]
-    columns = ", ".join(f"({a.sql}) AS {n}" for a, n in zip(asked, names, strict=True))
+    columns = ", ".join(f"({a.sql}) COLLATE BINARY AS {n}" for a, n in zip(asked, names, strict=True))
     measures = ", ".join(
         "json_array({})".format(", ".join(m.format(c=n, scale=a.scale) for _, m in a.measures))
         for a, n in zip(asked, names, strict=True)

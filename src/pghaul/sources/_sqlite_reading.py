@@ -42,7 +42,7 @@ def condition(reading_where: str | None, range_: Any) -> str:
 
 def statement(reading: Reading, forms: Sequence[Form]) -> str:
     """What is run for it."""
-    order = f" ORDER BY {', '.join(quoted(c) for c in reading.ordered)}" if reading.ordered else ""
+    order = f" ORDER BY {', '.join(f'{quoted(c)} COLLATE BINARY' for c in reading.ordered)}" if reading.ordered else ""
     rows = sql.ROWS.format(
         columns=", ".join(f.expression for f in forms),
         table=quoted(reading.table.name),

@@ -214,7 +214,7 @@ def _date(it: Declared, seen: Look) -> tuple[str, str] | None:
 def _date_as_text(it: Declared, seen: Look) -> tuple[str, str] | None:
     if seen.day == seen.text and it.words in DATES:
         return "date", say("held as text")
-    if seen.day + seen.midnight == seen.text and it.words in DATES and not seen.zoned:
+    if seen.day + seen.moment == seen.text and seen.day + seen.midnight == seen.text and it.words in DATES:
         return "date", say("held as text, always at midnight")
     if seen.zoned == seen.text:
         return "timestamp with time zone", say("held as text with a time zone")
@@ -257,6 +257,8 @@ def _by_content(it: Declared, seen: Look) -> tuple[str, str]:
     """What every value that was found can be held by."""
     found = listed_classes(seen)
     why = say("it holds {classes}", classes=found) if it.words else say("declared without a type")
+    if seen.classes == {"text"} and it.words in DATES | MOMENTS | ZONED | CLOCKS:
+        why = say("not every text in it is a date or time that PostgreSQL would hold as it is")
     if seen.classes == {"integer"}:
         return "bigint", why
     if seen.classes == {"real"} or (seen.classes == {"integer", "real"} and _fits(seen, EXACT)):

@@ -83,7 +83,7 @@ class SQLite:
         self._path = path
         self._held: str | None = None
         self._rows: list[Rows] = []
-        self._looks: dict[tuple[str, str, str], Look] = {}
+        self._looks: dict[tuple[str, str, str, str], Look] = {}
         self._largest_of: dict[str, int] = {}
         self._connection = Connection(path)
         try:
@@ -94,10 +94,10 @@ class SQLite:
             raise
 
     def database(self) -> ForeignDatabase:
-        return describe(self._connection, self._look_at)
+        return describe(self._at_rest(), self._look_at)
 
     def bounds(self, table: Name, column: str, where: str | None = None) -> tuple[int, int] | None:
-        low, high = self._connection.one(
+        low, high = self._at_rest().one(
             sql.ENDS.format(column=quoted(column), table=quoted(table.name), where=condition(where, None))
         )
         if low is None:
@@ -110,26 +110,28 @@ class SQLite:
 
     def count(self, table: Name, where: str | None = None, range_: KeyRange | None = None) -> int:
         part = condition(where, range_)
-        return int(self._connection.one(sql.COUNT.format(table=quoted(table.name), where=part)))
+        return int(self._at_rest().one(sql.COUNT.format(table=quoted(table.name), where=part)))
 
     def read(self, reading: Reading) -> Rows:
-        self._recover()
+        self._at_rest()
         self._check_names(reading)
+        self._check_encoding(reading)
         forms = self._forms(reading)
         rows = Rows(self._connection, reading, forms, self._batch_rows(reading), lambda: self._locate(reading, forms))
         self._rows.append(rows)
         return rows
 
-    def _recover(self) -> None:
-        """A reading that was stopped may still be at work on our connection: we take another one."""
+    def _at_rest(self) -> Connection:
+        """A reading that was stopped may still be at work on our connection, and hold it up: then we take another."""
         self._rows = [r for r in self._rows if not r.done.is_set()]
         stopped = [r for r in self._rows if r.stopped]
         if not stopped:
-            return
+            return self._connection
         if self._held is not None:
             raise self._lost()
         self._let_go()
         self._connection = Connection(self._path)
+        return self._connection
 
     def _let_go(self) -> None:
         """Close the connection, or have the last one that still reads from it do so."""
@@ -141,7 +143,7 @@ class SQLite:
             self._connection.close()
 
     def hold(self) -> str:
-        self._connection.run("BEGIN")
+        self._at_rest().run("BEGIN")
         for _ in range(3):
             before = file.fingerprint(self._path)
             self._connection.one(sql.ANY)
@@ -199,6 +201,21 @@ class SQLite:
                 code=5810,
             )
 
+    def _check_encoding(self, reading: Reading) -> None:
+        """Bytes that are to be decoded have to be those that somebody has written, not the library's own."""
+        encoded = [c.name for c in reading.columns if c.encoding]
+        if encoded and (own := self._connection.one(sql.ENCODING)) != "UTF-8":
+            raise SourceError(
+                say(
+                    "columns {columns} are kept as {encoding}: no other encoding can be meant",
+                    columns=listed(encoded),
+                    encoding=own,
+                ),
+                where=f"{self._path}, {reading.table.name}",
+                advice=say("leave their encoding out of the plan"),
+                code=6929,
+            )
+
     def _forms(self, reading: Reading) -> list[Form]:
         return [form(c, seen) for c, seen in zip(reading.columns, self._peek(reading), strict=True)]
 
@@ -215,8 +232,8 @@ class SQLite:
         return [self._looks[self._key(reading, c)] for c in reading.columns]
 
     @staticmethod
-    def _key(reading: Reading, column: ReadColumn) -> tuple[str, str, str]:
-        return reading.table.name, column.name, column.expression or ""
+    def _key(reading: Reading, column: ReadColumn) -> tuple[str, str, str, str]:
+        return reading.table.name, column.name, column.expression or "", column.pg_type
 
     def _batch_rows(self, reading: Reading) -> int:
         """By the width of the rows that were looked at, an eighth of what a batch may weigh."""
@@ -272,4 +289,4 @@ def _rows_to_look_at(connection: Connection, option: str) -> int | None:
 
 
 def _asked(column: ReadColumn) -> Asked:
-    return Asked(sql=column.expression or quoted(column.name), dates=True, numbers=False)
+    return Asked(sql=column.expression or quoted(column.name), dates=column.pg_type.startswith(("date", "time")))
