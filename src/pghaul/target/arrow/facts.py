@@ -70,7 +70,9 @@ class Facts:
 
 
 def _comparable(array: pa.Array) -> pa.Array:
-    """Moments as numbers: Python has no year 10000."""
+    """Moments as numbers: Python has no year 10000. NaN is neither small nor great; -0 is 0."""
+    if pa.types.is_floating(array.type):
+        return pc.add(pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array), pa.scalar(0, array.type))
     if pa.types.is_temporal(array.type):
         return array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
     return array.cast(pa.binary()) if pa.types.is_string(array.type) else array  # it may be none, and is refused later

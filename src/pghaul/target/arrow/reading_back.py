@@ -5,8 +5,8 @@ r"""What the target holds, as record batches in the form that Encoding.cast() gi
     for batch in back.end(): …
 
 Columns whose values the server spells in its own way (jsonb, lists, strings for a type that is no text) come as the
-server's text: `spelled_by_server(encoding)` names them. Of those, equal texts are equal values; different ones may be,
-until the server has been asked to spell the source's too (spelling.py).
+server's text: `spelled_by_server(encoding)` names them. Of those, equal texts are equal values; different ones may be:
+only the server can tell, when it is given the source's values, too (engine/arrow/comparing.py).
 """
 
 from __future__ import annotations
