@@ -16,10 +16,11 @@ from tests.looking import assert_no_session_is_left, state_of, value
 from tests.moving import assert_done, resume, rows
 from tests.sqlite_files import ORDERS, carried, held, made, plan_of, shop, url_of
 
-from pghaul.model.errors import ShapeChangedError, StoppedError, TargetNotEmptyError, UsageError
+from pghaul.model.errors import RowError, ShapeChangedError, StoppedError, TargetNotEmptyError, UsageError
 from pghaul.model.event import Event, EventKind
-from pghaul.model.plan import OnExisting
+from pghaul.model.plan import Mapping, OnExisting, Undecodable
 from pghaul.model.run import RunState
+from pghaul.model.transforming import Transform
 from pghaul.service.migration import MigrationService
 
 RUN = "0123456789ab"
@@ -237,3 +238,37 @@ def test_no_row_is_lost_or_doubled_whoever_is_killed(
         assert program.wait(40) == 0, program.said()
     assert rows(db_source, ORDERS) == orders(path)
     assert value(db_source, "SELECT count(*) FROM customer") == 40
+
+
+# --- characters ---------------------------------------------------------------------------------------------------
+
+NULS = "CREATE TABLE n (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO n VALUES (1, 'a' || char(0) || 'b'), (2, 'ok')"
+
+
+def test_a_character_that_postgresql_cannot_hold_fails_and_is_named(db_source: str, state: str, tmp_path: Path) -> None:
+    with pytest.raises(RowError, match="row 1, column v"):
+        carried(made(tmp_path / "n.db", NULS), db_source)
+
+
+def test_it_is_left_out_and_counted_where_asked(db_source: str, state: str, tmp_path: Path) -> None:
+    mapping = Mapping(nul=Undecodable.REPLACE)
+    moved = carried(made(tmp_path / "n.db", NULS), db_source, mapping=mapping, verify="checksum")
+    assert_done(moved)
+    assert rows(db_source, "SELECT v FROM n ORDER BY id") == [("ab",), ("ok",)]
+    assert moved.notices("REPLACED") == ["public.n.v"]
+
+
+def test_its_row_is_set_aside_where_asked(db_source: str, state: str, tmp_path: Path) -> None:
+    mapping = Mapping(nul=Undecodable.QUARANTINE)
+    moved = carried(made(tmp_path / "n.db", NULS), db_source, mapping=mapping, max_rejects=1)
+    assert moved.run.state is RunState.DIFFERENT
+    assert rows(db_source, "SELECT id FROM n") == [(2,)]
+    assert value(db_source, "SELECT count(*) FROM pghaul.quarantine") == 1
+
+
+def test_values_are_changed_on_their_way(db_source: str, state: str, tmp_path: Path) -> None:
+    plan = plan_of(made(tmp_path / "n.db", "CREATE TABLE n (v TEXT); INSERT INTO n VALUES ('  x ')"), db_source, "n")
+    trimmed = plan.tables[0].model_copy(update={"transform": [Transform(kind="trim", column="v")]})
+    run = MigrationService().run(plan.model_copy(update={"tables": [trimmed]}), listener=lambda _event: None)
+    assert run.state is RunState.DONE
+    assert rows(db_source, "SELECT v FROM n") == [("x",)]

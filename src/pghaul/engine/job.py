@@ -254,5 +254,6 @@ class JobResult:
     parts: tuple[JobResult, ...] = ()  # of a batch
     reasons: tuple[Text, ...] = ()  # of the first rows that were set aside
     unproven: tuple[str, ...] = ()  # columns that its hashes leave out
+    replaced: tuple[tuple[str, int], ...] = ()  # values that were changed to be held at all, as the plan allows
     verdict: TableVerdict | None = None  # of a comparison with another kind of database
     watermark: str = ""  # of a merge: up to where the source has been read

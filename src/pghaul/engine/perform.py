@@ -202,7 +202,13 @@ async def _arrow(job: Job, hands: Hands) -> JobResult:
         rejected=losers + loaded.rejected,
     )
     await _complete(receipt, job, hands)
-    return JobResult(receipt=receipt, agrees=receipt.agrees, reasons=loaded.reasons, unproven=loaded.unproven)
+    return JobResult(
+        receipt=receipt,
+        agrees=receipt.agrees,
+        reasons=loaded.reasons,
+        unproven=loaded.unproven,
+        replaced=loaded.replaced,
+    )
 
 
 async def _clear(job: Job, plan: ArrowPlan, hands: Hands) -> None:

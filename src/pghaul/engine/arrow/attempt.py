@@ -36,6 +36,7 @@ from pghaul.target import foreign_keys
 from pghaul.target.foreign import existing
 from pghaul.target.ledger import Ledger
 
+REPLACED = saying("{n} values held characters that cannot be, which were replaced as the plan says")
 SPELLED = saying("the hashes leave out {columns}, which the server spells in its own way: pghaul verify compares them")
 MIXED = say("it was read in an earlier attempt, and the source may have changed since")
 APPENDED = say("rows that were there before")
@@ -232,6 +233,8 @@ class ArrowAttempt:
         def finished(task: Task, result: JobResult) -> None:
             report.finished(task, result)
             self._rejects.finished(task, result)
+            for column, count in result.replaced:
+                report.notice("REPLACED", f"{task.table}.{column}", REPLACED.format(n=count))
             if result.unproven:
                 words = SPELLED.format(columns=", ".join(result.unproven))
                 report.notice("PROOF", str(task.table), words)

@@ -29,7 +29,9 @@ from pghaul.model.errors import CountMismatchError
 from pghaul.model.text import say
 from pghaul.target.arrow import refusing as trying
 from pghaul.target.arrow import row_text
+from pghaul.target.arrow.encoding import Refused
 from pghaul.target.arrow.reading_back import ours
+from pghaul.transforms.chain import Rejected
 
 if TYPE_CHECKING:
     from pghaul.engine.hands import Hands
@@ -43,7 +45,7 @@ async def load(job: Job, plan: ArrowPlan, care: Care, hands: Hands) -> Loaded:
         raise ValueError(f"a chunk without two sides: {job.relation} {job.chunk}")
     plan = await hands.waiting(settled(plan, job.target, hands.target))
     schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
-    stage = Stage(schema, plan, relation=job.relation, proves=plan.back is not None)
+    stage = Stage(schema, plan, relation=job.relation, proves=plan.back is not None, strict=False)
     pulse, aside = Pulse(), Aside(job, care, hands)
     with Pace(hands.control, pulse) as pace:
         sifting = _Sifting(job, care, stage, aside, hands, pace, pulse)
@@ -58,6 +60,7 @@ async def load(job: Job, plan: ArrowPlan, care: Care, hands: Hands) -> Loaded:
         source_hash=source_hash,
         target_hash=target_hash,
         unproven=unproven,
+        replaced=tuple(stage.replaced.items()),
         reasons=tuple(aside.reasons),
     )
 
@@ -94,7 +97,7 @@ class _Sifting:
         await self._hands.target.execute(BEGIN)
         while reader is not None and (batch := await reader.next()) is not None:
             self._pulse.beat()
-            await self._one(pa.RecordBatch.from_arrays(batch.columns, schema=self._stage.schema))
+            await self._one(batch)
             self._stage.rows += batch.num_rows
         await self._aside.flush()
         await self._hands.target.execute(END)
@@ -108,20 +111,14 @@ class _Sifting:
             )
 
     async def _one(self, batch: pa.RecordBatch) -> None:
-        sifted = await asyncio.to_thread(self._stage.encoding.sift, batch)
-        for found in sifted.refused:
-            self._aside.add(
-                Refusal(
-                    line=row_text.line_of(batch, found.row),
-                    number=self._stage.rows + found.row + 1,
-                    sqlstate=found.sqlstate,
-                    message=found.message,
-                    column=found.column,
-                    constraint=None,
-                )
-            )
-            await self._aside.flush_many()
-        numbers = sifted.kept if sifted.kept is not None else np.arange(batch.num_rows)
+        applied = await asyncio.to_thread(self._stage.transformed, batch)
+        numbers = np.arange(batch.num_rows) if applied.kept is None else applied.kept
+        for found in applied.rejected:
+            await self._refused(batch, found.row, found.row, found)
+        sifted = await asyncio.to_thread(self._stage.encoding.sift, applied.batch)
+        for lost in sifted.refused:
+            await self._refused(applied.batch, lost.row, int(numbers[lost.row]), lost)
+        numbers = numbers if sifted.kept is None else numbers[sifted.kept]
         async for part in self._tries.of(sifted.batch):
             if isinstance(part, trying.Loaded):
                 self._taken(part.batch)
@@ -130,6 +127,20 @@ class _Sifting:
                 self._aside.add(Refusal.of(line, number, part.error, self._table, self._care.columns))
             await self._aside.flush_many()
             self._aside.check()
+
+    async def _refused(self, batch: pa.RecordBatch, row: int, number: int, why: Rejected | Refused) -> None:
+        """A row of a batch, whose number is that among all that were read with it."""
+        self._aside.add(
+            Refusal(
+                line=row_text.line_of(batch, row),
+                number=self._stage.rows + number + 1,
+                sqlstate=why.sqlstate,
+                message=why.message,
+                column=why.column,
+                constraint=None,
+            )
+        )
+        await self._aside.flush_many()
 
     def _taken(self, batch: pa.RecordBatch) -> None:
         self._loaded += batch.num_rows

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pghaul.engine.arrow import proof
+from pghaul.engine.arrow.settled import settled
 from pghaul.engine.arrow.stage import Stage
 from pghaul.engine.watch import Pulse
 from pghaul.model.table import Name
@@ -60,6 +61,8 @@ async def _verdict(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> T
 
 
 async def _read(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Stage:
+    if job.target is not None:
+        plan = await hands.waiting(settled(plan, job.target, hands.target))
     schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
     stage = Stage(schema, plan, relation=job.relation, proves=True, facts=True)
     while (batch := await hands.waiting(reader.next())) is not None:

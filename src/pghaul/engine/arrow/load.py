@@ -45,6 +45,7 @@ class Loaded:
     source_hash: str = ""
     target_hash: str = ""
     unproven: tuple[str, ...] = ()  # columns that the hashes leave out
+    replaced: tuple[tuple[str, int], ...] = ()  # values that were changed to be held at all, by column
     reasons: tuple[Text, ...] = ()
 
 
@@ -120,6 +121,7 @@ async def load(job: Job, plan: ArrowPlan, hands: Hands) -> Loaded:
         source_hash=source_hash,
         target_hash=target_hash,
         unproven=unproven,
+        replaced=tuple(stage.replaced.items()),
         reasons=tuple(stage.reasons),
     )
 

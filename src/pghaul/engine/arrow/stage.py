@@ -6,14 +6,17 @@ Used by one thread at a time. No object is made per row or per value.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pghaul.model.text import Text
+from pghaul.model.errors import RowError
+from pghaul.model.text import Text, say
 from pghaul.target.arrow.digest import Digest
 from pghaul.target.arrow.encoding import TargetColumn, choose
 from pghaul.target.arrow.reading_back import compared_schema, ours
+from pghaul.transforms.chain import Applied, chain
 
 if TYPE_CHECKING:
     from pghaul.engine.job import ArrowPlan
@@ -22,15 +25,28 @@ if TYPE_CHECKING:
 class Stage:
     """Of one chunk. `rows` are those that were read; `digest` is of those that go on, as the target gives them back."""
 
-    def __init__(self, schema: pa.Schema, plan: ArrowPlan, *, relation: str, proves: bool, facts: bool = False) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        plan: ArrowPlan,
+        *,
+        relation: str,
+        proves: bool,
+        facts: bool = False,
+        strict: bool = True,
+    ) -> None:
         self._names = [f.name for f in plan.fields]
-        self.schema = self._named(schema)
+        columns, said = plan.reading.columns, plan.selection
+        transforms = (said.transform or ()) if said else ()
+        self._chain = chain(columns, [c.name for c in columns], transforms, plan.mapping, strict=strict)
+        self.schema = self._named(self._chain.bind(schema))
         self.encoding = choose(self.schema, [TargetColumn(name=f.name, type=f.type, oid=f.oid) for f in plan.fields])
         self._relation = relation
         self.digest = Digest(compared_schema(self.encoding), facts=facts) if proves else None
         self.rows = 0
         self.rejected = 0
         self.reasons: list[Text] = []
+        self.replaced: dict[str, int] = {}  # values that were changed to be held at all, by column
 
     @property
     def words(self) -> Mapping[str, Any]:
@@ -42,13 +58,34 @@ class Stage:
         return list(self.encoding.encode(self.take(batch)))
 
     def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The canonical batch, counted."""
-        named = pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
-        canonical = self.encoding.cast(named, where=self._relation, first=self.rows + 1)
+        """The canonical batch, counted. Raises RowError where a row cannot go on, or is to be set aside."""
+        applied = self.transformed(batch)
+        if applied.rejected:
+            first = applied.rejected[0]
+            raise RowError(
+                say(
+                    "row {n}, column {column}: {message}",
+                    n=self.rows + first.row + 1,
+                    column=first.column,
+                    message=first.message,
+                ),
+                where=self._relation,
+                sqlstate=first.sqlstate,
+                code=3070,
+            )
+        canonical = self.encoding.cast(applied.batch, where=self._relation, first=self.rows + 1)
         self.rows += batch.num_rows
         if self.digest is not None:
             self.digest.update(ours(self.encoding, canonical))
         return canonical
+
+    def transformed(self, batch: pa.RecordBatch) -> Applied:
+        """After the chain, under the target's names. Rows that it tells apart are for who sets them aside."""
+        applied = self._chain.apply(batch, first=self.rows + 1)
+        for name, count in applied.replaced.items():
+            self.replaced[name] = self.replaced.get(name, 0) + count
+        named = pa.RecordBatch.from_arrays(applied.batch.columns, schema=self.schema)
+        return replace(applied, batch=named)
 
     def finish(self) -> bytes:
         """What ends the stream."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pghaul.engine.arrow import comparing, compose, decided, ground, shape
+from pghaul.engine.arrow import comparing, compose, decided, ground
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.compose import Epoch
@@ -26,6 +26,7 @@ from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.model.verification import Method, TableVerdict
+from pghaul.target.foreign import existing
 from pghaul.target.foreign.selection import fits, said
 
 GRACE = 3.0  # seconds that workers get to let go
@@ -47,7 +48,7 @@ def verify(asked: Comparison, listener: Listener, stop: Callable[[], bool]) -> t
     """A verdict for each table. Raises what keeps us from looking at all; StoppedError after a wish."""
     run = f"verify/{asked.id}"
     with ground.opened(run, 0, asked.plan, asked.source, asked.target, asked.manifest) as held:
-        mapped = shape.with_existing(held.mapped, held.there)
+        mapped = existing.matched(held.mapped, held.there)
         wanted = [t for t in mapped.tables if _is_wanted(t, asked.request.patterns)]
         if not wanted:
             shown = ", ".join(asked.request.patterns)
@@ -169,7 +170,7 @@ def _hooks(told: _Told, stop: Callable[[], bool]) -> Hooks:
 def _tasks(asked: Comparison, held: Ground, tables: Sequence[MappedTable]) -> list[Task]:
     """One for each table, by its key where it has one that both sides sort alike."""
     wanted = {t.name for t in tables}
-    mapped = shape.with_existing(held.mapped, held.there)
+    mapped = existing.matched(held.mapped, held.there)
     chunks = [Chunk(table=t.name, kind=ChunkKind.LEAF, bytes=t.source.bytes) for t in tables]
     dispositions = {t.name: "truncate" for t in mapped.tables}
     loadings = decided.loadings(asked.plan, mapped, held.there, chunks, dispositions)
