@@ -71,7 +71,7 @@ class Stage:
                 ),
                 where=self._relation,
                 sqlstate=first.sqlstate,
-                code=3070,
+                code=3079,
             )
         canonical = self.encoding.cast(applied.batch, where=self._relation, first=self.rows + 1)
         self.rows += batch.num_rows
