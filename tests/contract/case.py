@@ -87,6 +87,7 @@ class Place(ABC):
     schema: str = ""
     widest: int = 2_000
     odd: tuple[str, ...] = ODD
+    sizes: bool = True  # of several places of an engine one is enough
     keys: bool = True  # keys, indexes and references are described
     probes: tuple[Probe, ...] = ()
 

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 
+import pytest
 from tests.contract.case import WIDE, Place, rows_of, whole
 
 from pghaul.sources.protocol import Source
@@ -29,6 +30,8 @@ print(rows, size, peak)
 
 def test_memory_is_constant(place: Place) -> None:
     """200 MB pass through a process of their own."""
+    if not place.sizes:
+        pytest.skip("another place of this engine is measured")
     done = subprocess.run(
         [sys.executable, "-c", STREAM],
         input=pickle.dumps((place.endpoint, place.fat())),
@@ -44,6 +47,8 @@ def test_memory_is_constant(place: Place) -> None:
 
 
 def test_a_row_may_have_as_many_columns_as_there_can_be(place: Place, source: Source) -> None:
+    if not place.sizes:
+        pytest.skip("another place of this engine is measured")
     table = place.table(WIDE)
     assert len(table.columns) == place.widest
     assert rows_of(source, whole(table)) == [tuple(i % 100 for i in range(place.widest))]

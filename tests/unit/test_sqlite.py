@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.components import SHARED_DATA, missing
 
 from pghaul.model.errors import (
     AccessError,
@@ -35,7 +34,6 @@ connection.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)
 sys.stdin.read()
 """
-FILES = {"Chinook_Sqlite.sqlite": (11, 15_607), "northwind.db": (13, 3_310)}
 
 
 def make(path: Path, script: str) -> Path:
@@ -286,22 +284,6 @@ def test_a_file_that_may_not_be_read_is_no_access(tmp_path: Path, monkeypatch: p
 def test_a_url_that_makes_no_sense_is_refused(url: str) -> None:
     with pytest.raises(UsageError):
         sqlite.endpoint(url, {}, None)
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_real_files_are_read_whole(file: str) -> None:
-    """`pytest -s` shows what they hold."""
-    path = SHARED_DATA / "sqlite" / file
-    if not path.is_file():
-        missing(f"the sample database {file} is not in {SHARED_DATA} (PGHAUL_TEST_DATA names another folder)")
-    with opened(path) as source:
-        database = source.database()
-        read = {t.name.name: len(rows(source, t.name.name)) for t in database.tables}
-        counted = {t.name.name: source.count(t.name) for t in database.tables}
-    print(f"\n{file}: {len(read)} tables, {sum(read.values())} rows, {len(database.views)} views, {database.others}")  # noqa: T201
-    assert read == counted == {t.name.name: t.rows for t in database.tables}
-    assert (len(read), sum(read.values())) == FILES[file]
-    assert all(t.primary for t in database.tables)
 
 
 def test_what_a_database_says_of_others_than_itself_does_no_harm(tmp_path: Path) -> None:

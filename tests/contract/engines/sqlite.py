@@ -214,7 +214,9 @@ def wal(folder: Path) -> Iterator[Place]:
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"written\n"
-        yield SQLitePlace(path)
+        place = SQLitePlace(path)
+        place.sizes = False
+        yield place
 
 
 PLACES: tuple[Callable[[Path], AbstractContextManager[Place]], ...] = (rollback, wal)
