@@ -16,7 +16,7 @@ from tests.tds import tokens
 from tests.tds.tokens import Answer, Begun, Message, Result
 
 BATCH, RPC, REPLY, ATTENTION, LOGIN, PRELOGIN = 1, 3, 4, 6, 16, 18
-PACKET = 4096
+PACKET = 16_384
 END = 0x01  # status of a message's last packet
 EXECUTE_SQL = 10
 Answers = Callable[[str], Sequence[Answer]]
@@ -225,7 +225,7 @@ class Session:
 class Endpoint:
     """`with Endpoint(answers) as endpoint:` listens at endpoint.port. `statements`: what was asked, in order."""
 
-    def __init__(self, answers: Answers, user: str = "sa", password: str = "Secret-7") -> None:
+    def __init__(self, answers: Answers, user: str = "sa", password: str = "Secret-7") -> None:  # noqa: S107
         self.answers, self.user, self.password = answers, user, password
         self.port = 0
         self.statements: list[str] = []
