@@ -137,3 +137,39 @@ def test_a_primary_key_comes_after_the_rows() -> None:
     assert [m.sql for m in found.after if m.kind == "primary"] == [
         'ALTER TABLE "public"."T" ADD CONSTRAINT "T_pkey" PRIMARY KEY ("Id")'
     ]
+
+
+def test_an_enum_has_a_type_of_its_own_unless_the_plan_says_a_text() -> None:
+    long = ForeignColumn(name="Long", native="enum('…')", pg_type="text", values=("x" * 64,))
+    kind = ForeignColumn(name="Kind", native="enum('a','b')", pg_type="text", values=("a", "b"))
+    table = ForeignTable(name=Name("", "Item"), columns=(kind, long))
+    found = mapped(table, rule="lower")
+    assert [c.type for c in found.tables[0].columns] == ["public.item_kind", "text"]
+    assert [m.sql for m in found.before if m.kind == "type"] == [
+        """CREATE TYPE "public"."item_kind" AS ENUM ('a', 'b')"""
+    ]
+    assert [m.name for m in found.after] == ["check:public.item.item_long_check"]
+    texts = mapped(table, mapping=Mapping(types={"ENUM": "text"}))
+    assert [c.type for c in texts.tables[0].columns] == ["text", "text"]
+    assert [m.kind for m in texts.after] == ["check", "check"]
+
+
+def test_unique_texts_that_saw_no_case_are_told_of() -> None:
+    name = column("Name", "varchar(9)", "character varying(9)", collation="utf8mb4_general_ci")
+    key = ForeignIndex(name="by_name", columns=("Name",), unique=True)
+    found = mapped(ForeignTable(name=Name("", "T"), columns=(name,), indexes=(key,)))
+    assert [f.what for f in found.findings] == [
+        "1 unique keys see no case on the source, and see it here: public.T (Name)"
+    ]
+
+
+def test_slips_in_the_plan_s_types_are_told_of() -> None:
+    table = ForeignTable(name=Name("", "T"), columns=(column("a"), column("b", "geometry", "")))
+    said = [Selection(name="T", types={"gone": "text", "a": "integer; drop table x"})]
+    found = mapped(table, tables=said, mapping=Mapping(types={"decimal": "text"}))
+    assert [(f.severity.value, f.code) for f in found.findings] == [
+        ("error", 7031),
+        ("error", 7032),
+        ("warning", 7035),
+        ("warning", 7034),
+    ]

@@ -5,20 +5,23 @@ Nothing is left out in silence: what has no place is listed with its text, or is
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignDatabase
-from pghaul.model.mapped import Made, MappedDatabase, MappedTable
+from pghaul.model.mapped import Made, MappedColumn, MappedDatabase, MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name
-from pghaul.model.text import say
+from pghaul.model.text import listed, say
 from pghaul.target.foreign import ddl, references, types, views
 from pghaul.target.foreign.keys import Keys
 from pghaul.target.foreign.naming import Naming, collisions
 from pghaul.target.foreign.outcome import Outcome
 from pghaul.target.foreign.tables import map_table
+
+CASELESS = re.compile(r"_ci(_|$)|^nocase$", re.IGNORECASE)  # utf8mb4_general_ci, SQL_Latin1_General_CP1_CI_AS, NOCASE
 
 
 def map_database(
@@ -43,6 +46,7 @@ def map_database(
     tables = [map_table(t, naming, plan, database.dialect, outcome) for t in chosen]
     outcome.findings += _collisions(tables)
     outcome.findings += _unused_types(database, plan)
+    outcome.findings += _without_case(tables)
     keys = [Keys(t, naming, database.dialect, outcome) for t in tables]
     after = _after(keys, outcome)
     if plan.mapping.views:
@@ -83,6 +87,30 @@ def _collisions(tables: Sequence[MappedTable]) -> Iterator[Finding]:
         for column in table.columns:
             same[f"{table.name}.{column.name}"].append(column.source.name)
     yield from collisions(same)
+
+
+def _without_case(tables: Sequence[MappedTable]) -> Iterator[Finding]:
+    """Keys that the source finds unique by a collation of its own, and the target by every byte."""
+    found = []
+    for table in tables:
+        blind = {c.source.name for c in table.columns if CASELESS.search(c.source.collation or "") and _is_text(c)}
+        keys = [i for i in table.source.indexes if i.unique and blind & set(i.columns)]
+        found += [f"{table.name} ({', '.join(i.columns)})" for i in keys]
+    if found:
+        yield Finding(
+            severity=Severity.NOTE,
+            kind=Kind.COLLATION,
+            object=found[0],
+            what=say(
+                "{n} unique keys see no case on the source, and see it here: {keys}", n=len(found), keys=listed(found)
+            ),
+            advice=say("where that matters, give the columns the type public.citext"),
+            code=5390,
+        )
+
+
+def _is_text(column: MappedColumn) -> bool:
+    return types.base(column.type) in types.TEXTS
 
 
 def _unused_types(database: ForeignDatabase, plan: Plan) -> Iterator[Finding]:
