@@ -11,6 +11,7 @@ import pytest
 
 from pghaul.model.errors import MappingError, RowError
 from pghaul.target.arrow import csv_form
+from pghaul.target.arrow.binary_form import Binary
 from pghaul.target.arrow.column import Spelled
 from pghaul.target.arrow.encoding import Encoding, TargetColumn, choose
 
@@ -116,6 +117,21 @@ def test_lists_become_vectors_in_pgvectors_syntax() -> None:
     encoding = one(array, "public.vector(2)", oid=70000)
     made = encoding.cast(pa.RecordBatch.from_arrays([array], ["c"]))
     assert made.column(0).to_pylist() == ["[0.5,-1]", None, "[1e-7,3]"]
+
+
+def test_wide_values_are_the_same_in_portions() -> None:
+    """As pgpq writes them: the portions are what it would make of the whole row."""
+    big = '한b"' * 100_000
+    arrays = [pa.array(v) for v in ([1, 2, 3], ["s", big, None], [b"x", big.encode(), b"y"], [None, "[]", "7"])]
+    batch = pa.RecordBatch.from_arrays([*arrays, pa.array([None, f'["{big[:2]}"]' + " " * 600_000, "1"])], [*"abcde"])
+    types = ["bigint", "text", "bytea", "json", "jsonb"]
+    columns = [TargetColumn(name=n, type=t) for n, t in zip("abcde", types, strict=True)]
+    encoding = choose(batch.schema, columns)
+    pieces = [*encoding.encode(batch.slice(0, 1)), *encoding.encode(batch.slice(1)), encoding.finish()]
+    whole = Binary(encoding.ways)
+    made = whole.header() + b"".join(whole.rows(batch)) + whole.finish()
+    assert b"".join(pieces) == made
+    assert max(map(len, pieces)) <= csv_form.PORTION
 
 
 def test_a_slice_far_behind_in_gigabytes_is_cast() -> None:

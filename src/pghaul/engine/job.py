@@ -175,6 +175,7 @@ class Field:
     name: str
     type: str  # format_type()
     oid: int
+    enum: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

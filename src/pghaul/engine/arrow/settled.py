@@ -1,4 +1,7 @@
-"""The target's columns as they are below their domains: a domain of varchar(3) cuts blanks off as varchar(3) does."""
+"""The target's columns as they are below their domains: a domain of varchar(3) cuts blanks off as varchar(3) does.
+
+And which of somebody's own types are enums: their labels go by binary COPY.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +25,4 @@ async def settled(plan: ArrowPlan, side: CopySide, target: asyncpg.Connection) -
     if all(0 < f.oid < FIRST_OF_SOMEBODY for f in plan.fields):
         return plan
     found = await columns_of(target, Name(side.schema, side.table), [f.name for f in plan.fields])
-    return replace(plan, fields=tuple(Field(name=c.name, type=c.type, oid=c.oid) for c in found))
+    return replace(plan, fields=tuple(Field(name=c.name, type=c.type, oid=c.oid, enum=c.enum) for c in found))

@@ -40,7 +40,8 @@ class Stage:
         transforms = (said.transform or ()) if said else ()
         self._chain = chain(columns, [c.name for c in columns], transforms, plan.mapping, strict=strict)
         self.schema = self._named(self._chain.bind(schema))
-        self.encoding = choose(self.schema, [TargetColumn(name=f.name, type=f.type, oid=f.oid) for f in plan.fields])
+        taken = [TargetColumn(name=f.name, type=f.type, oid=f.oid, enum=f.enum) for f in plan.fields]
+        self.encoding = choose(self.schema, taken)
         self._relation = relation
         self.digest = Digest(compared_schema(self.encoding), facts=facts) if proves else None
         self.rows = 0

@@ -6,19 +6,24 @@ has been compared before (way.py), and what pgpq says that it makes is compared 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pghaul.model.errors import MappingError, NotFoundError
 from pghaul.model.text import say
+from pghaul.target.arrow.csv_form import PORTION, WIDE, portions
 from pghaul.target.arrow.kinds import Payload
 from pghaul.target.arrow.way import Way
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NO_FIELDS = b"\0\0"  # a row without columns
+COUNT = 2  # bytes of the number of fields, before them
+LENGTH = struct.Struct(">i")  # before each field; -1 is NULL
 
 # What pgpq calls what it makes, of columns of these types. Text, bytes and times have one binary form for many types.
 MADE = {
@@ -45,23 +50,68 @@ class Binary:
     """
 
     def __init__(self, ways: Sequence[Way]) -> None:
+        self._ways = tuple(ways)
         self._pgpq = _encoder(ways) if ways else None
 
     def header(self) -> bytes:
         """What comes first."""
         return HEADER if self._pgpq is None else self._bytes(self._pgpq.write_header())
 
-    def rows(self, batch: pa.RecordBatch) -> bytes:
+    def rows(self, batch: pa.RecordBatch) -> Iterator[bytes]:
         """Of some of the rows so far, or nothing yet."""
-        return NO_FIELDS * batch.num_rows if self._pgpq is None else self._bytes(self._pgpq.write_batch(batch))
+        if self._pgpq is None:
+            yield NO_FIELDS * batch.num_rows
+        elif batch.num_rows == 1 and batch.nbytes > WIDE:
+            yield self._kept_back()
+            yield from self._wide(batch)
+        elif made := self._bytes(self._pgpq.write_batch(batch)):
+            yield made
 
     def finish(self) -> bytes:
         """What was kept back, and the end."""
         return TRAILER if self._pgpq is None else self._bytes(self._pgpq.finish())
 
+    def _kept_back(self) -> bytes:
+        """All rows so far; the stream goes on."""
+        held = self.finish().removesuffix(TRAILER)
+        self._pgpq = _encoder(self._ways)
+        self.header()
+        return held
+
+    def _wide(self, batch: pa.RecordBatch) -> Iterator[bytes]:
+        """One row, in portions: pgpq would hold it twice more. It writes the others of its fields."""
+        wide = [_is_wide(c) for c in batch.columns]
+        slim = [pa.nulls(1, c.type) if w else c for c, w in zip(batch.columns, wide, strict=True)]
+        alone = Binary(self._ways)
+        alone.header()
+        row = b"".join(alone.rows(pa.RecordBatch.from_arrays(slim, names=batch.schema.names))) + alone.finish()
+        yield row[:COUNT]
+        at = COUNT
+        for array, way, is_wide in zip(batch.columns, self._ways, wide, strict=True):
+            (size,) = LENGTH.unpack_from(row, at)
+            end = at + LENGTH.size + max(0, size)
+            if is_wide:
+                yield from _field(array, b"\x01" if way.payload is Payload.JSONB else b"")
+            else:
+                yield row[at:end]
+            at = end
+
     @staticmethod
     def _bytes(made: bytes) -> bytes:
         return made
+
+
+def _is_wide(array: pa.Array) -> bool:
+    return bool((pa.types.is_string(array.type) or pa.types.is_binary(array.type)) and array.nbytes > PORTION)
+
+
+def _field(array: pa.Array, version: bytes) -> Iterator[bytes]:
+    """A text or bytes: its length, and what it is."""
+    if array.null_count:
+        yield LENGTH.pack(-1)
+        return
+    yield LENGTH.pack(len(version) + pc.binary_length(array)[0].as_py()) + version
+    yield from map(bytes, portions(array))
 
 
 def _encoder(ways: Sequence[Way]) -> Any:

@@ -89,15 +89,15 @@ def _wide(batch: pa.RecordBatch) -> Iterator[bytes]:
         yield b'"'
         if pa.types.is_binary(array.type):
             yield b"\\x"
-            yield from map(binascii.hexlify, _portions(array))
+            yield from map(binascii.hexlify, portions(array))
         else:
             text = array if pa.types.is_string(array.type) else pc.cast(form_of(array.type)(array), pa.string())
-            yield from (bytes(part).replace(b'"', b'""') for part in _portions(text))
+            yield from (bytes(part).replace(b'"', b'""') for part in portions(text))
         yield b'"'
     yield b"\n"
 
 
-def _portions(array: pa.Array) -> Iterator[memoryview]:
+def portions(array: pa.Array) -> Iterator[memoryview]:
     """The bytes of its only value."""
     _, offsets, data = array.buffers()
     first, last = (int(n) for n in np.frombuffer(offsets, np.int32)[array.offset : array.offset + 2])

@@ -116,8 +116,7 @@ class Encoding:
         if header := self._header():
             yield header
         for part in parts(batch):
-            if made := self._stream.rows(part):
-                yield made
+            yield from self._stream.rows(part)
 
     def begin(self) -> None:
         """A new stream, whatever has become of the one before; the first needs none."""
