@@ -8,7 +8,7 @@ bounded by the size of a batch whatever the table's; a slow target so holds up t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pghaul.engine.job import ArrowPlan, Job
 
 DEPTH = 1  # batches that wait between two of the three: more would only take memory
+ENOUGH = 1 << 22  # bytes that are encoded before they are handed on: a batch of csv may be many times as large
 PIECE = 1 << 18  # bytes that are sent between two looks at the pace, as the relay's
 
 
@@ -72,7 +73,9 @@ class _Flow:
     async def encoding(self) -> None:
         """From the first queue into the second. The end comes only behind a source that was read to its end."""
         while (batch := await self.read.get()) is not None:
-            await self.encoded.put(await asyncio.to_thread(self.stage.encode, batch))
+            pieces = self.stage.encode(batch)
+            while some := await asyncio.to_thread(_some, pieces):
+                await self.encoded.put(some)
         await self.encoded.put([self.stage.finish()])
         await self.encoded.put(None)
 
@@ -89,6 +92,16 @@ class _Flow:
     async def produce(self) -> None:
         """Read and encode."""
         await both(self.reading(), self.encoding())
+
+
+def _some(pieces: Iterator[Buffer]) -> list[Buffer]:
+    """The next of them, so many bytes as are worth a thread's turn; nothing at the end."""
+    taken: list[Buffer] = []
+    size = 0
+    while size < ENOUGH and (piece := next(pieces, None)) is not None:
+        taken.append(piece)
+        size += len(piece)
+    return taken
 
 
 def _pieces(buffers: Iterable[Buffer]) -> Iterable[Buffer]:

@@ -5,7 +5,7 @@ Used by one thread at a time. No object is made per row or per value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +54,9 @@ class Stage:
         """What COPY is told of the stream."""
         return self.encoding.copy_sql_options()
 
-    def encode(self, batch: pa.RecordBatch) -> list[bytes | memoryview]:
-        """COPY's bytes of a batch."""
-        return list(self.encoding.encode(self.take(batch)))
+    def encode(self, batch: pa.RecordBatch) -> Iterator[bytes]:
+        """COPY's bytes of a batch, made as they are asked for. Raises what take() does at the first."""
+        yield from self.encoding.encode(self.take(batch))
 
     def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The canonical batch, counted. Raises RowError where a row cannot go on, or is to be set aside."""
