@@ -1,4 +1,4 @@
-"""A MySQL source in tests: opened, described, read to Python values."""
+"""A MySQL source in tests: opened, described, read to Python values; or moved into PostgreSQL, whole."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from pghaul.model.event import Event
 from pghaul.model.foreign import ForeignTable, ReadColumn, Reading
+from pghaul.model.plan import Mapping, Options, Plan
 from pghaul.model.table import Name
+from pghaul.service.migration import MigrationService
 from pghaul.sources import mysql
 from pghaul.sources.mysql import MysqlSource
+from tests.mariadb import MariaDatabase
+from tests.moving import Moved
 
 
 def opened(url: str, *, snapshot: bool = False) -> MysqlSource:
@@ -52,3 +57,18 @@ def values(source: MysqlSource, name: str, column: str, pg_type: str | None = No
         ordered=("id",),
     )
     return list(read(source, wanted).column(0).to_pylist())
+
+
+def carried(
+    database: MariaDatabase, target: str, *, mapping: Mapping | None = None, query: str = "", **options: Any
+) -> Moved:
+    """Run a new plan of all tables to its end, with one worker."""
+    heard: list[Event] = []
+    plan = Plan(
+        source=database.asking(query) if query else database.url,
+        target=target,
+        whole=True,
+        mapping=mapping or Mapping(),
+        options=Options(**({"workers": 1} | options)),
+    )
+    return Moved(run=MigrationService().run(plan, listener=heard.append), events=heard)

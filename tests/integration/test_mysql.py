@@ -70,7 +70,7 @@ def test_a_database_is_described_with_all_that_hangs_on_it(mariadb: MariaDatabas
     assert found.product.startswith("MariaDB 1")
     assert (orders.comment, columns["customer"].comment) == ("all of them", "who")
     assert {n: c.pg_type for n, c in columns.items()} == {
-        "id": "numeric(20,0)",
+        "id": "bigint",
         "customer": "integer",
         "state": "text",
         "tags": "text[]",

@@ -1,4 +1,8 @@
-"""A bounded look at rows, where a type alone does not tell what a column holds: booleans, times, impossible dates."""
+"""A bounded look at rows, where a type alone does not tell what a column holds.
+
+Booleans among tinyint(1), times of day among durations, dates that are none, and unsigned bigints, which most
+applications have for all their keys and none has ever filled: as numeric they could be no identity.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.foreign import ForeignColumn, ForeignTable
 from pghaul.model.table import Name
-from pghaul.model.text import say, saying
+from pghaul.model.text import Text, say, saying
 from pghaul.sources._mysql_catalog import asked
 from pghaul.sources._mysql_projection import is_no_date, is_no_time, quoted
 from pghaul.sources._mysql_types import DATES, INTERVAL, parse
@@ -17,7 +21,12 @@ if TYPE_CHECKING:
 
 ROWS = 1_000_000  # of a table that are looked at, about, at most: a fifth of a second for each column
 BYTES = 1 << 30
+GREATEST = 2**63 - 1  # of a bigint
 NO_DATES = saying("{n} values are no dates, such as 0000-00-00: refused, unless zero-dates in the URL says otherwise")
+
+NO_TIMES = saying("{n} values are below 0 or beyond a day")
+NO_BOOLEANS = saying("{n} values are neither 0 nor 1")
+TOO_GREAT = saying("{n} values are greater than 9223372036854775807")
 
 
 def look(
@@ -31,8 +40,9 @@ def look(
             few = (table.rows or 0) < ROWS and table.bytes < BYTES
             values = _asked(session, database, table, terms, all_of_it=few)
             whole = few or values.pop(("", "rows")) < ROWS
+            ends = {} if whole else _ends(session, database, table)
             for column in table.columns:
-                said = _concluded(column, values, whole=whole)
+                said = _concluded(column, values | ends, whole=whole or (column.name, "odd") in ends)
                 if said is not None:
                     found[table.name, column.name] = said
     return found
@@ -45,6 +55,8 @@ def _terms(column: ForeignColumn) -> Iterable[tuple[str, str]]:
         return
     if native.is_boolean:
         yield "odd", f"{name} NOT IN (0, 1)"
+    elif native.base == "bigint" and native.unsigned:
+        yield "odd", f"{name} > {GREATEST}"
     elif native.base == "time":
         yield "odd", is_no_time(name)
     elif native.base in DATES:
@@ -69,17 +81,37 @@ def _asked(
     return {("", "rows"): int(row["N"])} | {key: int(row[f"C{i}"]) for i, key in enumerate(terms)}
 
 
+def _ends(session: pymysql.Connection[Any], database: str, table: ForeignTable) -> dict[tuple[str, str], int]:
+    """Of a large table: what its indexes tell at once of unsigned bigints."""
+    first = {i.columns[0] for i in table.indexes if i.columns and not i.kind and i.expression is None}
+    found = {}
+    for column in table.columns:
+        native, name = parse(column.native), quoted(column.name)
+        if column.name in first and native.base == "bigint" and native.unsigned:
+            query = f"SELECT MAX({name}) > {GREATEST} AS odd FROM {quoted(database)}.{quoted(table.name.name)}"  # noqa: S608
+            (row,) = asked(session, query)
+            found[column.name, "odd"] = int(row["ODD"] or 0)
+    return found
+
+
 def _concluded(column: ForeignColumn, values: Mapping[tuple[str, str], int], *, whole: bool) -> tuple[str, str] | None:
+    """What is to be said of it: type and note; None where it is as it was proposed."""
     odd = values.get((column.name, "odd"))
     if odd is None:
         return None
     native = parse(column.native)
-    if native.is_boolean:
-        if odd:
-            return column.pg_type, say("{n} values are neither 0 nor 1", n=odd)
-        return ("boolean", "") if whole else (column.pg_type, say("boolean, if all of it is 0 or 1"))
-    if native.base == "time":
-        if odd:
-            return INTERVAL, say("{n} values are below 0 or beyond a day", n=odd)
-        return None if whole else (column.pg_type, say("if all of it lies within a day; else give it interval"))
-    return (column.pg_type, NO_DATES.format(n=odd)) if odd else None
+    if native.base in DATES:
+        return (column.pg_type, NO_DATES.format(n=odd)) if odd else None
+    common, rare, told, otherwise = _choice(native.base, column)
+    if odd:
+        return rare, told.format(n=odd)
+    return (common, "") if whole else (column.pg_type, otherwise)
+
+
+def _choice(base: str, column: ForeignColumn) -> tuple[str, str, Text, Text]:
+    """The type where nothing is odd, the one where something is, what is said of that, and where not all is known."""
+    if base == "time":
+        return column.pg_type, INTERVAL, NO_TIMES, say("if all of it lies within a day; else give it interval")
+    if base == "bigint":
+        return "bigint", column.pg_type, TOO_GREAT, say("bigint, if all of it fits")
+    return "boolean", column.pg_type, NO_BOOLEANS, say("boolean, if all of it is 0 or 1")

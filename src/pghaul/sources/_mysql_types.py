@@ -110,7 +110,7 @@ TABLE: tuple[tuple[str, str, Text | str], ...] = (
     ("int", "integer", ""),
     ("int unsigned", "bigint", ""),
     ("bigint", "bigint", ""),
-    ("bigint unsigned", "numeric(20,0)", say("it goes up to 18446744073709551615; bigint where the values permit it")),
+    ("bigint unsigned", "bigint", say("where all values fit; else numeric(20,0)")),
     ("decimal(p,s)", "numeric(p,s)", say("all 65 digits")),
     ("float", "real", say("bit by bit")),
     ("double", "double precision", say("bit by bit")),

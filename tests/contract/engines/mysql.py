@@ -32,6 +32,7 @@ MATRIX: dict[str, tuple[str, Values, str, Values]] = {
     "filled": ("int(5) unsigned zerofill", ("42",), "bigint", ("42",)),
     "big": ("bigint", (str(-(2**63)), str(2**63 - 1)), "bigint", (str(-(2**63)), str(2**63 - 1))),
     "ubig": ("bigint unsigned", ("0", str(2**64 - 1)), "numeric(20,0)", ("0", str(2**64 - 1))),
+    "ubig2": ("bigint unsigned", ("0", str(2**63 - 1)), "bigint", ("0", str(2**63 - 1))),
     "price": ("decimal(10,2)", ("-99999999.99", "0.01"), "numeric(10,2)", ("-99999999.99", "0.01")),
     "fine": ("decimal(38,38)", ("0." + "9" * 38,), "numeric(38,38)", ("0." + "9" * 38,)),
     "huge": ("decimal(65,30)", ("-" + "9" * 35 + "." + "9" * 30, "1"), "numeric(65,30)", ("-" + "9" * 35 + "." + "9" * 30, "1")),

@@ -1,0 +1,70 @@
+"""From a MariaDB into a PostgreSQL: what only a whole run shows."""
+
+from __future__ import annotations
+
+import pytest
+from tests.looking import value
+from tests.mariadb import MariaDatabase
+from tests.moving import assert_done, rows
+from tests.mysql_reading import carried
+
+from pghaul.model.errors import PghaulError
+from pghaul.model.plan import Mapping, ReadConsistency, Verify
+from pghaul.model.run import RunState
+
+KEYS = "SELECT confdeltype::text, convalidated FROM pg_constraint WHERE contype = 'f'"
+TOTAL = "12345678901234567890123456789012345.123456789012345678901234567891"
+ORDER = "SELECT id, customer, state::text, tags, total::text, flags::text, took::text, at::text, done, place, doc, raw"
+
+pytestmark = pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+
+
+def test_types_keys_and_sequences_arrive(mariadb: MariaDatabase, db_source: str, state: str) -> None:
+    mariadb.run(
+        "CREATE TABLE customer (id int unsigned AUTO_INCREMENT PRIMARY KEY, name varchar(40) CHARACTER SET latin1)",
+        """CREATE TABLE orders (
+            id bigint unsigned AUTO_INCREMENT PRIMARY KEY, customer int unsigned, state enum('new', 'it''s paid'),
+            tags set('a', 'b"'), total decimal(65,30), flags bit(3), took time, at datetime(6), done tinyint(1),
+            place point, doc json, raw varbinary(5), half double AS (customer / 2) STORED,
+            KEY (customer), CONSTRAINT c FOREIGN KEY (customer) REFERENCES customer (id) ON DELETE CASCADE)""",
+        "INSERT INTO customer VALUES (7, 'Zoë'), (9, NULL)",
+        f"""INSERT INTO orders (id, customer, state, tags, total, flags, took, at, done, place, doc, raw) VALUES
+           (9007199254740993, 7, 'it''s paid', 'a,b"', {TOTAL},
+            5, '-838:59:59', '1000-01-01 00:00:00.000001', 1, ST_GeomFromText('POINT(1 2)'), '{{"a": "한"}}',
+            x'00ff'),
+           (1, NULL, NULL, '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)""",
+    )
+    moved = carried(mariadb, db_source, verify=Verify.CHECKSUM, mapping=Mapping(consistency=ReadConsistency.SNAPSHOT))
+    assert_done(moved)
+    assert rows(db_source, f"{ORDER} FROM orders WHERE id > 1")[0] == (
+        9007199254740993,
+        7,
+        "it's paid",
+        ["a", 'b"'],
+        TOTAL,
+        "101",
+        "-838:59:59",
+        "1000-01-01 00:00:00.000001",
+        True,
+        "POINT(1 2)",
+        {"a": "한"},
+        b"\x00\xff",
+    )
+    assert rows(db_source, "SELECT tags FROM orders WHERE id = 1") == [([],)]
+    assert value(db_source, "INSERT INTO customer (name) VALUES ('new') RETURNING id") == 10
+    assert rows(db_source, "SELECT confdeltype::text, convalidated FROM pg_constraint WHERE contype = 'f'") == [
+        ("c", True)
+    ]
+
+
+def test_dates_that_are_none_end_the_run_or_are_set_aside(mariadb: MariaDatabase, db_source: str, state: str) -> None:
+    mariadb.run(
+        "CREATE TABLE z (id int PRIMARY KEY, d date NOT NULL)",
+        "INSERT INTO z SELECT seq, IF(seq % 40 = 0, '0000-00-00', '2024-02-29') FROM seq_1_to_100",
+    )
+    with pytest.raises(PghaulError, match="2 values of d in z are no dates"):
+        carried(mariadb, db_source)
+    moved = carried(mariadb, db_source, query="zero-dates=text", max_rejects=5, on_existing="truncate")
+    assert moved.run.state is RunState.DIFFERENT
+    assert value(db_source, "SELECT count(*) FROM z") == 98
+    assert value(db_source, "SELECT count(*) FROM pghaul.quarantine") == 2
