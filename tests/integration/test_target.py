@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,10 +16,11 @@ from psycopg import sql
 from tests.looking import execute, value
 
 from pghaul.cli.app import run
-from pghaul.model.errors import NotFoundError, TerminalError
+from pghaul.model.errors import NotFoundError, ProgramError, TerminalError
 from pghaul.model.upkeep import Fate, Preparation, Wanted
 from pghaul.service.embedded import Cluster
 from pghaul.service.migration import MigrationService
+from pghaul.target import backup
 from pghaul.target.ledger_sql import INSTALL
 
 PASSWORD = "p@ss:w/ör d?#%7781"
@@ -234,6 +238,67 @@ def test_what_does_not_answer_is_exit_1_in_time(capsys: Told, state: str) -> Non
 def test_where_nobody_listens_is_exit_1(capsys: Told, state: str) -> None:
     assert run(["target", "check", "postgresql://me@127.0.0.1:1/db", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["code"] == "PGH-2102"
+
+
+# --- backup -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_dated_read_back_and_rotated(db_source: str, tmp_path: Path, capsys: Told, state: str) -> None:
+    execute(db_source, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")
+    name = db_source.rpartition("/")[2]
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    old = [folder / f"{name}-2026010{n}T000000Z.dump" for n in (1, 2, 3)]
+    others = [folder / f"{name}-more-20260101T000000Z.dump", folder / "notes.txt"]
+    for path in [*old, *others]:
+        path.write_text("")
+    assert run(["target", "backup", db_source, "--to", str(folder), "--keep", "2", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    file = Path(done["file"])
+    assert set(folder.iterdir()) == {file, old[2], *others}
+    assert (done["bytes"], len(done["removed"])) == (file.stat().st_size, 2)
+    assert done["entries"] >= 2
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_bytes().startswith(b"PGDMP")
+
+
+def test_a_backup_that_cannot_be_read_back_is_not_kept(
+    db_source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(db_source, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")
+    whole = backup._dump
+
+    def torn(*args: Any) -> None:
+        whole(*args)
+        os.truncate(args[2], args[2].stat().st_size - 200)
+
+    monkeypatch.setattr(backup, "_dump", torn)
+    old = tmp_path / f"{db_source.rpartition('/')[2]}-20260101T000000Z.dump"
+    old.write_text("")
+    with pytest.raises(ProgramError, match="cannot be read back"):
+        MigrationService("sqlite://").target.backup(db_source, tmp_path, keep=1)
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_who_may_not_read_it_all_gets_no_backup(names: Names, tmp_path: Path) -> None:
+    me, database = names.role("reads_nothing", "NOSUPERUSER"), names.database("secret")
+    execute(names.server.url(), f"CREATE DATABASE {database}")
+    execute(names.server.url("secret"), "CREATE TABLE t (id int)")
+    with pytest.raises(ProgramError, match="denied"):
+        MigrationService("sqlite://").target.backup(names.server.url("secret", me), tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_schedule_holds_no_password(tmp_path: Path, capsys: Told, state: str) -> None:
+    words = ["postgresql://me:hunter2secret@db.example/plant%20a", "--to", str(tmp_path / "100% safe"), "--keep", "7"]
+    assert run(["target", "backup", *words, "--schedule", "3:05"]) == 0
+    out = capsys.readouterr().out
+    assert "hunter2secret" not in out
+    assert "\n5 3 * * * " in out
+    assert "plant\\%2520a" in out or "plant\\%20a" in out
+    assert "OnCalendar=*-*-* 03:05:00" in out
+    assert f'"{tmp_path}/100%% safe"' in out
+    assert run(["target", "backup", *words, "--schedule", "25:00"]) == 2
 
 
 # --- clean ------------------------------------------------------------------------------------------------------------

@@ -41,11 +41,12 @@ from pghaul.model.text import say, saying
 from pghaul.service.language import chosen
 from pghaul.service.logs import record_failure
 from pghaul.service.passwords import ask_with
-from pghaul.service.settings import DEBUG, debugging
+from pghaul.service.settings import DEBUG, debugging, from_file, read_from
 
 # Panels, in the order in which a person needs them.
 PANELS = LOOK, MOVE, PROVE, MEND, AFTER, START = "Look", "Move", "Prove", "Mend", "After", "Start"
 HELP = "Moves data into PostgreSQL: fast, resumable after any crash, proven."
+SHOWING = ("run", "resume", "cutover")  # those that tell of progress
 EPILOG = "A first look that needs nothing: pghaul demo"
 VISIBLE = say(
     "A password stands on the command line, where other users of this machine can read it: keep it in a profile "
@@ -81,8 +82,15 @@ def main(
     version: Annotated[  # noqa: ARG001 -- its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    env_file: Annotated[
+        str | None,
+        typer.Option("--env-file", metavar="FILE", help="Settings of the target; default: .env, if there is one."),
+    ] = None,
 ) -> None:
     """Moves data into PostgreSQL: fast, resumable after any crash, proven."""
+    read_from(env_file)
+    if context.invoked_subcommand in SHOWING and (every := from_file().every):
+        context.default_map = {context.invoked_subcommand: {"every": every}}
     if context.invoked_subcommand is None:
         from pghaul.cli import welcome  # noqa: PLC0415 -- not for commands
 

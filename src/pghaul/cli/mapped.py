@@ -49,6 +49,10 @@ Ddl: TypeAlias = Annotated[
     str | None,
     typer.Option("--ddl", metavar="FILE", help="Your own CREATE statements instead.", rich_help_panel=PANEL),
 ]
+BatchRows: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--batch-rows", metavar="N", min=1, max=65_536, help="Of a batch, at most.", rich_help_panel=PANEL),
+]
 Consistent: TypeAlias = Annotated[
     ReadConsistency | None,
     typer.Option("--consistency", help="Whether all is read at one moment.", rich_help_panel=PANEL),

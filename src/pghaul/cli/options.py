@@ -31,6 +31,7 @@ from pghaul.model.plan import (
 from pghaul.model.text import joined, say, saying
 from pghaul.model.wording import worded
 from pghaul.service.complaints import problem
+from pghaul.service.settings import from_file
 
 SIZE_WRONG = say("a size is written 64MB or 1GB (at least 8kB)")
 RATE_WRONG = say("a rate is written 50MB/s (at least 8kB/s)")
@@ -333,6 +334,7 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     orphans: mapped.Orphans = None,
     views: mapped.Views = None,
     ddl: mapped.Ddl = None,
+    batch_rows: mapped.BatchRows = None,
     consistency: mapped.Consistent = None,
 ) -> Plan:
     """The Plan that these words say: those of the command line over those of the file."""
@@ -442,7 +444,9 @@ def compose_plan(
     `chosen` are words of options, `selected` those of selections and the period.
     """
     said = {key: value for key, value in chosen.items() if value is not None}
+    found = from_file()
     if file is None:
+        target = target or found.target
         anything = tables or selected.get("schemas") or selected.get("whole") or selected.get("query")
         if not anything and mapped.is_foreign(source):  # there, nobody has to name what he moves all of
             selected = dict(selected) | {"whole": True}
@@ -453,10 +457,12 @@ def compose_plan(
         from pghaul.service.plan_file import read_plan  # noqa: PLC0415
 
         planned = read_plan(file, source=source, target=target).model_dump(exclude_unset=True)
-    planned["options"] = planned.get("options", {}) | said
+    of_file = {"workers": found.workers} if found.workers else {}
+    planned["options"] = of_file | planned.get("options", {}) | said
     planned["tables"] = selecting.selections(tables, selected.get("schemas"), selected, planned.get("tables", []))
-    if found := mapped.mapping(selected.get("mapping", NOTHING), planned.get("mapping")):
-        planned["mapping"] = found
+    rows = {"batch_rows": found.batch_rows} if found.batch_rows else {}
+    if kept := mapped.mapping(selected.get("mapping", NOTHING), rows | (planned.get("mapping") or {})):
+        planned["mapping"] = kept
     planned["period"] = selecting.period(selected, planned.get("period"))
     planned["exclude"] = selected.get("exclude") or planned.get("exclude", [])
     planned["whole"] = bool(selected.get("whole") or planned.get("whole", False))

@@ -15,7 +15,10 @@ from pghaul.model.errors import SecretError, UsageError
 from pghaul.model.text import say
 from pghaul.model.upkeep import Wanted
 from pghaul.service.migration import MigrationService
+from pghaul.service.settings import PASSWORD
+from pghaul.service.switch import Format
 
+NIGHT = "02:00"
 OWNER_PASSWORD = "PGHAUL_OWNER_PASSWORD"  # noqa: S105 -- the variable's name
 
 app = typer.Typer(
@@ -90,11 +93,54 @@ def _password(way: str | None, role: str) -> str | None:
 
 
 @app.command()
-def check(url: words.Target, timeout: words.Timeout = 5.0, as_json: options.AsJson = False) -> int:
+def check(url: words.AnyTarget = None, timeout: words.Timeout = 5.0, as_json: options.AsJson = False) -> int:
     """Is it healthy: connects, reads, says version and lag; JSON where nobody looks."""
-    found = MigrationService().target.check(url, timeout=timeout)
+    found = MigrationService().target.check(words.target(url), timeout=timeout)
     target_view.health(found, as_json=as_json or not sys.stdout.isatty())
     return exit_codes.DONE if found.ok else exit_codes.FAILED
+
+
+@app.command()
+def backup(
+    url: words.AnyTarget = None,
+    to: words.Folder = None,
+    keep: words.Keep = None,
+    schedule: words.Schedule = None,
+    print_schedule: words.PrintSchedule = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Save it in a dated file, verified; or print how to do so every night."""
+    if to is None:
+        raise UsageError(say("nothing says where the backup goes"), advice=say("name a folder: --to FOLDER"), code=1079)
+    desk, place = MigrationService().target, words.target(url)
+    if schedule or print_schedule:
+        target_view.scheduled(desk.schedule(place, to, schedule or NIGHT, keep=keep), as_json=as_json)
+    else:
+        target_view.backed_up(desk.backup(place, to, keep=keep), as_json=as_json)
+    return exit_codes.DONE
+
+
+@app.command()
+def switch(
+    url: words.AnyTarget = None,
+    form: words.Forms = Format.ENV,
+    write: words.Write = None,
+    back: words.Back = False,
+    with_password: words.WithPassword = False,
+    password_variable: words.Variable = PASSWORD,
+    as_json: options.AsJson = False,
+) -> int:
+    """Write what an application needs to find it, into its .env file; and back."""
+    desk = MigrationService().target
+    if back:
+        if write is None:
+            raise UsageError(say("--back goes with --write FILE"), advice=say("name the file to give back"), code=1088)
+        done = desk.switch_back(write)
+    else:
+        reference = None if with_password else password_variable
+        done = desk.switch(words.target(url), form, write, reference)
+    target_view.switched(done, as_json=as_json)
+    return exit_codes.DONE
 
 
 @app.command()

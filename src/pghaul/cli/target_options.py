@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from pghaul.cli.profile_options import ask
-from pghaul.model.errors import SecretError
+from pghaul.model.errors import SecretError, UsageError
 from pghaul.model.text import say
+from pghaul.service.settings import from_file
+from pghaul.service.switch import Format
 
 WANTED, PRINTED = "What is wanted", "How it is made"
 
 Target: TypeAlias = Annotated[str, typer.Argument(metavar="URL", help="The target: postgresql://…, or a profile.")]
+AnyTarget: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="URL", help="The target: postgresql://…, or a profile; default: that of .env."),
+]
 Run: TypeAlias = Annotated[str | None, typer.Argument(metavar="RUN", help="A run that has ended.")]
 
 Database: TypeAlias = Annotated[
@@ -62,6 +69,40 @@ Everything: TypeAlias = Annotated[bool, typer.Option("--all", help="All of it: s
 Force: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Even with rows in quarantine, or runs that could be resumed.")
 ]
+
+Folder: TypeAlias = Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Where the file goes.")]
+Keep: TypeAlias = Annotated[
+    int | None, typer.Option("--keep", min=1, metavar="N", help="Then remove all but the newest N of this database.")
+]
+Schedule: TypeAlias = Annotated[
+    str | None, typer.Option("--schedule", metavar="HH:MM", help="Print the lines for every day at this time.")
+]
+PrintSchedule: TypeAlias = Annotated[
+    bool, typer.Option("--print-schedule", help="The same, for 02:00: crontab, and systemd.")
+]
+Forms: TypeAlias = Annotated[Format, typer.Option("--format", help="How the application is told.")]
+Write: TypeAlias = Annotated[
+    Path | None, typer.Option("--write", metavar="FILE", help="Into this .env file; else on stdout.")
+]
+Back: TypeAlias = Annotated[bool, typer.Option("--back", help="Give the file back as it was.")]
+WithPassword: TypeAlias = Annotated[
+    bool, typer.Option("--with-password", help="The password itself, not a reference to a variable.")
+]
+Variable: TypeAlias = Annotated[
+    str, typer.Option("--password-variable", metavar="NAME", help="The variable that holds it for the application.")
+]
+
+
+def target(url: str | None) -> str:
+    """As it is said, or that of .env and the environment. UsageError where neither says it."""
+    found = url or from_file().target
+    if not found:
+        raise UsageError(
+            say("nothing says which target"),
+            advice=say("name it, or set POSTGRESQL_HOST and POSTGRESQL_DATABASE in .env"),
+            code=1085,
+        )
+    return found
 
 
 def ask_twice(role: str) -> str:

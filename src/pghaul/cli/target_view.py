@@ -11,8 +11,11 @@ from rich.text import Text as Styled
 from pghaul.cli import render
 from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
+from pghaul.model.figures import amount, duration
 from pghaul.model.text import Text, listed, say, saying
-from pghaul.model.upkeep import Cleaned, Fate, Health, Preparation
+from pghaul.model.upkeep import Backup, Cleaned, Fate, Health, Preparation
+from pghaul.service.schedule_lines import Schedule
+from pghaul.service.switch import Switched
 
 FATES = {
     Fate.THERE: (say("was there"), ""),
@@ -35,6 +38,13 @@ HAND_OVER = say("Somebody who may has to run this in psql (it is on stdout); it 
 STILL = say("Not all of it is as it was asked for.")
 NO_LEDGER = say("There was no ledger of pghaul.")
 GONE = saying("The ledger is removed: {runs} runs, {rows} rows in quarantine, {tables} staging tables.")
+SWITCHED = saying("{path} leads to the target now: {keys}")
+WAY_BACK = saying("Back again: pghaul target switch --back --write {path}")
+SAID_SO = saying("{path} said so already.")
+AS_BEFORE = saying("{path} is as it was before.")
+SAVED = saying("Saved and read back: {size}, {n} entries, in {time}.")
+ROTATED = saying("Older ones removed: {n}")
+NO_SECRET = say("No password stands in them: keep it in ~/.pgpass of the user that runs it, or in a profile.")
 FORGOTTEN = saying("Removed from the ledger: {runs}")
 
 
@@ -93,6 +103,52 @@ def _facts(found: Health) -> list[tuple[Text, str | Styled]]:
         ),
         (say("answers in"), say("{ms:.1f} ms", ms=1000 * ((found.connect_seconds or 0) + (found.read_seconds or 0)))),
     ]
+
+
+def backed_up(done: Backup, *, as_json: bool) -> None:
+    """`pghaul target backup`: the file on stdout."""
+    if as_json:
+        render.print_json(asdict(done))
+        return
+    console = Console(stderr=True, highlight=False)
+    took = duration(done.seconds)
+    render.line(console, SAVED.format(size=amount(done.bytes), n=done.entries, time=took), "green")
+    if done.removed:
+        render.line(console, ROTATED.format(n=len(done.removed)))
+    sys.stdout.write(f"{done.file}\n")
+
+
+def scheduled(found: Schedule, *, as_json: bool) -> None:
+    """Lines that may be copied."""
+    if as_json:
+        render.print_json(asdict(found))
+        return
+    units = {
+        "crontab -e": found.crontab,
+        f"~/.config/systemd/user/{found.unit}.service": found.service,
+        f"~/.config/systemd/user/{found.unit}.timer": found.timer,
+        f"systemctl --user enable --now {found.unit}.timer": "",
+    }
+    sys.stdout.write("\n".join(f"# {place}\n{text}" for place, text in units.items()))
+    render.line(Console(stderr=True, highlight=False), NO_SECRET)
+
+
+def switched(done: Switched, *, as_json: bool) -> None:
+    """`pghaul target switch`: the lines on stdout, or what became of a file."""
+    if as_json:
+        render.print_json(asdict(done))
+        return
+    if done.file is None:
+        sys.stdout.write(done.text)
+        return
+    console = Console(stderr=True, highlight=False)
+    if done.back:
+        render.line(console, AS_BEFORE.format(path=done.file), "green")
+    elif not done.changed:
+        render.line(console, SAID_SO.format(path=done.file))
+    else:
+        render.line(console, SWITCHED.format(path=done.file, keys=", ".join(done.keys)), "green")
+        render.line(console, WAY_BACK.format(path=done.file))
 
 
 def cleaned(console: Console, done: Cleaned) -> None:

@@ -345,6 +345,8 @@ class Mapping(Model):
     """Carry views that translate; the others are listed with their text."""
     ddl: str | None = None
     """A file with our own CREATE statements, run in place of what would be made; columns are matched by name."""
+    batch_rows: Annotated[int, Field(ge=1, le=65_536)] = 65_536
+    """Rows of a batch, at most; wide rows make smaller ones by themselves."""
     consistency: ReadConsistency = ReadConsistency.AUTO
     """`"auto"`, or `"snapshot"`: all reads see one moment, by a slower reader or under locks, or the run is refused."""
 

@@ -93,6 +93,18 @@ class Cleaned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A file that was read back to its end, and those that made room for it."""
+
+    url: str
+    file: str
+    bytes: int
+    entries: int
+    seconds: float
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """Something that could be better. `sql` mends it, and nobody but a person runs it."""
 

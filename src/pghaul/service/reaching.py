@@ -12,7 +12,7 @@ from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.profile import OWN_PASSWORD, Endpoint, profile_name
 from pghaul.model.text import say
 from pghaul.postgres.dsn import resolve
-from pghaul.service.settings import Settings
+from pghaul.service.settings import Settings, from_file
 
 if TYPE_CHECKING:
     from pghaul.service.profiles import Profiles
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # A scheme of two characters at least: one is a drive of Windows.
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
+PLACE = ("host", "hostaddr", "port", "dbname", "user")
 OURS = frozenset({"postgresql", "postgres"})
 
 
@@ -66,7 +67,21 @@ class Reach:
                 advice=say("write the target as postgresql://user@host:5432/database"),
                 code=1045,
             )
-        return postgresql(self._resolve(url, password, self._settings.target_password), "--to")
+        fallback = self._settings.target_password or self._of_file(url)
+        return postgresql(self._resolve(url, password, fallback), "--to")
+
+    def _of_file(self, url: str) -> str | None:
+        """The password of a .env file is for the target of that file alone."""
+        if profile_name(url):
+            return None
+        try:
+            said = from_file(self._environ)
+            if said.password is None or said.target is None:
+                return None
+            ours, theirs = (resolve(words, environ=self._environ, password="") for words in (said.target, url))
+        except UsageError:
+            return None  # said where the file is asked for the target itself
+        return said.password if all(ours.get(k) == theirs.get(k) for k in PLACE) else None
 
     def postgresql(
         self, source: str, target: str, source_password: str | None, target_password: str | None, *, word: str

@@ -134,6 +134,7 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
         range=KeyRange(column=chunk.column, low=chunk.low, high=chunk.high) if key else None,
         ordered=(chunk.column,) if key and loading.verify else (),
         limit=limit,
+        batch_rows=loading.mapping.batch_rows,
     )
     return ArrowPlan(
         reading=reading,
