@@ -89,6 +89,7 @@ def test_rows_that_are_set_aside_keep_their_numbers_through_the_steps() -> None:
     assert [(r.row, r.column) for r in done.rejected] == [(1, "a"), (2, "b")]
     assert done.kept.tolist() == [0, 3]
     assert done.batch.to_pydict() == {"a": [1, 4], "b": ["P", "P"]}
+    assert done.aside.to_pydict() == {"a": ["x", "3"], "b": ["Q", "?"]}
 
 
 def test_rows_at_fault_are_found_by_halves() -> None:
@@ -124,13 +125,13 @@ def test_an_error_names_ten_of_them() -> None:
     assert caught.value.message.count("row ") == 10
 
 
-@pytest.mark.parametrize("strict", [True, False])
-def test_they_are_set_aside_where_the_plan_says_so(strict: bool) -> None:
+def test_they_are_set_aside_where_the_plan_says_so() -> None:
     mapping = Mapping(undecodable=Undecodable.QUARANTINE)
-    done = applied({"a": [*KOREAN, b"\xb0"]}, encodings={"a": "cp949"}, mapping=mapping, strict=strict)
+    done = applied({"a": [*KOREAN, b"\xb0"]}, encodings={"a": "cp949"}, mapping=mapping, strict=False)
     assert values(done) == ["가나다", None, "", "뷁"]
     assert [(r.row, r.sqlstate) for r in done.rejected] == [(4, "22021")]
     assert "b0" in done.rejected[0].message
+    assert done.aside.to_pydict() == {"a": ["\\xb0"]}
 
 
 def test_or_replaced_and_counted() -> None:
@@ -190,6 +191,11 @@ def test_an_encoding_that_nobody_knows_is_named() -> None:
 def test_keys_that_do_not_go_together_are_refused(said: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Transform(**said)
+
+
+def test_a_plan_that_was_kept_whole_reads_the_same() -> None:
+    said = Transform(kind="map", column="a", map={"1": "x"}, type="text")
+    assert Transform.model_validate_json(said.model_dump_json()) == said
 
 
 # --- what the target gets -----------------------------------------------------------------------------------------

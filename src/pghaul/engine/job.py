@@ -16,6 +16,7 @@ from pghaul.model.text import Text
 if TYPE_CHECKING:  # of other databases: pydantic is nothing that every worker needs
     from pghaul.model.foreign import Reading
     from pghaul.model.plan import Mapping, Selection
+    from pghaul.model.transforming import Transform
     from pghaul.model.verification import TableVerdict
 
 
@@ -209,6 +210,8 @@ class ArrowPlan:
     fields: tuple[Field, ...]
     mapping: Mapping
     selection: Selection | None  # what the plan says of this table
+    carried: tuple[str, ...] = ()  # the source's names of `fields`, or those that a transform makes
+    transforms: tuple[Transform, ...] = ()
     clear: str = ""  # of a range that is done again: deletes it
     back: ReadBack | None = None  # the proof is by content; None: by count
     narrowing: Narrowing | None = None  # of a comparison

@@ -116,6 +116,8 @@ RAISED: dict[type[PghaulError], Kind] = {
     errors.ShapeChangedError: Kind.SHAPE,
     errors.MergeError: Kind.MERGE,
     errors.WatermarkError: Kind.WATERMARK,
+    errors.TransformError: Kind.TRANSFORM,
+    errors.MappingError: Kind.TYPE,
 }
 
 

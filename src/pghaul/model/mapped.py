@@ -46,6 +46,9 @@ class MappedColumn:
     encoding: str | None = None  # what the bytes of this text really are
     enum: Name | None = None  # the type that is made for this very column
     note: str = ""  # why it is mapped so: say() text
+    changed: bool = False  # a transform may change its values
+    made: bool = False  # by a transform: the source has no such column
+    read_as: str = ""  # the type that it is read as, where a transform makes another one of it
 
     @property
     def carried(self) -> bool:

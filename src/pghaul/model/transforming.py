@@ -79,6 +79,7 @@ KEYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "shuffle": (frozenset(), frozenset({"key"})),
     "fake": (frozenset({"key", "fake"}), frozenset({"language", "unique"})),
 }
+MASKING = frozenset({"hash", "partial", "redact", "shuffle", "fake"})  # nobody is to see what was there
 SINGLE = frozenset({"rename", "expression", "sql"})  # of one column each
 OF_ROWS = frozenset({"python"})  # may be of whole rows
 
@@ -164,7 +165,9 @@ class Transform(BaseModel):
 
 
 def _complaints(it: Transform) -> Iterator[str]:
-    said = it.model_fields_set - {"kind", "column", "columns", "type"}
+    # A plan that was kept has every key in it: what counts is what differs from what a key is if nothing is said.
+    fields = type(it).model_fields.items()
+    said = {k for k, f in fields if getattr(it, k) != f.default} - {"kind", "column", "columns", "type"}
     if it.column is not None and it.columns is not None:
         yield say("a transform takes column or columns, not both")
     if it.kind not in KEYS:
@@ -172,7 +175,7 @@ def _complaints(it: Transform) -> Iterator[str]:
             yield say("the transform {kind} is not one of ours: {key} goes under options", kind=it.kind, key=wrong[0])
         return
     needed, possible = KEYS[it.kind]
-    if missing := sorted(k for k in needed if k not in said or getattr(it, k) is None):
+    if missing := sorted(needed - said):
         yield say("the transform {kind} needs {key}", kind=it.kind, key=missing[0])
     if wrong := sorted(said - needed - possible):
         yield say("the transform {kind} takes no {key}", kind=it.kind, key=wrong[0])
@@ -212,6 +215,11 @@ def _type_after(transform: Transform, before: str) -> str:
     if transform.kind == "fake" and not TEXTS.fullmatch(before):
         return "date" if transform.fake is Fake.DATE and before.startswith(("date", "timestamp")) else "text"
     return before
+
+
+def changes(transforms: Iterable[Transform], column: str) -> bool:
+    """Whether anything may happen to its values."""
+    return any((column in t.names and t.kind != "rename") or not t.names for t in transforms)
 
 
 def new_columns(transforms: Sequence[Transform], known: Iterable[str]) -> dict[str, str | None]:

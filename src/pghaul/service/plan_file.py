@@ -24,6 +24,7 @@ from pghaul.postgres.dsn import resolve
 from pghaul.service.complaints import problem
 from pghaul.service.endpoint_url import storable_url
 from pghaul.service.notify_targets import storable_options
+from pghaul.service.reaching import foreign_scheme
 
 SCHEMA_FILE = "pghaul-plan.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}\n"  # how Taplo, Tombi and other editors' servers find it
@@ -123,7 +124,13 @@ def write_schema(folder: Path) -> Path | None:
 
 def without_password(url: str) -> str:
     """The same place, without its secrets; a profile's name is one already."""
-    return profile_name(url) or storable_url(resolve(url))
+    if name := profile_name(url):
+        return name
+    if scheme := foreign_scheme(url):
+        from pghaul.sources.protocol import engine_of  # noqa: PLC0415 -- few plans read other databases
+
+        return engine_of(scheme).endpoint(url, os.environ, None).display
+    return storable_url(resolve(url))
 
 
 def _text(path: Path) -> str:

@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pghaul.model.errors import RowError
 from pghaul.model.foreign import ReadColumn
 from pghaul.model.plan import Mapping as PlanMapping
 from pghaul.model.text import Text, joined, say
-from pghaul.model.transforming import Transform, new_name
+from pghaul.model.transforming import MASKING, Transform, new_name
 from pghaul.transforms.characters import decoding, without_nul
 from pghaul.transforms.registry import bind_of
-from pghaul.transforms.steps import ColumnStep, Problem, Step, Work, is_text, worked
+from pghaul.transforms.steps import ColumnStep, Problem, Step, Work, is_bytes, is_text, unwrapped, worked
 
 FIRST = 10  # rows that an error names
 
@@ -44,6 +45,7 @@ class Applied:
 
     batch: pa.RecordBatch
     rejected: tuple[Rejected, ...] = ()
+    aside: Any = None  # of the rejected, in their order: a batch of the same columns, for the quarantine
     kept: Any = None
     replaced: Mapping[str, int] = field(default_factory=dict)
 
@@ -58,7 +60,7 @@ def chain(
 ) -> Chain:
     """`columns` are read; `names` of the source, or new ones, are what the result is made of, in this order.
 
-    `strict`: a row that a transform refuses ends it; else it is one of Applied.rejected.
+    `strict`: a row that is refused ends it; else it is one of Applied.rejected, unless its rule is to fail.
     """
     return Chain(tuple(columns), tuple(names), tuple(transforms), mapping or PlanMapping(), strict=strict)
 
@@ -80,6 +82,7 @@ class Chain:
         self._transforms = transforms
         self._mapping = mapping
         self._strict = strict
+        self._masked = {n for t in transforms if t.kind in MASKING for n in t.names}
         self._steps: tuple[Step, ...] = ()
         self.schema = pa.schema([])
 
@@ -104,46 +107,83 @@ class Chain:
         return self.schema
 
     def apply(self, batch: pa.RecordBatch, *, first: int = 1) -> Applied:
-        """A batch of the schema that was bound. `first` is the number of its first row, for errors."""
-        batch = pa.RecordBatch.from_arrays(batch.columns, schema=self._given)
-        kept: Any = None
-        rejected: list[Rejected] = []
+        """A batch of the schema that was bound. `first` is the number of its first row, for errors.
+
+        Rows at fault go through all steps, too: what is kept of them for the quarantine is masked as any other row.
+        """
+        given = batch = pa.RecordBatch.from_arrays(batch.columns, schema=self._given)
+        problems: list[tuple[str, Problem]] = []
         replaced: dict[str, int] = {}
         for step in self._steps:
             done = step.apply(batch)
             batch = done.batch
+            problems += done.problems
             for name, n in done.replaced.items():
                 replaced[name] = replaced.get(name, 0) + n
-            if done.problems:
-                numbers = np.arange(batch.num_rows) if kept is None else kept
-                self._refuse(done.problems, numbers, first)
-                good = ~np.logical_or.reduce([p.mask for _, p in done.problems])
-                rejected += _told(done.problems, numbers)
-                kept, batch = numbers[good], batch.take(pa.array(np.flatnonzero(good)))
         made = pa.RecordBatch.from_arrays([batch.column(p) for p in self._places], schema=self.schema)
-        rows = tuple(sorted(rejected, key=lambda r: r.row))
-        return Applied(batch=made, rejected=rows, kept=kept, replaced=replaced)
+        if not problems:
+            return Applied(batch=made, replaced=replaced)
+        self._refuse(problems, first)
+        bad = np.logical_or.reduce([p.mask for _, p in problems])
+        rejected = self._told(problems)
+        return Applied(
+            batch=made.take(pa.array(np.flatnonzero(~bad))),
+            rejected=rejected,
+            aside=self._aside(given, made, rejected),
+            kept=np.flatnonzero(~bad),
+            replaced=replaced,
+        )
+
+    def _aside(self, given: pa.RecordBatch, made: pa.RecordBatch, rejected: Sequence[Rejected]) -> pa.RecordBatch:
+        """The rows that are set aside, as they would arrive; what was refused as it was read, or NULL if masked."""
+        rows = pa.array([r.row for r in rejected], pa.int64())
+        arrays = []
+        for name, array in zip(self._names, made.columns, strict=True):
+            refused = [r.column == name for r in rejected]
+            kept = array.take(rows)
+            if any(refused):
+                hidden = name in self._masked or name not in given.schema.names
+                raw = None if hidden else texts(unwrapped(given.column(name).take(rows)))
+                kept = pc.if_else(pa.array(refused), pa.scalar(None, pa.string()) if raw is None else raw, texts(kept))
+            arrays.append(kept)
+        return pa.RecordBatch.from_arrays(arrays, names=self.schema.names)
+
+    def _told(self, problems: Sequence[tuple[str, Problem]]) -> tuple[Rejected, ...]:
+        """Each row once, with the first of its problems."""
+        found: dict[int, Rejected] = {}
+        for name, problem in problems:
+            for row in np.flatnonzero(problem.mask):
+                words = self._shown(name, problem, int(row))
+                new = Rejected(row=int(row), column=name, message=words, sqlstate=problem.sqlstate)
+                found.setdefault(int(row), new)
+        return tuple(found[row] for row in sorted(found))
+
+    def _shown(self, column: str, problem: Problem, row: int) -> Text:
+        """Nothing is quoted of a column that is masked."""
+        if problem.values is None or column in self._masked:
+            return problem.message
+        return say("{message}: {bytes}", message=problem.message, bytes=problem.values(row))
 
     def _called(self, name: str) -> str:
         return new_name(self._transforms, name) or name
 
-    def _refuse(self, problems: Sequence[tuple[str, Problem]], numbers: Any, first: int) -> None:
+    def _refuse(self, problems: Sequence[tuple[str, Problem]], first: int) -> None:
         """Raise RowError for rows that are not to be set aside."""
         fatal = [
-            (int(numbers[row]) + first, name, problem, int(row))
+            (int(row), name, problem)
             for name, problem in problems
-            if problem.quarantine is False or (problem.quarantine is None and self._strict)
+            if self._strict or problem.quarantine is False
             for row in np.flatnonzero(problem.mask)
         ]
         if not fatal:
             return
         fatal.sort(key=lambda f: f[0])
+        words = [
+            say("row {n}, column {column}: {message}", n=row + first, column=name, message=self._shown(name, p, row))
+            for row, name, p in fatal[:FIRST]
+        ]
         raise RowError(
-            say(
-                "{n} values cannot go on; the first: {rows}",
-                n=len(fatal),
-                rows=joined(" | ", [_words(n, name, p, row) for n, name, p, row in fatal[:FIRST]]),
-            ),
+            say("{n} values cannot go on; the first: {rows}", n=len(fatal), rows=joined(" | ", words)),
             advice=say(
                 "mend them on the source, or say what becomes of them: undecodable and nul in [mapping], otherwise of"
                 " a map, --max-rejects"
@@ -162,23 +202,9 @@ def _worked(schema: pa.Schema, works: Mapping[str, Work]) -> ColumnStep:
     return ColumnStep(schema=schema, works=works)
 
 
-def _told(problems: Sequence[tuple[str, Problem]], numbers: Any) -> list[Rejected]:
-    """Each row once, with the first of its problems."""
-    found: dict[int, Rejected] = {}
-    for name, problem in problems:
-        for row in np.flatnonzero(problem.mask):
-            at = int(numbers[row])
-            found.setdefault(
-                at, Rejected(row=at, column=name, message=_shown(problem, int(row)), sqlstate=problem.sqlstate)
-            )
-    return list(found.values())
-
-
-def _shown(problem: Problem, row: int) -> Text:
-    if problem.values is None:
-        return problem.message
-    return say("{message}: {bytes}", message=problem.message, bytes=problem.values(row))
-
-
-def _words(number: int, column: str, problem: Problem, row: int) -> Text:
-    return say("row {n}, column {column}: {message}", n=number, column=column, message=_shown(problem, row))
+def texts(array: pa.Array) -> pa.Array:
+    """As words of a line that somebody may mend: bytes that are no UTF-8 as PostgreSQL writes bytes."""
+    if not is_bytes(array.type):
+        return pc.cast(array, pa.string())
+    shown = [None if v is None else "\\x" + v.hex() for v in array.to_pylist()]
+    return pa.array(shown, pa.string())

@@ -113,8 +113,8 @@ class _Sifting:
     async def _one(self, batch: pa.RecordBatch) -> None:
         applied = await asyncio.to_thread(self._stage.transformed, batch)
         numbers = np.arange(batch.num_rows) if applied.kept is None else applied.kept
-        for found in applied.rejected:
-            await self._refused(batch, found.row, found.row, found)
+        for place, found in enumerate(applied.rejected):
+            await self._refused(applied.aside, place, found.row, found)
         sifted = await asyncio.to_thread(self._stage.encoding.sift, applied.batch)
         for lost in sifted.refused:
             await self._refused(applied.batch, lost.row, int(numbers[lost.row]), lost)

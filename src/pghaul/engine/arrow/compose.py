@@ -21,6 +21,7 @@ from pghaul.model.plan import Mapping as PlanMapping
 from pghaul.model.plan import Selection
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name, Table
+from pghaul.model.transforming import Transform
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check"})  # what is built of one table alone
@@ -40,6 +41,7 @@ class Loading:
     replica_role: bool
     mapping: PlanMapping
     selection: Selection | None
+    transforms: tuple[Transform, ...]
     where: str | None
     max_rejects: int | str = 0  # rows, or a share of them, that the target may refuse
     memory_limit: int | None = None  # bytes of a worker
@@ -129,7 +131,7 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
     there = {c.name: c for c in loading.there.columns}
     reading = Reading(
         table=loading.table.source.name,
-        columns=shape.read_columns(loading.table, there),
+        columns=shape.read_columns(loading.table, there, loading.transforms),
         where=loading.where,
         range=KeyRange(column=chunk.column, low=chunk.low, high=chunk.high) if key else None,
         ordered=(chunk.column,) if key and loading.verify else (),
@@ -141,6 +143,8 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
         fields=shape.fields(loading.table, there),
         mapping=loading.mapping,
         selection=loading.selection,
+        carried=tuple(c.source.name for c in loading.table.carried),
+        transforms=loading.transforms,
         clear=_delete(loading.name, key, chunk) if key else "",
         back=_back(key, chunk) if loading.verify and not loading.appended else None,
     )

@@ -37,6 +37,7 @@ def loadings(
             replica_role=t.name in noisy,
             mapping=plan.mapping,
             selection=selection_of(plan, t.source.name),
+            transforms=tuple(said(plan, t.source.name, "transform") or ()),
             where=said(plan, t.source.name, "where"),
             max_rejects=plan.options.max_rejects,
             memory_limit=plan.options.memory_limit,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pghaul.engine import permits, preflight, requirements
-from pghaul.engine.arrow import orphans, ranges, shape
+from pghaul.engine.arrow import orphans, ranges, shape, transforming
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.recipes import Chosen
 from pghaul.model.chunk import Chunk
@@ -44,7 +44,7 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     fate, against = decide(plan, mapped, ground, ask)
     names = [t.name for t in mapped.tables]
     loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
-    found += [*against, *_partitioned(ground, fate)]
+    found += [*against, *_partitioned(ground, fate), *transforming.findings(plan, mapped, ground)]
     if plan.mapping.ddl is None:  # then its findings have it already
         found += existing.differences(ground.target, mapped, ground.there)
     found += permits.loud_triggers(ground.target, sorted(permits.noisy(loaded)))

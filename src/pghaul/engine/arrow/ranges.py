@@ -44,7 +44,9 @@ def key_of(table: MappedTable) -> str | None:
     if key is None or len(key.columns) != 1:
         return None
     column = next((c for c in table.carried if c.source.name == key.columns[0]), None)
-    return column.source.name if column is not None and column.type in INTEGERS else None
+    if column is None or column.changed:  # what is behind a transform has no range on the target
+        return None
+    return column.source.name if column.type in INTEGERS else None
 
 
 def _cuts(low: int, high: int, parts: int) -> list[int]:

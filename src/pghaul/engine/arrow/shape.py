@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pghaul.engine.job import Field
@@ -12,6 +12,8 @@ from pghaul.model.mapped import MappedColumn, MappedDatabase, MappedTable
 from pghaul.model.placement import Origin, Placement
 from pghaul.model.table import Column, RelationKind, Table
 from pghaul.model.text import say
+from pghaul.model.transforming import Transform
+from pghaul.transforms.needs import needs, of_source
 
 
 def as_source(table: MappedTable) -> Table:
@@ -79,16 +81,26 @@ def _differing(before: Table, now: Table) -> str:
     return ", ".join(n for n in names if ours.get(n) != theirs.get(n)) or ", ".join(names)
 
 
-def read_columns(table: MappedTable, there: Mapping[str, Column]) -> tuple[ReadColumn, ...]:
+def read_columns(
+    table: MappedTable, there: Mapping[str, Column], transforms: Sequence[Transform] = ()
+) -> tuple[ReadColumn, ...]:
     """What is read, and what for: a table that was there decides itself what its columns hold."""
-    return tuple(
-        ReadColumn(
-            name=c.source.name,
-            native=c.source.native,
-            pg_type=there[c.name].type if table.exists else c.type,
-            encoding=c.encoding,
-        )
-        for c in table.carried
+    sql = of_source(transforms)
+    carried = [c for c in table.carried if not c.made or c.source.name in sql]
+    read = [_read_column(c, there[c.name].type if table.exists else c.type, sql) for c in carried]
+    known = {c.name: c for c in table.source.columns}
+    more = [known[n] for n in needs(transforms, known) if n not in {r.name for r in read}]
+    return (*read, *(ReadColumn(name=c.name, native=c.native, pg_type=c.pg_type or "text") for c in more))
+
+
+def _read_column(column: MappedColumn, type_: str, sql: Mapping[str, str]) -> ReadColumn:
+    name = column.source.name
+    return ReadColumn(
+        name=name,
+        native="" if name in sql else column.source.native,
+        pg_type=(column.read_as or type_) if column.changed else type_,
+        encoding=None if name in sql else column.encoding,
+        expression=sql.get(name),
     )
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pghaul.model.errors import RowError
-from pghaul.model.text import Text, say
+from pghaul.model.text import Text
 from pghaul.target.arrow.digest import Digest
 from pghaul.target.arrow.encoding import TargetColumn, choose
 from pghaul.target.arrow.reading_back import compared_schema, ours
@@ -36,9 +35,7 @@ class Stage:
         strict: bool = True,
     ) -> None:
         self._names = [f.name for f in plan.fields]
-        columns, said = plan.reading.columns, plan.selection
-        transforms = (said.transform or ()) if said else ()
-        self._chain = chain(columns, [c.name for c in columns], transforms, plan.mapping, strict=strict)
+        self._chain = chain(plan.reading.columns, plan.carried, plan.transforms, plan.mapping, strict=strict)
         self.schema = self._named(self._chain.bind(schema))
         taken = [TargetColumn(name=f.name, type=f.type, oid=f.oid, enum=f.enum) for f in plan.fields]
         self.encoding = choose(self.schema, taken)
@@ -61,19 +58,6 @@ class Stage:
     def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The canonical batch, counted. Raises RowError where a row cannot go on, or is to be set aside."""
         applied = self.transformed(batch)
-        if applied.rejected:
-            first = applied.rejected[0]
-            raise RowError(
-                say(
-                    "row {n}, column {column}: {message}",
-                    n=self.rows + first.row + 1,
-                    column=first.column,
-                    message=first.message,
-                ),
-                where=self._relation,
-                sqlstate=first.sqlstate,
-                code=3079,
-            )
         canonical = self.encoding.cast(applied.batch, where=self._relation, first=self.rows + 1)
         self.rows += batch.num_rows
         if self.digest is not None:
@@ -93,5 +77,5 @@ class Stage:
         return self.encoding.finish()
 
     def _named(self, schema: pa.Schema) -> pa.Schema:
-        """With the target's names: the source gives its columns in the order in which it was asked for them."""
+        """With the target's names: the chain gives the columns in their order."""
         return pa.schema([f.with_name(n) for f, n in zip(schema, self._names, strict=True)])

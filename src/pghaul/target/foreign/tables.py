@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pghaul.model.finding import Finding, Kind, Severity
@@ -11,7 +11,8 @@ from pghaul.model.mapped import MappedColumn, MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name
 from pghaul.model.text import joined, listed, say
-from pghaul.target.foreign import defaults, enums, translate, types
+from pghaul.model.transforming import Transform
+from pghaul.target.foreign import defaults, enums, transformed, translate, types
 from pghaul.target.foreign.grammar import NotTranslatedError, Purpose
 from pghaul.target.foreign.naming import Naming
 from pghaul.target.foreign.outcome import Outcome, refusal, shortened
@@ -24,16 +25,20 @@ def map_table(table: ForeignTable, naming: Naming, plan: Plan, dialect: str, out
     wanted = said(plan, table.name, "columns")
     own: Mapping[str, str] = said(plan, table.name, "types") or {}
     encodings: Mapping[str, str] = said(plan, table.name, "encodings") or {}
+    steps: Sequence[Transform] = said(plan, table.name, "transform") or ()
     outcome.findings += _unknown(table, {*(wanted or ()), *own, *encodings})
     name = naming.table(table.name)
     columns = []
     for column in table.columns:
         if wanted is None or column.name in wanted:
             typed = _typed(column, name, naming, types.decide(column, own, plan.mapping.types), outcome)
+            typed = transformed.named(typed, steps)
             encoding = encodings.get(column.name, plan.mapping.encoding)
             columns.append(replace(typed, encoding=encoding if types.base(typed.type) in types.TEXTS else None))
     known = Dialect(name=dialect, columns={c.source.name: c for c in columns})
-    return MappedTable(source=table, name=name, columns=tuple(_computed(c, name, known, outcome) for c in columns))
+    columns = [transformed.typed(_computed(c, name, known, outcome), steps, str(name), outcome) for c in columns]
+    new = transformed.added(columns, str(name), steps, [c.name for c in table.columns], naming, outcome)
+    return MappedTable(source=table, name=name, columns=(*columns, *new))
 
 
 def _typed(column: ForeignColumn, table: Name, naming: Naming, typed: types.Typed, outcome: Outcome) -> MappedColumn:
