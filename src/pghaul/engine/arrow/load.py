@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DEPTH = 1  # batches that wait between two of the three: more would only take memory
 ENOUGH = 1 << 22  # bytes that are encoded before they are handed on: a batch of csv may be many times as large
+LARGE = 20 << 20  # bytes; a source makes batches of 16 MiB, or of one row
 PIECE = 1 << 18  # bytes that are sent between two looks at the pace, as the relay's
 
 
@@ -64,18 +65,25 @@ class _Flow:
     bytes: int = 0
 
     async def reading(self) -> None:
-        """From the source into the first queue."""
+        """From the source into the first queue. Of batches that a wide row makes large, there is only one."""
         while (batch := await self.reader.next()) is not None:
             self.pulse.beat()
+            large = batch.nbytes > LARGE
             await self.read.put(batch)
+            del batch
+            if large:
+                await self.read.join()
         await self.read.put(None)
 
     async def encoding(self) -> None:
         """From the first queue into the second. The end comes only behind a source that was read to its end."""
         while (batch := await self.read.get()) is not None:
             pieces = self.stage.encode(batch)
+            del batch
             while some := await asyncio.to_thread(_some, pieces):
                 await self.encoded.put(some)
+            del pieces
+            self.read.task_done()
         await self.encoded.put([self.stage.finish()])
         await self.encoded.put(None)
 
