@@ -27,6 +27,14 @@ from pghaul.model.table import Name
 from pghaul.sources import sqlite
 from pghaul.sources.protocol import engine_of
 
+INTERRUPTED = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 5")
+connection.execute("BEGIN")
+connection.execute("UPDATE t SET w = 'y' || w")
+os._exit(0)
+"""
 LOCK = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -342,3 +350,21 @@ def test_a_reading_that_was_stopped_does_not_hold_up_the_next(tmp_path: Path) ->
         source.cancel()
         with pytest.raises(SnapshotLostError):  # another connection may see another moment
             source.read(reading)
+
+
+def test_what_an_interrupted_program_has_left_is_not_undone_by_us(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (w TEXT);" + f"INSERT INTO t VALUES ('{'x' * 3000}');" * 99)
+    subprocess.run([sys.executable, "-I", "-c", INTERRUPTED, str(path)], check=True)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(SourceError, match="readonly") as refused, opened(path) as source:
+        source.database()
+    assert "sqlite3" in refused.value.advice
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert set(before) == {"a.db", "a.db-journal"}
+
+
+def test_what_is_held_twice_is_one_moment(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (n INT)")
+    with opened(path) as source:
+        assert source.hold() == source.hold()
+        source.join(source.hold())

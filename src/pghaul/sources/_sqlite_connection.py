@@ -109,7 +109,9 @@ class Connection:
                 advice=say("`sqlite3 FILE .recover` writes what can still be read into a new one"),
                 code=6923,
             )
-        return SourceError(say("SQLite says: {why}", why=_short(words)), where=self.where, code=6924)
+        return SourceError(
+            say("SQLite says: {why}", why=_short(words)), where=self.where, advice=_advice(words), code=6924
+        )
 
     def close(self) -> None:
         """Twice does no harm."""
@@ -127,6 +129,18 @@ def _short(words: str) -> str:
     for prefix in ("IO: ", "INVALID_ARGUMENT: ", "[SQLite] ", "Failed to prepare query: ", "Failed to step query: "):
         first = first.removeprefix(prefix)
     return first[:300]
+
+
+def _advice(words: str) -> str | None:
+    if "readonly database" in words:  # a journal lies beside it that only who may write can roll back
+        return say(
+            "a program was interrupted while it wrote: open the file once with sqlite3, which undoes what it began"
+        )
+    if "unable to open database" in words:
+        return say(
+            "beside a database in WAL mode files have to be made: copy it, with its -wal, to where you may write"
+        )
+    return None
 
 
 def _driver() -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_ROWS = 8_192  # of a batch of the driver: more is not faster
+MOST_BYTES = 4 << 20  # of a batch of ours: larger ones are not faster either, and several are on their way at once
 LOOKED_AT = 0.1  # seconds between looks at the wish to stop
 PATIENCE = 0.5  # seconds for a batch that is being read when nobody wants it any more
 
@@ -71,7 +72,7 @@ class Rows:
         self._connection, self._reading, self._forms = connection, reading, forms
         self._locate = locate
         self._batch_rows = rows
-        self._ready: queue.Queue[pa.RecordBatch | PghaulError | None] = queue.Queue(maxsize=2)
+        self._ready: queue.Queue[pa.RecordBatch | PghaulError | None] = queue.Queue(maxsize=1)
         self._end = threading.Event()
         self._stopped = threading.Event()
         self._turn_of = threading.Lock()
@@ -176,13 +177,12 @@ class Rows:
         import pyarrow as pa  # noqa: PLC0415
 
         first, rows, size = True, 0, 0
+        most = min(self._reading.batch_bytes, MOST_BYTES)
         waiting: list[pa.RecordBatch] = []
         for raw in reader:
             batch = self._turned(raw.slice(1) if first else raw)
             first = False
-            if waiting and (
-                rows + batch.num_rows > self._reading.batch_rows or size + batch.nbytes > self._reading.batch_bytes
-            ):
+            if waiting and (rows + batch.num_rows > self._reading.batch_rows or size + batch.nbytes > most):
                 if not self._give(pa.concat_batches(waiting)):
                     return
                 waiting, rows, size = [], 0, 0

@@ -143,6 +143,8 @@ class SQLite:
             self._connection.close()
 
     def hold(self) -> str:
+        if self._held is not None:
+            return self._held
         self._at_rest().run("BEGIN")
         for _ in range(3):
             before = file.fingerprint(self._path)
