@@ -18,6 +18,7 @@ from pghaul.model.errors import (
     ConnectionLostError,
     PghaulError,
     ServerBusyError,
+    SnapshotLostError,
     SourceError,
     UsageError,
 )
@@ -155,6 +156,28 @@ def test_no_more_is_promised_than_the_database_can_do(
         assert "NOLOCK" not in " ".join(endpoint.statements).upper()
 
 
+def test_a_read_only_database_is_one_moment_until_somebody_may_write_to_it() -> None:
+    stand = Stand([ORDERS], read_only=1)
+    with Endpoint(stand.answers) as endpoint:
+        url = f"sqlserver://sa:Secret-7@127.0.0.1:{endpoint.port}/shop?encrypt=no"
+        with sqlserver.open(sqlserver.endpoint(url, {}, None)) as source:
+            token = source.hold()
+            source.check()
+            stand.read_only = 0
+            with pytest.raises(SnapshotLostError):
+                source.check()
+            with sqlserver.open(sqlserver.endpoint(url, {}, None)) as late, pytest.raises(SnapshotLostError):
+                late.join(token)
+
+
+def test_an_expression_that_the_server_does_not_understand_is_refused_at_once() -> None:
+    reading = Reading(
+        table=Name("sales", "Orders"), columns=(ReadColumn(name="x", native="", pg_type="text", expression="nonsense"),)
+    )
+    with opened() as (source, _), pytest.raises(SourceError, match="nonsense"):
+        source.read(reading)
+
+
 def whole() -> Reading:
     """Some columns of the table."""
     columns = (
@@ -205,7 +228,7 @@ def test_a_server_that_does_not_encrypt_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["sqlserver:", "sqlserver://host", "sqlserver://host/db?x=1", "mssql://h:p:1/db", "mssql://h/d?encrypt=maybe"],
+    ["sqlserver:", "sqlserver://host", "sqlserver://host/db?x=1", "mssql://h:p:1/db", "mssql://h/d?trust=no"],
 )
 def test_a_url_that_makes_no_sense_is_refused(url: str) -> None:
     with pytest.raises(UsageError):
