@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from tests.looking import value
-from tests.moving import rows
+from tests.moving import rows, run_sql
 from tests.sqlite_files import carried, made
 
 from pghaul.model.errors import QuarantineError, RowError
 from pghaul.model.event import EventKind
+from pghaul.model.quarantine import Which
 from pghaul.model.run import RunState
+from pghaul.service.migration import MigrationService, new_run_id
 
 pytestmark = pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
 
@@ -21,7 +23,7 @@ CREATE TABLE t (id INTEGER PRIMARY KEY, code VARCHAR(3), n INTEGER, j JSON);
 WITH RECURSIVE i (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 3000)
 INSERT INTO t SELECT n, 'c' || (n % 10), n, CASE WHEN n % 2 THEN '{"a":' || char(10) || n || '}' END FROM i;
 UPDATE t SET code = 'abc  ' WHERE id = 3;
-UPDATE t SET n = -1 WHERE id IN (5, 2999);
+UPDATE t SET n = -id WHERE id IN (5, 2999);
 UPDATE t SET n = 8 WHERE id = 7;
 """
 THERE = """
@@ -45,7 +47,14 @@ def test_rows_that_the_target_refuses_are_set_aside_and_the_others_arrive(
     found = rows(db_source, f"{kept} FROM pghaul.quarantine ORDER BY (source_key::json->>'id')::int")
     assert [f[1] for f in found] == ["22001", "23514", "23505", "23514"]
     assert found[0] == ('{"id": "3"}', "22001", "code", None, '3\tabc  \t3\t{"a":\\n3}')
-    assert (found[1][3], found[1][4]) == ("t_n_check", '5\tc5\t-1\t{"a":\\n5}')
+    assert (found[1][3], found[1][4]) == ("t_n_check", '5\tc5\t-5\t{"a":\\n5}')
+    run_sql(db_source, "ALTER TABLE t DROP CONSTRAINT t_n_check")
+    which = Which(conditions=(("sqlstate", "23514"),))
+    assert [r.inserted for r in MigrationService().quarantine(db_source).replay(which, run=new_run_id())] == [2]
+    assert rows(db_source, "SELECT id, code, n, j::text FROM t WHERE n < 0 ORDER BY id") == [
+        (5, "c5", -5, '{"a":\n5}'),
+        (2999, "c9", -2999, '{"a":\n2999}'),
+    ]
     proofs = [e.data for e in moved.of(EventKind.CHUNK_DONE) if e.data.get("rows")]
     assert all(p["source_hash"] == p["target_hash"] for p in proofs)
 
