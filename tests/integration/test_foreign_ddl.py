@@ -251,3 +251,17 @@ def test_real_sqlite_databases_are_made_whole(target: Session, file: str, views:
     assert len([m for m in mapped.after if m.kind == "view"]) == views
     assert [u.kind for u in mapped.left] == ["VIEW"] * left
     assert [f for f in mapped.findings if f.severity is Severity.ERROR] == []
+
+
+@pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+def test_a_role_that_may_not_try_is_told_so(target: Session) -> None:
+    database = ForeignDatabase(engine="x", product="x", identity="here", dialect="mysql", tables=EVERYTHING)
+    target.execute("CREATE ROLE somebody; SET ROLE somebody")
+    try:
+        mapped = mapped_on(target, database)
+    finally:
+        target.execute("RESET ROLE; DROP ROLE somebody")
+    told = [f for f in mapped.findings if f.object == "here"]
+    assert [f.severity for f in told] == [Severity.WARNING]
+    assert "permission denied for database" in told[0].what
+    assert len(mapped.tables) == 2

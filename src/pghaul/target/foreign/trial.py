@@ -23,6 +23,7 @@ from pghaul.target.foreign import ddl
 from pghaul.target.foreign.mapping import map_database
 from pghaul.target.foreign.script import map_script
 
+TOO_MANY_LOCKS = "53200"  # all of it is made in one transaction: thousands of tables do not fit into its table of locks
 ROUNDS = 4  # a table without its bad default may have a bad key, without which a view fails
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check", "sequence", "reference", "validation", "view"})
 
@@ -42,20 +43,22 @@ def map_on(target: Session, database: ForeignDatabase, selected: Collection[Name
             refused |= new
             if not new:
                 break
-    except TransientError:
-        raise
     except PghaulError as exc:
-        mapped = map_database(database, selected, plan, refused=refused)
-        return _untried(mapped, exc)
+        if isinstance(exc, TransientError) and exc.sqlstate != TOO_MANY_LOCKS:
+            raise
+        return _untried(map_database(database, selected, plan, refused=refused), exc)
     return map_database(database, selected, plan, refused=refused)
 
 
 def _untried(mapped: MappedDatabase, exc: PghaulError) -> MappedDatabase:
     finding = Finding(
-        severity=Severity.NOTE,
+        severity=Severity.WARNING,
         kind=Kind.DEFINITION,
         object=mapped.database.identity,
         what=say("definitions could not be tried on the target: {why}", why=exc.message),
+        advice=say(
+            "one that the target refuses will end the run after its rows; CREATE on the database lets us try them"
+        ),
         sqlstate=exc.sqlstate,
         code=7039,
     )
