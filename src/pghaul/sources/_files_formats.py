@@ -15,10 +15,10 @@ from pghaul.model.text import say
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK = 4 << 20  # bytes of a CSV that are parsed at a time; a row has to fit in
+# Bytes of a CSV that are parsed at a time; a row has to fit in.
+BLOCKS = (4 << 20, 32 << 20, 256 << 20)
 FEW = 256  # rows
 COLUMN = re.compile(r"CSV column #(\d+)")
-LARGEST = 256 << 20  # … at most, where one does not
 
 
 @contextlib.contextmanager
@@ -63,8 +63,14 @@ class Csv:
         """All columns are text."""
         import pyarrow as pa  # noqa: PLC0415
 
-        with told(path), self._open(path, BLOCK) as reader:
-            return pa.schema([(name, pa.string()) for name in _once(reader.schema.names, path)])
+        for block in BLOCKS:
+            try:
+                with told(path), self._open(path, block) as reader:
+                    return pa.schema([(name, pa.string()) for name in _once(reader.schema.names, path)])
+            except SourceError as exc:
+                if not _is_too_long(exc, block):
+                    raise
+        raise AssertionError(path)
 
     def rows(self, path: Path) -> int | None:
         """Nobody knows before it is read."""
@@ -72,22 +78,18 @@ class Csv:
 
     def batches(self, path: Path, wanted: Wanted) -> Iterator[pa.RecordBatch]:
         """Rows that are longer than a block make it larger, as long as none was handed on."""
-        import pyarrow as pa  # noqa: PLC0415
-
-        block = BLOCK
-        while True:
-            handed = False
+        handed = False
+        for block in BLOCKS:
             try:
                 with told(path), self._naming(path), self._open(path, block, wanted) as reader:
                     for batch in reader:
                         handed = True
                         yield batch
-                return  # noqa: TRY300 -- the loop is for the error
             except SourceError as exc:
-                straddles = isinstance(exc.__cause__, pa.ArrowInvalid) and "straddling" in str(exc.__cause__)
-                if handed or not straddles or block >= LARGEST:
+                if handed or not _is_too_long(exc, block):
                     raise
-            block *= 8
+            else:
+                return
 
     @contextlib.contextmanager
     def _naming(self, path: Path) -> Iterator[None]:
@@ -141,6 +143,11 @@ class Csv:
                 quoted_strings_can_be_null=False,
             ),
         )
+
+
+def _is_too_long(exc: SourceError, block: int) -> bool:
+    """Was it a row that is longer than this block, and is there a larger one?"""
+    return "straddling" in str(exc.__cause__) and block != BLOCKS[-1]
 
 
 class Parquet:
