@@ -58,7 +58,7 @@ def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> Fore
     place, _, query = rest.partition("?")
     if place.startswith("//") and not place.startswith("///"):
         raise UsageError(
-            say("a file has no host: {url}", url=url), advice=say("write files:folder or files:///folder"), code=1058
+            say("a file has no host: {url}", url=url), advice=say("write files:folder or files:///folder"), code=1050
         )
     options = dict(parse_qsl(query, keep_blank_values=True))
     if scheme != "files":
@@ -68,7 +68,7 @@ def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> Fore
         raise UsageError(
             say("the URL is not understood: {url}", url=url),
             advice=say("files:///folder?delimiter=;&header=no&null=\\N&encoding=cp949&look=all"),
-            code=1059,
+            code=1051,
         )
     place = "/" + place.lstrip("/") if place.startswith("//") else place
     path = os.path.abspath(Path(unquote(place)).expanduser())  # noqa: PTH100 -- resolve() would follow links
@@ -108,7 +108,7 @@ class Rows:
             raise ShapeChangedError(
                 say("table {name} has no column {columns}", name=table.name, columns=", ".join(missing)),
                 where=table.where,
-                code=5811,
+                code=5810,
             )
         kinds = {c.name: _held(held[c.name], c.pg_type, c.encoding, table) for c in reading.columns}
         self._types = kinds
@@ -315,7 +315,7 @@ class Files:
     def _found(self, name: Name) -> FileTable:
         table = self._tables.get(name.name)
         if table is None or not all(f.exists() for f in table.files):
-            raise NotFoundError(say("there is no table {name}", name=name.name), where=str(self._path), code=5244)
+            raise NotFoundError(say("there is no table {name}", name=name.name), where=str(self._path), code=5262)
         return table
 
     def read(self, reading: Reading) -> Rows:
