@@ -11,8 +11,8 @@ from pghaul.target.foreign.grammar import NotTranslatedError, Purpose
 from pghaul.target.foreign.translate import Dialect
 
 
-def column(name: str, type_: str) -> MappedColumn:
-    return MappedColumn(source=ForeignColumn(name=name, native=""), name=name.lower(), type=type_)
+def column(name: str, type_: str, collation: str | None = None) -> MappedColumn:
+    return MappedColumn(source=ForeignColumn(name=name, native="", collation=collation), name=name.lower(), type=type_)
 
 
 COLUMNS = {
@@ -23,6 +23,7 @@ COLUMNS = {
         column("Active", "boolean"),
         column("D", "timestamp without time zone"),
         column("Phone", "character varying(20)"),
+        column("Code", "text", collation="utf8mb4_bin"),
     )
 }
 
@@ -55,7 +56,10 @@ def said(dialect: str, text: str, purpose: Purpose = Purpose.CHECK) -> str:
             "COALESCE(\"a\", 'x') IN ('x') AND \"b\" BETWEEN 1 AND 2",
         ),
         ("oracle", "decode(b,1,2,3)=3", 'CASE WHEN "b" = 1 THEN 2 ELSE 3 END = 3'),
+        ("mysql", "code like 'x%' and a like 'y'", "\"code\" LIKE 'x%' AND \"a\" ILIKE 'y'"),
         # What looks alike and is not:
+        ("mysql", "d + 1 > 5", "-- arithmetic with dates"),
+        ("oracle", "A <> ''", "-- an empty text, which is NULL in Oracle"),
         ("mysql", "json_valid(`a`)", "-- nothing equal is known for json_valid"),
         ("mysql", "a/b > 1", "-- nothing equal is known for div"),
         ("sqlite", "A GLOB 'x'", "-- nothing equal is known for glob"),
@@ -134,6 +138,7 @@ UTC = "pg_catalog.timezone('UTC', CURRENT_TIMESTAMP)"
         ("sqlite", "abc", "text", "-- there is no column abc"),
         ("oracle", "sysdate", "timestamp(0) without time zone", "LOCALTIMESTAMP"),
         ("oracle", "user", "text", "CURRENT_USER"),
+        ("oracle", "''", "text", None),
         ("oracle", '"ISEQ$$_1".nextval', "bigint", "-- there is no column nextval"),
     ],
 )

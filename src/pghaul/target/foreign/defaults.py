@@ -48,6 +48,8 @@ def translated(text: str, column: MappedColumn, dialect: str) -> str | None:
     if isinstance(tree, exp.Null):
         return None
     literal = _literal(tree, dialect)
+    if literal == "" and dialect == "oracle":
+        return None  # there, an empty text is NULL
     if literal is not None:
         return _typed(literal, column, is_bytes=isinstance(tree, exp.HexString))
     return _function(tree, column, dialect) or translate.expression(text, Dialect(name=dialect), Purpose.GENERATED)

@@ -18,6 +18,7 @@ from pghaul.target.foreign.grammar import NotTranslatedError
 Rule: TypeAlias = Callable[[exp.Expr, str, kinds.Finds], exp.Expr]
 
 FOLDING = frozenset({"mysql", "sqlite", "tsql"})  # LIKE sees no difference between a and A, as they come
+CASED = re.compile(r"_(bin2?|cs)(_|$)", re.IGNORECASE)  # collations that do: utf8mb4_bin, Latin1_General_CS_AS
 BRACKETS = re.compile(r"\[\^?[^\]]+\]|%|_|.", re.DOTALL)
 UTC = frozenset({"GETUTCDATE", "SYSUTCDATETIME", "UTC_TIMESTAMP"})
 LOCAL = frozenset({"NOW", "GETDATE", "SYSDATETIME", "LOCALTIME", "SYSDATE"})
@@ -96,13 +97,21 @@ def _boolean(side: exp.Expr) -> exp.Expr:
 
 
 def _added(node: exp.Expr, dialect: str, find: kinds.Finds) -> exp.Expr:
-    """SQL Server joins texts by +."""
-    if dialect == "tsql" and kinds.of(node, find) == "text":
+    """SQL Server joins texts by +. A date and 1 is the next day in one dialect, and a number in another."""
+    if "moment" in [kinds.of(side, find) for side in (node.this, node.expression)]:
+        raise NotTranslatedError(say("arithmetic with dates"))
+    if dialect == "tsql" and isinstance(node, exp.Add) and kinds.of(node, find) == "text":
         return exp.DPipe(this=node.this, expression=node.expression, safe=True)
     return node
 
 
-def _like(node: exp.Expr, dialect: str, _find: kinds.Finds) -> exp.Expr:
+def _literal(node: exp.Expr, dialect: str, _find: kinds.Finds) -> exp.Expr:
+    if dialect == "oracle" and node.args.get("is_string") and not node.this:
+        raise NotTranslatedError(say("an empty text, which is NULL in Oracle"))
+    return node
+
+
+def _like(node: exp.Expr, dialect: str, find: kinds.Finds) -> exp.Expr:
     pattern = node.expression.unnest()
     literal = isinstance(pattern, exp.Literal) and pattern.is_string
     if dialect == "tsql" and literal and "[" in pattern.this:
@@ -111,7 +120,13 @@ def _like(node: exp.Expr, dialect: str, _find: kinds.Finds) -> exp.Expr:
         raise NotTranslatedError(say("a pattern that is not written out: SQL Server has [ ] in it"))
     if dialect != "mysql" and (not literal or "\\" in pattern.this) and not isinstance(node.parent, exp.Escape):
         raise NotTranslatedError(say("a pattern in which PostgreSQL would see an escape"))
-    return exp.ILike(this=node.this, expression=node.expression) if dialect in FOLDING else node
+    folds = dialect in FOLDING and not _sees_case(node.this, find)
+    return exp.ILike(this=node.this, expression=node.expression) if folds else node
+
+
+def _sees_case(node: exp.Expr, find: kinds.Finds) -> bool:
+    column = find(node) if isinstance(node, exp.Column) else None
+    return column is not None and CASED.search(column.source.collation or "") is not None
 
 
 def _regex(pattern: str) -> str:
@@ -273,6 +288,8 @@ RULES: Mapping[type[exp.Expr], Rule] = {
     exp.RegexpLike: _matched,
     exp.Like: _like,
     exp.Add: _added,
+    exp.Sub: _added,
+    exp.Literal: _literal,
     exp.GroupConcat: _joined,
     exp.In: _one_of,
     exp.EQ: _compared,
