@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 
+import psutil
 import pyarrow as pa
+import pymysql
 import pytest
 from tests.mariadb import PASSWORD, MariaDatabase
 from tests.mysql_reading import opened, read, reading, table_of
@@ -18,10 +21,13 @@ from pghaul.model.errors import (
     SnapshotLostError,
     SourceError,
     StoppedError,
+    TransientError,
 )
 from pghaul.model.foreign import Consistency, ForeignReference, KeyRange, ReadColumn, Reading
 from pghaul.model.table import Name
+from pghaul.sources import _mysql_packets as packets
 from pghaul.sources import mysql
+from pghaul.sources.mysql import MysqlSource
 from pghaul.sources.protocol import engine_of
 
 ORDERS = """
@@ -247,6 +253,66 @@ def test_all_who_join_see_the_moment_of_the_one_who_holds(mariadb: MariaDatabase
             worker.check()
         with opened(mariadb.url, snapshot=True) as late, pytest.raises(SnapshotLostError):
             late.join(token)
+
+
+def test_who_may_not_stop_the_server_locks_each_table(mariadb: MariaDatabase) -> None:
+    mariadb.run(
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        "CREATE TABLE b (id int PRIMARY KEY)",
+        "CREATE USER weak@'127.0.0.1' IDENTIFIED BY 'weak1'",
+        f"GRANT SELECT, LOCK TABLES ON {mariadb.name}.* TO weak@'127.0.0.1'",
+    )
+    try:
+        url = f"mysql://weak:weak1@127.0.0.1:{mariadb.server.port}/{mariadb.name}"
+        with opened(url, snapshot=True) as leader, opened(url, snapshot=True) as worker:
+            wanted = reading(leader, "b")
+            worker.join(leader.hold())
+            with pytest.raises(pymysql.err.OperationalError, match="Lock wait timeout"):
+                mariadb.run("SET lock_wait_timeout = 1", "INSERT INTO b VALUES (2)")
+            assert read(worker, wanted).num_rows == 0
+    finally:
+        mariadb.run("DROP USER weak@'127.0.0.1'")
+
+
+def test_a_process_that_dies_is_a_passing_fault(mariadb: MariaDatabase, capfd: pytest.CaptureFixture[str]) -> None:
+    """In the middle of a result, and between two."""
+    mariadb.run(ROWS.format(v="REPEAT('x', 40)", s="seq_1_to_20000"))
+    with opened(mariadb.url) as source:
+        wanted = reading(source, "r", batch_rows=256)
+        running = iter(source.read(wanted))
+        next(running)
+        psutil.Process(_reader_of(source)).kill()
+        with pytest.raises(TransientError):
+            list(running)
+        assert read(source, wanted).num_rows == 20000
+        psutil.Process(_reader_of(source)).kill()
+        with pytest.raises(TransientError):
+            read(source, wanted)
+        assert read(source, wanted).num_rows == 20000
+    assert PASSWORD not in capfd.readouterr().err
+
+
+def _reader_of(source: MysqlSource) -> int:
+    assert source._link is not None
+    return source._link.pid
+
+
+def test_nobody_else_is_served(mariadb: MariaDatabase) -> None:
+    """Who finds the port, and leaves or says a wrong password, neither gets rows nor ends the reading."""
+    mariadb.run(ROWS.format(v="'x'", s="seq_1_to_1000"))
+    with opened(mariadb.url) as source:
+        wanted = reading(source, "r", batch_rows=256)
+        read(source, wanted)
+        ports = {c.laddr.port for c in psutil.Process(_reader_of(source)).net_connections() if c.status == "LISTEN"}
+        (port,) = ports
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+        with socket.create_connection(("127.0.0.1", port)) as stranger:
+            stranger.sendall(packets.packet(b"let me in" + bytes(40), 1))
+            assert read(source, wanted).num_rows == 1000
+            heard = b"".join(iter(lambda: stranger.recv(4096), b""))
+            assert b"pghaul" in heard
+            assert len(heard) < 200
 
 
 def test_without_a_moment_of_its_own_each_query_sees_what_is_there(mariadb: MariaDatabase) -> None:

@@ -80,7 +80,10 @@ class RawBatches:
         """End it. The query is ended on the server, too."""
         if not self._ended:
             self._ended = True
-            self._link.interrupt(self._kill)
+            try:
+                self._link.interrupt(self._kill)
+            except PghaulError:  # it ends by itself, then
+                self._link.broken = True
 
 
 class FinishedBatches:

@@ -57,7 +57,7 @@ def alarmed(words: str) -> int | None:
     return int(found[1]) - ALARM if found else None
 
 
-def project(column: ReadColumn, number: int, charset: str, zero_dates: str) -> Projected:
+def project(column: ReadColumn, number: int, charset: str, zero_dates: str, *, mariadb: bool) -> Projected:
     """How column `number` of a reading is read."""
     target = _BASE.sub("", column.pg_type).strip()
     if column.expression is not None:
@@ -69,7 +69,7 @@ def project(column: ReadColumn, number: int, charset: str, zero_dates: str) -> P
         or _number(native, name, target, column.pg_type)
         or _moment(native, name, target, number, zero_dates)
         or _characters(native, name, target, number, column.encoding, charset)
-        or _others(native, name, target)
+        or _others(native, name, target, mariadb=mariadb)
         or (f"CAST({name} AS CHAR)", None, "")
     )
     sql, finish, alarm = made
@@ -181,14 +181,14 @@ def _array(name: str) -> str:
     return f"IF({name} = '', '{{}}', CONCAT('{{\"', REPLACE({escaped}, ',', '\",\"'), '\"}}'))"
 
 
-def _others(native: Native, name: str, target: str) -> Made | None:
+def _others(native: Native, name: str, target: str, *, mariadb: bool) -> Made | None:
     if native.base in SHAPES:
         if target == "bytea":
             return f"ST_AsBinary({name})", None, ""
         said = f"IF(ST_SRID({name}) = 0, '', CONCAT('SRID=', ST_SRID({name}), ';'))"
         return f"CONCAT({said}, ST_AsText({name}))", None, ""
     if native.base == "vector":
-        return f"VEC_ToText({name})", None, ""
+        return f"{'VEC_ToText' if mariadb else 'VECTOR_TO_STRING'}({name})", None, ""
     return None
 
 

@@ -117,18 +117,32 @@ class Link:
 
 @contextlib.contextmanager
 def panics(where: str) -> Iterator[None]:
-    """What connectorx raises, and what it panics with, as ours; neither knows a password of the server."""
+    """What connectorx raises, and what it panics with, as ours; neither knows a password of the server.
+
+    Whatever the server may say never reaches it, so what it raises is about the way to our process.
+    """
     try:
         yield
+    except RuntimeError as exc:
+        raise TransientError(
+            say("connectorx does not reach the process that reads: {words}", words=_first_line(exc)),
+            where=where,
+            code=2082,
+        ) from None
     except BaseException as exc:
-        if not isinstance(exc, RuntimeError) and type(exc).__name__ != "PanicException":
+        if type(exc).__name__ != "PanicException":
             raise
         raise _failed(exc, where) from None
 
 
+def _first_line(exc: BaseException) -> str:
+    """Behind it comes a trace of Rust's."""
+    return str(exc).partition("\n")[0]
+
+
 def _failed(exc: BaseException, where: str) -> SourceError:
     return SourceError(
-        say("connectorx cannot take what the server sends: {words}", words=str(exc).partition("\n")[0]),
+        say("connectorx cannot take what the server sends: {words}", words=_first_line(exc)),
         where=where,
         advice=say("give the column the type text in the plan, and report it"),
         code=6930,

@@ -34,6 +34,7 @@ from pghaul.sources._mysql_packets import Frames, Refusal
 from pghaul.sources._mysql_session import LOST, connect, number_and_words, wire
 
 IDLE = 30.0  # seconds without a session until it leaves
+GREETING = 3.0  # seconds that a client gets to say who it is; another one may be waiting behind it
 SECONDS = 60  # until a client that says nothing is let go
 
 
@@ -152,6 +153,12 @@ class Relay:
         return received
 
     def _some(self, most: int) -> bytes:
+        """Of the server, which may think for long: who asked it may be no more meanwhile."""
+        watched = [self._server, self._control]
+        while self._server not in (ready := select.select(watched, [], [])[0]):
+            if not self._control.recv(1, socket.MSG_PEEK):
+                os._exit(0)
+            watched = [w for w in watched if w not in ready]
         received: bytes = self._server.recv(most)
         return received
 
@@ -187,21 +194,22 @@ class Relay:
         self._wait(self._listener)
         client, _ = self._listener.accept()
         with client:
-            client.settimeout(SECONDS)
+            client.settimeout(GREETING)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             frames = Frames(client.recv)
-            made = Piece()
-            if self._greet(client, frames):
-                made = self._answer(client, frames)
-            return made
+            return self._answer(client, frames) if self._greet(client, frames) else Piece()
 
     def _greet(self, client: socket.socket, frames: Frames) -> bool:
         salt = secrets.token_hex(10).encode()
-        client.sendall(packets.greeting(salt))
-        sequence, response = frames.take()
+        try:
+            client.sendall(packets.greeting(salt))
+            sequence, response = frames.take()
+        except (OSError, EOFError):  # whoever looks for open ports
+            return False
         if not packets.is_welcome(response, self._password.encode(), salt):
             return False
         client.sendall(packets.ok(sequence + 1))
+        client.settimeout(SECONDS)
         return True
 
     def _answer(self, client: socket.socket, frames: Frames) -> Piece:

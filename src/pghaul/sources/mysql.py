@@ -193,7 +193,11 @@ class MysqlSource:
                 code=5294,
             )
         zero_dates = self._endpoint.get("zero-dates", "refuse")
-        return [project(c, i, charsets.get(c.name.lower(), ""), zero_dates) for i, c in enumerate(reading.columns)]
+        mariadb = "mariadb" in self._session.get_server_info().lower()
+        return [
+            project(c, i, charsets.get(c.name.lower(), ""), zero_dates, mariadb=mariadb)
+            for i, c in enumerate(reading.columns)
+        ]
 
     def _reader(self) -> Link:
         """The one that there is, or a new one, which sees what we see."""
