@@ -16,7 +16,8 @@ from pghaul.sources._mysql_session import kind_of, translated
 if TYPE_CHECKING:
     import pyarrow as pa
 
-AHEAD = 2  # batches on their way: one that is decoded while another is used
+AHEAD = 2  # batches on their way, if they are small: one is decoded while another is used
+SMALL = 6 << 20  # bytes as they come; connectorx takes some four times of that for a while
 
 
 class RawBatches:
@@ -40,15 +41,20 @@ class RawBatches:
         self._waiting = waiting
         self._ended = False
         link.read(sql, rows, size)
-        link.tell({"more": AHEAD})
+        self._asked = 0  # batches that are on their way
+        self._ask(1)
         self._stream = link.stream(rows)
         self.schema: pa.Schema = self._stream.schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while not self._ended:
+            self._ask(1)
             with self._waiting():
                 said = self._link.next()
+            self._asked -= 1
             if said["rows"]:
+                if not said["over"] and said["bytes"] <= SMALL:
+                    self._ask(AHEAD)
                 yield self._next(said)
             if said["error"]:
                 self._ended = True
@@ -57,10 +63,14 @@ class RawBatches:
             self._ended = said["last"]
             if said["over"]:
                 self._end_of_stream()
-            if not said["last"]:
-                self._link.tell({"more": 1})
-                if said["over"]:
-                    self._stream = self._link.stream(self._rows)
+            if said["over"] and not said["last"]:
+                self._stream = self._link.stream(self._rows)
+
+    def _ask(self, batches: int) -> None:
+        """So that so many are on their way."""
+        if batches > self._asked:
+            self._link.tell({"more": batches - self._asked})
+            self._asked = batches
 
     def _next(self, said: dict[str, Any]) -> pa.RecordBatch:
         with panics(self._link.where):
@@ -110,7 +120,10 @@ class FinishedBatches:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._raw:
             self._go_on()
-            yield self._finished(batch)
+            finished = self._finished(batch)
+            del batch  # while the next one is made
+            yield finished
+            del finished
 
     def _finished(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         import pyarrow as pa  # noqa: PLC0415

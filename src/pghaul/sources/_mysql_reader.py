@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import ConnectionLostError, NotFoundError, PghaulError, SourceError, TransientError
@@ -14,6 +17,9 @@ from pghaul.sources._mysql_session import ADVICE, translated
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+M_MMAP_THRESHOLD = -3  # of malloc.h
+LARGE = 1 << 20
 
 
 class Link:
@@ -89,6 +95,7 @@ class Link:
             raise NotFoundError(
                 say("connectorx, which reads MySQL, is not installed"), advice=ADVICE, code=5291
             ) from exc
+        _give_large_blocks_back()
         with panics(self.where):
             return connectorx.read_sql(
                 self._url, "SELECT 1", return_type="arrow_stream", protocol="binary", batch_size=rows
@@ -113,6 +120,17 @@ class Link:
             self._process.end()
         else:
             self._process.rest()
+
+
+@cache
+def _give_large_blocks_back() -> None:
+    """glibc keeps blocks as large as those that it has once seen freed, for each thread: 430 MiB instead of 190 where
+    rows have 20 MB. With a threshold of its own, it takes them from the system and gives them back, always.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another libc has no such function
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 @contextlib.contextmanager
