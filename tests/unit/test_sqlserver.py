@@ -41,7 +41,7 @@ ORDERS = Table(
         Column(name="Total", native="money", default="((0))"),
         Column(name="Twice", native="money", computed="([Total]*(2))"),
         Column(name="Made", native="datetime2(7)", default="(sysutcdatetime())"),
-        Column(name="Rough", native="datetime2(7)"),
+        Column(name="Rough", native="datetime2(7)", always=1),
         Column(name="Sparse", native="xml", column_set=True),
     ),
     rows=[(1, "가", None, None, (1, 738_000), (10, 738_000), None)] * 3,
@@ -104,7 +104,10 @@ def test_a_table_is_described_whole(described: ForeignDatabase) -> None:
     )
     assert (total.default, twice.generated) == ("((0))", "([Total]*(2))")
     assert "3 of the first" in made.observed
-    assert (rough.observed, rough.note) == ("", "")
+    assert (rough.observed, rough.note) == (
+        "",
+        "an end of the row's period, as a plain value: nothing goes on writing it",
+    )
 
 
 def test_keys_indexes_and_checks_are_described(described: ForeignDatabase) -> None:
@@ -153,6 +156,7 @@ def test_no_more_is_promised_than_the_database_can_do(
     with opened(words, **options) as (source, endpoint):
         assert (source.guarantees.consistency, source.guarantees.ranges) == (consistency, ranges)
         assert endpoint.statements[-1].endswith(f"ISOLATION LEVEL {level}")
+        assert endpoint.statements[-1].startswith("SET TEXTSIZE 2147483647;")
         assert "NOLOCK" not in " ".join(endpoint.statements).upper()
 
 

@@ -26,13 +26,12 @@ from pghaul.model.table import Name, Unsupported
 from pghaul.model.text import say
 from pghaul.sources import _sqlserver_sql as sql
 from pghaul.sources._sqlserver_connection import Connection, quoted
-from pghaul.sources._sqlserver_types import DOUBLE_BYTE, LIKE_TEXT, native, propose, resolved
+from pghaul.sources._sqlserver_types import DOUBLE_BYTE, FINE, LIKE_TEXT, native, propose, resolved
 from pghaul.sources._sqlserver_views import query_of
 
 DIALECT = "tsql"
 LOOKED_AT = 20_000  # rows of a table, for digits below a microsecond
-HISTORY = 1  # of TableTemporalType
-VERSIONED = 2
+VERSIONED = 2  # of TableTemporalType
 PLAIN_INDEXES = frozenset({1, 2, 7})  # clustered, nonclustered, hash
 INDEX_KINDS = {3: "xml", 4: "spatial", 5: "columnstore", 6: "columnstore"}
 KINDS = {
@@ -209,6 +208,8 @@ def _column(row: _Row) -> ForeignColumn:
     pg_type, note = propose(type_)
     if row.alias:
         note = note or say("declared as {type}", type=row.alias)
+    if row.always:
+        note = say("an end of the row's period, as a plain value: nothing goes on writing it")
     characters = row.base in LIKE_TEXT or row.base == "text"
     return ForeignColumn(
         name=row.name,
@@ -266,7 +267,7 @@ def _observed(column: ForeignColumn, finer: int | None) -> ForeignColumn:
     if finer is None:
         return column
     if not finer:
-        return replace(column, note="" if column.native.startswith(("time", "datetime2")) else column.note)
+        return replace(column, note="" if column.note == FINE else column.note)
     seen = say("{n} of the first {rows} rows have digits below a microsecond", n=finer, rows=LOOKED_AT)
     note = say("it holds digits below a microsecond, which are refused: text keeps them")
     return replace(column, observed=seen, note=note)

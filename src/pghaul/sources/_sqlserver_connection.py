@@ -30,9 +30,10 @@ from pghaul.model.text import say
 LOGIN_SECONDS = 15
 LOCK_MILLISECONDS = 30_000  # for somebody who holds a table; then it is tried again as a whole
 LOOKED_AT = 0.1  # seconds between looks at the wish to stop
-# No NOLOCK, ever: rows that are moved meanwhile would be read twice or not at all.
+# No NOLOCK, ever: rows that are moved meanwhile would be read twice or not at all. Without TEXTSIZE the server cuts off
+# what is longer than a client's default, in silence.
 SESSION = (
-    "SET LOCK_TIMEOUT {locks}; SET DATEFORMAT ymd; SET DEADLOCK_PRIORITY LOW; SET NOCOUNT ON;"
+    "SET TEXTSIZE 2147483647; SET LOCK_TIMEOUT {locks}; SET DATEFORMAT ymd; SET DEADLOCK_PRIORITY LOW; SET NOCOUNT ON;"
     " SET TRANSACTION ISOLATION LEVEL {isolation}"
 )
 REFUSED = frozenset({18456, 18452, 18486, 18487, 18488, 4060, 911, 916, 40615, 18470})
