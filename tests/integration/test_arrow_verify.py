@@ -34,22 +34,29 @@ SPOILED = (
 )
 
 
-def verdicts(run: str, method: Method = Method.CHECKSUM, limit: int = 100) -> dict[str, TableVerdict]:
-    request = Request(method=method, limit=limit, workers=1)
-    found = MigrationService().verify(run, request, listener=lambda _event: None)
+def verdicts(run: str) -> dict[str, TableVerdict]:
+    found = MigrationService().verify(run, Request(workers=1), listener=lambda _event: None)
     return {str(t.source): t for t in found.tables}
 
 
-def test_what_was_carried_is_the_same(db_source: str, state: str, tmp_path: Path) -> None:
-    moved = carried(made(tmp_path / "a.db", FILE), db_source, verify="checksum")
+def test_what_was_carried_is_the_same_for_a_run_a_plan_and_the_command_line(
+    db_source: str, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made(tmp_path / "a.db", FILE)
+    moved = carried(path, db_source, verify="checksum")
     assert_done(moved)
     execute(db_source, "UPDATE bag SET v = v")  # another order
     found = verdicts(moved.run.id)
     assert [t.agrees for t in found.values()] == [True, True, True]
     price = next(c for c in found["keyed"].columns if c.name == "price")
     assert (price.nulls, price.least, price.total) == ((0, 0), ("0.25", "0.25"), ("318.75", "318.75"))
-    counted = verdicts(moved.run.id, Method.COUNT)
-    assert [t.source_rows for t in counted.values()] == [50, 3, 4]
+    counted = Request(method=Method.COUNT)
+    same = MigrationService().verify(plan_of(path, db_source, "keyed"), counted, listener=lambda _event: None)
+    assert [(t.source_rows, t.agrees) for t in same.tables] == [(50, True)]
+    with pytest.raises(NotFoundError):
+        MigrationService().verify(plan_of(path, db_source, "nothing"), counted, listener=lambda _event: None)
+    assert command(["verify", moved.run.id, "--workers", "1", "--verbose", "--table", "keyed"]) == 0
+    assert "318.75" in capsys.readouterr().out
 
 
 def test_what_differs_is_named_by_row_and_column(db_source: str, state: str, tmp_path: Path) -> None:
@@ -65,21 +72,3 @@ def test_what_differs_is_named_by_row_and_column(db_source: str, state: str, tmp
     assert (bag.missing, bag.extra) == (1, 2)
     assert {(dict(r.key)["v"], r.times) for r in bag.rows} == {("gone", (1, 0)), ("two", (2, 3)), ("new", (0, 1))}
     assert found["named"].agrees
-
-
-def test_a_plan_is_compared_where_nothing_was_run(db_source: str, state: str, tmp_path: Path) -> None:
-    path = made(tmp_path / "a.db", FILE)
-    carried(path, db_source)
-    request = Request(method=Method.CHECKSUM, workers=1)
-    found = MigrationService().verify(plan_of(path, db_source, "keyed"), request, listener=lambda _event: None)
-    assert [(str(t.target), t.agrees) for t in found.tables] == [("public.keyed", True)]
-    with pytest.raises(NotFoundError):
-        MigrationService().verify(plan_of(path, db_source, "nothing"), request, listener=lambda _event: None)
-
-
-def test_the_command_tells_columns_side_by_side(
-    db_source: str, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    moved = carried(made(tmp_path / "a.db", FILE), db_source)
-    assert command(["verify", moved.run.id, "--workers", "1", "--verbose"]) == 0
-    assert "318.75" in capsys.readouterr().out

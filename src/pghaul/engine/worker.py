@@ -161,9 +161,12 @@ class Worker:
         return _probe(self._ours(), self._source, wait_events=self.config.source_wait_events)
 
     def _read_by(self, endpoint: ForeignEndpoint) -> Reader:
-        from pghaul.engine.arrow.reader import Reader  # noqa: PLC0415 -- of other databases only
+        from pghaul.engine.arrow.frugal import return_what_is_freed  # noqa: PLC0415 -- of other databases only
+        from pghaul.engine.arrow.reader import Reader  # noqa: PLC0415
 
-        self._reader = self._reader or Reader(endpoint)
+        if self._reader is None:
+            return_what_is_freed()
+            self._reader = Reader(endpoint)
         return self._reader
 
     def _ours(self) -> Endpoint:

@@ -24,6 +24,9 @@ from pghaul.model.table import Name, Table
 from pghaul.model.transforming import Transform
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
+# Bytes of a batch: some of them are in hand at once, as rows and as COPY's bytes (rows of 6 MB: 316 MiB with four times
+# as much). Rows of 60 bytes fill it with as many as a batch may have.
+BATCH = 4 << 20
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check"})  # what is built of one table alone
 
 
@@ -137,6 +140,7 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
         ordered=(chunk.column,) if key and loading.verify else (),
         limit=limit,
         batch_rows=loading.mapping.batch_rows,
+        batch_bytes=BATCH,
     )
     return ArrowPlan(
         reading=reading,

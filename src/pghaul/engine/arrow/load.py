@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DEPTH = 1  # batches that wait between two of the three: more would only take memory
 ENOUGH = 1 << 22  # bytes that are encoded before they are handed on: a batch of csv may be many times as large
-LARGE = 20 << 20  # bytes; a source makes batches of 16 MiB, or of one row
+LARGE = 5 << 20  # bytes; a source makes batches of 4 MiB, or of one row
 PIECE = 1 << 18  # bytes that are sent between two looks at the pace, as the relay's
 
 
