@@ -101,6 +101,25 @@ def check(url: words.AnyTarget = None, timeout: words.Timeout = 5.0, as_json: op
 
 
 @app.command()
+def advise(
+    url: words.AnyTarget = None,
+    memory: words.Memory = None,
+    vector_distance: words.VectorDistance = words.Distance.COSINE,
+    create_vector_indexes: words.CreateVectorIndexes = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """What could be better, each with the SQL that mends it; nothing is run."""
+    found, made = MigrationService().target.advise(
+        words.target(url),
+        memory=memory,
+        distance=vector_distance.value,
+        create_vector_indexes=create_vector_indexes,
+    )
+    target_view.advised(found, made, as_json=as_json)
+    return exit_codes.DONE
+
+
+@app.command()
 def backup(
     url: words.AnyTarget = None,
     to: words.Folder = None,

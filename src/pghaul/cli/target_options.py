@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from pghaul.cli.profile_options import ask
+from pghaul.cli.selecting import parse_bytes
 from pghaul.model.errors import SecretError, UsageError
 from pghaul.model.text import say
 from pghaul.service.settings import from_file
@@ -70,6 +72,23 @@ Force: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Even with rows in quarantine, or runs that could be resumed.")
 ]
 
+
+class Distance(StrEnum):
+    """pgvector's, by the names of its operator classes."""
+
+    COSINE = "cosine"
+    L2 = "l2"
+    IP = "ip"
+
+
+Memory: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--memory", parser=parse_bytes, metavar="SIZE", help="Of the server's machine, e.g. 16GB."),
+]
+VectorDistance: TypeAlias = Annotated[Distance, typer.Option("--vector-distance", help="By what vectors are searched.")]
+CreateVectorIndexes: TypeAlias = Annotated[
+    bool, typer.Option("--create-vector-indexes", help="Make the missing ones, CONCURRENTLY.")
+]
 Folder: TypeAlias = Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Where the file goes.")]
 Keep: TypeAlias = Annotated[
     int | None, typer.Option("--keep", min=1, metavar="N", help="Then remove all but the newest N of this database.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
@@ -10,10 +11,11 @@ from rich.text import Text as Styled
 
 from pghaul.cli import render
 from pghaul.cli.grid import grid
+from pghaul.cli.profile_view import SIGNS
 from pghaul.cli.words import tell
 from pghaul.model.figures import amount, duration
 from pghaul.model.text import Text, listed, say, saying
-from pghaul.model.upkeep import Backup, Cleaned, Fate, Health, Preparation
+from pghaul.model.upkeep import Advice, Backup, Cleaned, Fate, Health, Preparation
 from pghaul.service.schedule_lines import Schedule
 from pghaul.service.switch import Switched
 
@@ -42,6 +44,8 @@ SWITCHED = saying("{path} leads to the target now: {keys}")
 WAY_BACK = saying("Back again: pghaul target switch --back --write {path}")
 SAID_SO = saying("{path} said so already.")
 AS_BEFORE = saying("{path} is as it was before.")
+INDEX_MADE = saying("Made: {sql}")
+NOTHING_BETTER = say("Nothing to mend was found.")
 SAVED = saying("Saved and read back: {size}, {n} entries, in {time}.")
 ROTATED = saying("Older ones removed: {n}")
 NO_SECRET = say("No password stands in them: keep it in ~/.pgpass of the user that runs it, or in a profile.")
@@ -103,6 +107,24 @@ def _facts(found: Health) -> list[tuple[Text, str | Styled]]:
         ),
         (say("answers in"), say("{ms:.1f} ms", ms=1000 * ((found.connect_seconds or 0) + (found.read_seconds or 0)))),
     ]
+
+
+def advised(found: Sequence[Advice], made: Sequence[Advice], *, as_json: bool) -> None:
+    """`pghaul target advise`: a line for each, and below it the SQL."""
+    if as_json:
+        render.print_json({"advice": [asdict(a) for a in found], "made": [asdict(a) for a in made]})
+        return
+    console = render.page()
+    for each in found:
+        words = Styled(f"{tell(each.object)}: ", style="bold")
+        words.append(tell(each.what), style=SIGNS[each.severity])
+        console.print(words, soft_wrap=True)
+        if each.sql:
+            console.print(Styled(f"    {tell(each.sql)}", style="cyan"), soft_wrap=True)
+    for each in made:
+        render.line(console, INDEX_MADE.format(sql=each.sql), "green")
+    if not found and not made:
+        render.line(console, NOTHING_BETTER, "green")
 
 
 def backed_up(done: Backup, *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ ASSUME_VERSION = "PGHAUL_ASSUME_VERSION"
 SINCE: dict[str, int] = {
     "record_image": 90400,  # *<> and its kin: are two rows the same, bit by bit
     "replica_identity": 90400,
+    "alter_system": 90400,
     "frozen_by_flag": 90400,  # VACUUM leaves a frozen row's xmin as it was; before, it wrote 2
     "on_conflict": 90500,
     "row_security": 90500,
@@ -83,6 +84,7 @@ class Capabilities:
     version_num: int
     record_image: bool
     replica_identity: bool
+    alter_system: bool
     frozen_by_flag: bool
     on_conflict: bool
     row_security: bool

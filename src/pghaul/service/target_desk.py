@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pghaul.model.profile import Endpoint
-    from pghaul.model.upkeep import Backup, Cleaned, Health, Preparation, Wanted
+    from pghaul.model.upkeep import Advice, Backup, Cleaned, Health, Preparation, Wanted
     from pghaul.service.schedule_lines import Schedule
     from pghaul.service.switch import Format, Switched
 
@@ -41,6 +41,18 @@ class TargetDesk:
 
         endpoint = self.endpoint(url)
         return prepare(endpoint, wanted(endpoint.get("dbname")))
+
+    def advise(
+        self, url: str, *, memory: int | None = None, distance: str = "cosine", create_vector_indexes: bool = False
+    ) -> tuple[list[Advice], list[Advice]]:
+        """What could be better, and which vector indexes were made; without these nothing is changed."""
+        from pghaul.postgres.session import connect  # noqa: PLC0415 -- drivers
+        from pghaul.target import advising, advising_vectors  # noqa: PLC0415
+
+        with connect(self.endpoint(url), application_name="pghaul/advise", role="target") as session:
+            found = advising.advise(session, memory=memory, distance=distance)
+            made = advising_vectors.create(session, found) if create_vector_indexes else []
+        return [a for a in found if a not in made], made
 
     def backup(self, url: str, folder: Path, *, keep: int | None = None) -> Backup:
         """A verified dump in a dated file; ProgramError, and then no new file."""
