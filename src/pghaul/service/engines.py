@@ -14,7 +14,7 @@ DRIVERS: Mapping[str, Sequence[Sequence[str]]] = {
     "mysql": (("pyarrow",), ("connectorx",), ("pymysql",)),
     "oracle": (("pyarrow",), ("oracledb",)),
     "sqlite": (("pyarrow",), ("adbc_driver_sqlite",)),
-    "sqlserver": (("pyarrow",), ("pymssql", "pytds", "mssql_python")),
+    "sqlserver": (("pyarrow",), ("pymssql",)),
 }
 
 
