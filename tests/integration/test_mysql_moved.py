@@ -8,7 +8,6 @@ from tests.mariadb import MariaDatabase
 from tests.moving import assert_done, rows
 from tests.mysql_reading import carried
 
-from pghaul.model.errors import PghaulError
 from pghaul.model.plan import Mapping, ReadConsistency, Verify
 from pghaul.model.run import RunState
 
@@ -57,14 +56,24 @@ def test_types_keys_and_sequences_arrive(mariadb: MariaDatabase, db_source: str,
     ]
 
 
-def test_dates_that_are_none_end_the_run_or_are_set_aside(mariadb: MariaDatabase, db_source: str, state: str) -> None:
+def test_dates_that_are_none_are_set_aside_where_that_is_permitted(
+    mariadb: MariaDatabase, db_source: str, state: str
+) -> None:
     mariadb.run(
         "CREATE TABLE z (id int PRIMARY KEY, d date NOT NULL)",
         "INSERT INTO z SELECT seq, IF(seq % 40 = 0, '0000-00-00', '2024-02-29') FROM seq_1_to_100",
     )
-    with pytest.raises(PghaulError, match="2 values of d in z are no dates"):
-        carried(mariadb, db_source)
-    moved = carried(mariadb, db_source, query="zero-dates=text", max_rejects=5, on_existing="truncate")
+    moved = carried(mariadb, db_source, query="zero-dates=text", max_rejects=5)
     assert moved.run.state is RunState.DIFFERENT
     assert value(db_source, "SELECT count(*) FROM z") == 98
     assert value(db_source, "SELECT count(*) FROM pghaul.quarantine") == 2
+
+
+def test_bytes_that_say_latin1_become_what_they_are(mariadb: MariaDatabase, db_source: str, state: str) -> None:
+    words = ["한글", "똠방각하", "ascii"]
+    stored = ", ".join(f"({i}, x'{w.encode('cp949').hex()}')" for i, w in enumerate(words))
+    mariadb.run(
+        "CREATE TABLE old (id int PRIMARY KEY, word text CHARACTER SET latin1)", f"INSERT INTO old VALUES {stored}"
+    )
+    assert_done(carried(mariadb, db_source, mapping=Mapping(encoding="cp949")))
+    assert [w for (w,) in rows(db_source, "SELECT word FROM old ORDER BY id")] == words

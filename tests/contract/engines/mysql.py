@@ -152,7 +152,7 @@ class MySQLPlace(Place):
 
     def change(self) -> bool:
         try:
-            self.database.run("SET lock_wait_timeout = 1", f"INSERT INTO {case.CHANGING} (word) VALUES ('more')")
+            self.database.run("SET lock_wait_timeout = 0", f"INSERT INTO {case.CHANGING} (word) VALUES ('more')")
         except pymysql.err.OperationalError:
             return False
         return True
