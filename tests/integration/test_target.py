@@ -346,6 +346,14 @@ def test_while_a_run_is_alive_nothing_is_removed(ledger: str) -> None:
     assert value(ledger, "SELECT count(*) FROM pghaul.run") == 2
 
 
+def test_what_cannot_be_looked_at_is_asked_for_twice(ledger: str) -> None:
+    execute(ledger, "DROP TABLE pghaul.quarantine")  # as a release of before has it
+    desk = MigrationService("sqlite://").target
+    with pytest.raises(TerminalError, match="of another release"):
+        desk.clean(ledger, None, everything=True)
+    assert desk.clean(ledger, None, everything=True, force=True).schema
+
+
 def test_tables_of_others_stay(ledger: str) -> None:
     execute(ledger, "CREATE TABLE pghaul.mine (id int)")
     with pytest.raises(TerminalError, match="not ours are in it: mine"):

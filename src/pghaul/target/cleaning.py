@@ -66,14 +66,16 @@ def _all(session: Session, *, force: bool) -> Cleaned:
     installed = bool(session.value(IS_INSTALLED))
     runs = session.rows(RUNS) if installed else []
     strangers = [name for (name,) in session.rows(STRANGE)]
-    if installed:
-        _refuse_living(session, {r for r, _ in runs})
+    tables = [name for (name,) in session.rows(TABLES)]
+    if "run" in tables:
+        _refuse_living(session, None)
     reasons = list(_reasons(session, [r for r, _ in runs], runs, everything=True)) if installed else []
+    if tables and not installed:
+        reasons.append(say("it is of another release, and what is in it cannot be looked at"))
     if strangers:
         reasons.append(say("tables that are not ours are in it: {names}", names=listed(strangers)))
     _refuse(reasons, where, force=force and not strangers)
     aside = int(session.value(ALL_SET_ASIDE)) if installed else 0
-    tables = [name for (name,) in session.rows(TABLES)]
     if tables:
         session.execute(DROP_TABLES.format(tables=SQL(", ").join(Identifier("pghaul", t) for t in tables)))
     session.execute(DROP_SCHEMA)
@@ -99,9 +101,9 @@ def _one(session: Session, run: str, *, force: bool) -> Cleaned:
     return Cleaned(url=session.endpoint.display, runs=(run,), rows_set_aside=aside, staging_tables=len(staged))
 
 
-def _refuse_living(session: Session, runs: set[str]) -> None:
+def _refuse_living(session: Session, runs: set[str] | None) -> None:
     """Whatever was asked for: workers would go on without what keeps them from doing a chunk twice."""
-    alive = [r for (r,) in session.rows(ALIVE) if r in runs]
+    alive = [r for (r,) in session.rows(ALIVE) if runs is None or r in runs]
     if alive:
         raise TerminalError(
             say("run {run} is at work on this target", run=alive[0]),
