@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from tests.databases import DatabasePair
 from tests.looking import execute, value
 
 from pghaul.cli.app import run
@@ -238,6 +239,23 @@ def test_what_does_not_answer_is_exit_1_in_time(capsys: Told, state: str) -> Non
 def test_where_nobody_listens_is_exit_1(capsys: Told, state: str) -> None:
     assert run(["target", "check", "postgresql://me@127.0.0.1:1/db", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["code"] == "PGH-2102"
+
+
+# --- settings from .env -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_to_the_target_of_the_file(
+    db_pair: DatabasePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    execute(db_pair.source, "CREATE TABLE t AS SELECT generate_series(1, 5) AS id")
+    server = db_pair.target_server
+    (tmp_path / "my.env").write_text(
+        f"POSTGRESQL_HOST=127.0.0.1\nPOSTGRESQL_PORT={server.port}\nPOSTGRESQL_USER=postgres\n"
+        f"POSTGRESQL_DATABASE={db_pair.target.rpartition('/')[2]}\nMIGRATION_WORKERS=1\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run(["--env-file", "my.env", "run", "--from", db_pair.source, "--table", "t", "--quiet"]) == 0
+    assert value(db_pair.target, "SELECT count(*) FROM t") == 5
 
 
 # --- backup -----------------------------------------------------------------------------------------------------------
