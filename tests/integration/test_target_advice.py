@@ -63,7 +63,8 @@ def found(advice: list[Advice]) -> set[tuple[str, str]]:
 def test_what_is_wrong_is_found_and_nothing_is_changed(db_source: str) -> None:
     before = state_of(db_source)
     advice = advised(db_source)
-    assert found(advice) - {("setting", "fsync"), ("setting", "full_page_writes")} == EXPECTED
+    # Of the settings only what no other test of this server has a part in.
+    assert {(k, o) for k, o in found(advice) if k != "setting" or o == "random_page_cost"} == EXPECTED
     assert state_of(db_source) == before
     assert [a.severity for a in advice] == sorted((a.severity for a in advice), key=list(Severity).index)
     assert all(a.sql for a in advice if a.kind not in {"slow-query", "vector-dimensions"})

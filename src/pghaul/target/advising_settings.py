@@ -100,7 +100,7 @@ def _memory(seen: _Seen) -> Iterator[Found]:
 
 def _writing(seen: _Seen) -> Iterator[Found]:
     if "max_wal_size" in seen.sizes and seen.forced > MANY_CHECKPOINTS and seen.sizes["max_wal_size"] < 16 * GB:
-        why = say("{n} checkpoints were forced by the amount of WAL", n=seen.forced)
+        why = say("{n} checkpoints were forced, by the amount of WAL or by commands", n=seen.forced)
         yield Severity.NOTE, "max_wal_size", _mb(4 * seen.sizes["max_wal_size"]), why
     if seen.sizes["checkpoint_timeout"] < 300:
         why = say("checkpoints every {n:.0f} s write whole pages again and again", n=seen.sizes["checkpoint_timeout"])
