@@ -29,7 +29,10 @@ def engines() -> list[str]:
 
 
 def missing(engine: str) -> Iterator[str]:
-    """The modules that an engine of ours needs, and that are not installed."""
+    """The modules that an engine needs, its own among them, and that are not installed."""
+    for entry in entry_points(group=GROUP, name=engine):
+        if importlib.util.find_spec(entry.module) is None:
+            yield entry.module
     for choice in DRIVERS.get(engine, ()):
         if not any(importlib.util.find_spec(module) for module in choice):
             yield choice[0]
