@@ -11,10 +11,10 @@ import pytest
 from tests.faults.program import Program
 from tests.faults.proxy import Moment, Proxy, Trigger
 from tests.looking import value
-from tests.moving import Moved, assert_done, rows
+from tests.moving import Moved, assert_done, resume, rows
 from tests.sqlite_files import held, made, plan_of
 
-from pghaul.model.errors import RowError
+from pghaul.model.errors import RowError, ShapeChangedError
 from pghaul.model.event import Event
 from pghaul.model.plan import Mapping, Plan, Selection
 from pghaul.model.run import RunState
@@ -77,6 +77,44 @@ def test_values_arrive_as_the_plan_makes_them(db_source: str, state: str, tmp_pa
     assert rows(db_source, WHOLE) == expected(path)
     assert value(db_source, "SELECT pg_typeof(born)::text FROM person LIMIT 1") == "date"
     assert value(db_source, "SELECT indexdef FROM pg_indexes WHERE indexname = 'person_nm'").endswith("(name)")
+
+
+def test_columns_are_masked_made_and_computed(
+    db_source: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the source's SQL, by an expression, by a key; the key column too, by which rows are known."""
+    monkeypatch.setenv("MASKING_KEY", "a key of this test")
+    steps = [
+        {"kind": "sql", "column": "half", "expression": "id / 2", "type": "bigint"},
+        {"kind": "expression", "column": "code", "expression": "sex || '-' || id", "type": "text"},
+        {"kind": "hash", "column": "id", "key": "env:MASKING_KEY", "length": 16},
+        {"kind": "partial", "column": "nm", "first": 1},
+        {"kind": "redact", "column": "note"},
+    ]
+    assert_done(moved(plan_for(people(tmp_path, 3), db_source, *steps, verify="checksum")))
+    found = rows(db_source, "SELECT id, name, note, half, code FROM person ORDER BY half, code")
+    assert [r[1:] for r in found] == [
+        ("n*****", None, 0, "female-1"),
+        ("n*****", None, 1, "male-3"),
+        ("n*****", None, 1, "unknown-2"),
+    ]
+    assert {len(r[0]) for r in found} == {16}
+    assert (
+        value(db_source, "SELECT count(*) FROM pg_constraint WHERE conrelid = 'person'::regclass AND contype = 'p'")
+        == 1
+    )
+
+
+def test_a_run_goes_on_with_the_key_that_it_began_with(
+    db_source: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKING_KEY", "a key of this test")
+    path = made(people(tmp_path), "UPDATE person SET born = 'tomorrow' WHERE id = 7")
+    with pytest.raises(RowError):
+        moved(plan_for(path, db_source, {"kind": "hash", "column": "note", "key": "env:MASKING_KEY"}))
+    monkeypatch.setenv("MASKING_KEY", "another key of this test")
+    with pytest.raises(ShapeChangedError, match="note"):
+        resume()
 
 
 def test_a_plan_names_what_cannot_be_applied(db_source: str, state: str, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class MappedColumn:
     note: str = ""  # why it is mapped so: say() text
     changed: bool = False  # a transform may change its values
     made: bool = False  # by a transform: the source has no such column
+    mark: str = ""  # of the keys and functions that make its values: another one on resume is another column
     read_as: str = ""  # the type that it is read as, where a transform makes another one of it
 
     @property

@@ -24,7 +24,7 @@ from pghaul.model.text import Text, joined, say
 from pghaul.model.transforming import MASKING, Transform, new_name
 from pghaul.transforms.characters import decoding, without_nul
 from pghaul.transforms.registry import bind_of
-from pghaul.transforms.steps import ColumnStep, Problem, Step, Work, is_bytes, is_text, unwrapped, worked
+from pghaul.transforms.steps import TYPE, ColumnStep, Problem, Step, Work, is_bytes, is_text, unwrapped, worked
 
 FIRST = 10  # rows that an error names
 
@@ -88,7 +88,7 @@ class Chain:
 
     def bind(self, schema: pa.Schema) -> pa.Schema:
         """The schema of what apply() makes of batches of this one. Raises TransformError for what cannot be done."""
-        schema = pa.schema([f.with_name(c.name) for f, c in zip(schema, self._columns, strict=True)])
+        schema = pa.schema([_known(f, c) for f, c in zip(schema, self._columns, strict=True)])
         steps: list[Step] = []
         self._given = schema
         works = {c.name: decoding(c.encoding, self._mapping.undecodable) for c in self._columns if c.encoding}
@@ -103,7 +103,7 @@ class Chain:
             steps.append(ColumnStep(schema=schema, works=texts))
         self._steps = tuple(steps)
         self._places = [schema.get_field_index(n) for n in self._names]
-        self.schema = pa.schema([schema.field(p).with_name(self._called(schema.names[p])) for p in self._places])
+        self.schema = pa.schema([pa.field(self._called(schema.names[p]), schema.types[p]) for p in self._places])
         return self.schema
 
     def apply(self, batch: pa.RecordBatch, *, first: int = 1) -> Applied:
@@ -193,12 +193,16 @@ class Chain:
         )
 
 
+def _known(field_: pa.Field, column: ReadColumn) -> pa.Field:
+    return field_.with_name(column.name).with_metadata({TYPE: column.pg_type})
+
+
 def _worked(schema: pa.Schema, works: Mapping[str, Work]) -> ColumnStep:
     """With the types that come out of them."""
     for name, work in works.items():
         at = schema.get_field_index(name)
         made = worked(work(pa.array([], schema.field(at).type))).array.type
-        schema = schema.set(at, pa.field(name, made))
+        schema = schema.set(at, schema.field(at).with_type(made))
     return ColumnStep(schema=schema, works=works)
 
 

@@ -22,6 +22,14 @@ OURS: Mapping[str, str] = {
     "trim": "pghaul.transforms.values:trim",
     "null-if": "pghaul.transforms.values:null_if",
     "map": "pghaul.transforms.values:map_values",
+    "sql": "pghaul.transforms.values:rename",  # the source has computed it
+    "expression": "pghaul.transforms.expression:expression",
+    "python": "pghaul.transforms.python_function:python",
+    "hash": "pghaul.transforms.masking:hash_",
+    "partial": "pghaul.transforms.masking:partial",
+    "redact": "pghaul.transforms.masking:redact",
+    "shuffle": "pghaul.transforms.masking:shuffle",
+    "fake": "pghaul.transforms.fake:fake",
 }
 
 

@@ -103,7 +103,7 @@ def column_step(transform: Transform, schema: pa.Schema, make: Make) -> ColumnSt
         field_ = schema.field(at)
         works[name] = work = unpacked(make(field_.with_type(plain(field_.type))))
         type_ = _tried(transform, field_, work)
-        schema = schema.set(at, pa.field(name, type_))
+        schema = schema.set(at, field_.with_type(type_))
     return ColumnStep(schema=schema, works=works)
 
 
@@ -144,6 +144,14 @@ def unfit(transform: Transform, field_: pa.Field, why: str) -> TransformError:
         advice=say("cast it to another type before, or choose another transform"),
         code=7102,
     )
+
+
+TYPE = b"pghaul.type"  # what PostgreSQL's type of a column is, among a field's metadata
+
+
+def type_of(field_: pa.Field) -> str:
+    """Of PostgreSQL, as the column was read; empty where nobody knows."""
+    return bytes((field_.metadata or {}).get(TYPE, b"")).decode()
 
 
 # --- arrays -------------------------------------------------------------------------------------------------------

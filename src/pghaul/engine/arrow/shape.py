@@ -41,7 +41,7 @@ def _column(column: MappedColumn) -> Column:
         not_null=column.not_null,
         generated=not column.carried,
         identity=column.identity,
-        base=column.source.native,
+        base=f"{column.source.native} {column.mark}".rstrip(),
     )
 
 

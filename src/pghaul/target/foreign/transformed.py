@@ -11,6 +11,7 @@ from dataclasses import replace
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignColumn
 from pghaul.model.mapped import MappedColumn
+from pghaul.model.masking_key import mark_of
 from pghaul.model.text import Text, say
 from pghaul.model.transforming import Transform, changes, new_columns, new_name, new_type
 from pghaul.target.foreign import types
@@ -29,7 +30,9 @@ def typed(column: MappedColumn, transforms: Sequence[Transform], table: str, out
     if not changes(transforms, name):
         return column
     label = f"{table}.{column.name}"
-    column = replace(column, changed=True, read_as="text" if column.enum else column.type)
+    column = replace(
+        column, changed=True, mark=mark_of(transforms, name), read_as="text" if column.enum else column.type
+    )
     if column.generated is not None:
         column = replace(column, generated=None)
     outcome.findings += _nothing_left(column, transforms, label)
@@ -57,6 +60,7 @@ def added(columns: Sequence[MappedColumn], table: str, transforms: Sequence[Tran
                 type=made,
                 changed=True,
                 made=True,
+                mark=mark_of(transforms, name),
                 read_as=made,
                 note=say("made by a transform"),
             )
