@@ -18,6 +18,7 @@ from benchmarks.insert import insert
 from benchmarks.memory import memory
 from benchmarks.merge_large import merge_large
 from benchmarks.merge_small import merge_small
+from benchmarks.mysql import mysql
 from benchmarks.partitions import pg_partitions, pg_partitions_20m, pg_partitions_checksum
 from benchmarks.planning import planning
 from benchmarks.quarantine import quarantine
@@ -25,6 +26,7 @@ from benchmarks.relay import relay
 from benchmarks.result import Result
 from benchmarks.servers import two_servers
 from benchmarks.small_tables import pg_small_tables
+from benchmarks.sqlite import sqlite
 from benchmarks.verify import verify
 
 CASES: Mapping[str, Case] = {
@@ -44,6 +46,8 @@ CASES: Mapping[str, Case] = {
         merge_small,
         full_sync,
         quarantine,
+        mysql,
+        sqlite,
     )
 }
 

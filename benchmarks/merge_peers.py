@@ -19,7 +19,7 @@ from benchmarks import peers
 from benchmarks.bench import Bench
 from benchmarks.measure import Command, measure
 from benchmarks.merging import CURSOR, FILLED_FROM, KEY, ROWS, TABLE
-from benchmarks.peer_tools import FOLDER, Tools
+from benchmarks.peer_tools import FOLDER, Tools, sling_environment
 from benchmarks.servers import Pair
 
 OURS = "pghaul"
@@ -139,10 +139,8 @@ def _sling(program: Path, pair: Pair) -> Command:
     env = {
         "BENCH_FROM": f"{pair.from_url}?sslmode=disable",
         "BENCH_TO": f"{pair.to_url}?sslmode=disable",
-        "SLING_HOME_DIR": str(FOLDER.resolve() / "sling-home"),
-        "SLING_DISABLE_TELEMETRY": "TRUE",
     }
-    return Command(name=SLING, steps=((stage,),), env=env)
+    return Command(name=SLING, steps=((stage,),), env=env | sling_environment())
 
 
 def _script(way: str, pair: Pair) -> Command:

@@ -34,19 +34,35 @@ class Tools:
 
 def tools(say: Callable[[str], None]) -> Tools:
     """What could be installed; what could not is said, and left out."""
-    folder = FOLDER.resolve()
-    python = folder / "venv" / "bin" / "python"
-    if not python.exists():
-        subprocess.run((sys.executable, "-m", "venv", str(folder / "venv")), check=True)
-    dlt = _install(python, folder / "dlt.stamp", DLT, say)
+    python = _python()
+    dlt = _install(python, python.parents[2] / "dlt.stamp", DLT, say)
+    return Tools(python=python if dlt else None, sling=sling(say))
+
+
+def sling(say: Callable[[str], None]) -> Path | None:
+    """Its program alone; None, and a word about it, where it cannot be had."""
+    folder, python = FOLDER.resolve(), _python()
     fits = platform.system() == "Linux" and platform.machine() == "x86_64"
-    sling = fits and _install(python, folder / "sling.stamp", (SLING,), say)
+    installed = fits and _install(python, folder / "sling.stamp", (SLING,), say)
     program = next(folder.glob("venv/lib/*/site-packages/sling_linux_amd64/bin/sling-linux-amd64"), None)
-    if not (sling and program):
+    if not (installed and program):
         say("  Sling: not to be had here, left out")
-    elif program:
-        program.chmod(0o755)
-    return Tools(python=python if dlt else None, sling=program if sling else None)
+        return None
+    program.chmod(0o755)
+    return program
+
+
+def sling_environment() -> dict[str, str]:
+    """A home of its own; nothing is reported to anybody."""
+    return {"SLING_HOME_DIR": str(FOLDER.resolve() / "sling-home"), "SLING_DISABLE_TELEMETRY": "TRUE"}
+
+
+def _python() -> Path:
+    folder = FOLDER.resolve() / "venv"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run((sys.executable, "-m", "venv", str(folder)), check=True)
+    return python
 
 
 def _install(python: Path, stamp: Path, pins: tuple[str, ...], say: Callable[[str], None]) -> bool:

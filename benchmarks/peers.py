@@ -39,10 +39,10 @@ def environment(pair: Pair) -> dict[str, str]:
     }
 
 
-def pghaul(pair: Pair, tables: Sequence[str], *options: str, workers: int = JOBS) -> Command:
-    """Ours, through its command line."""
+def pghaul(pair: Pair, tables: Sequence[str], *options: str, workers: int = JOBS, source: str = "") -> Command:
+    """Ours, through its command line; `source` where it is not the pair's."""
     selected = tuple(word for table in tables for word in ("--table", table))
-    words = (sys.executable, "-m", "pghaul", "run", "--from", pair.from_url, "--to", pair.to_url)
+    words = (sys.executable, "-m", "pghaul", "run", "--from", source or pair.from_url, "--to", pair.to_url)
     stage = (*words, *selected, "--workers", str(workers), *options)
     return Command(name="pghaul", steps=((stage,),), env=environment(pair))
 

@@ -54,6 +54,7 @@ class Pair:
     folder: Path
     database: str = "bench"
     into: str = ""  # the target's database where it is called otherwise: several programs, each with its own
+    others: tuple[int, ...] = ()  # processes of other servers that are at work
 
     @property
     def from_url(self) -> str:
@@ -69,8 +70,9 @@ class Pair:
         return self.target.programs
 
     def cpu(self) -> float:
-        """Seconds that both servers have used so far, ended backends among them."""
-        return sum(_cpu(server) for server in (self.source, self.target))
+        """Seconds that all servers have used so far, ended backends among them."""
+        pids = (self.source.pid, self.target.pid, *self.others)
+        return sum(_cpu(pid) for pid in pids if pid is not None)
 
     def fresh_source(self, database: str) -> None:
         """An empty database to fill; the cases' data never meet."""
@@ -147,10 +149,8 @@ def leaf_name(number: int) -> str:
     return f"point_history_{number:05d}"
 
 
-def _cpu(server: Cluster) -> float:
-    if server.pid is None:
-        return 0.0
-    postmaster = psutil.Process(server.pid)
+def _cpu(pid: int) -> float:
+    postmaster = psutil.Process(pid)
     times = postmaster.cpu_times()
     used = times.user + times.system + times.children_user + times.children_system
     for child in postmaster.children():
