@@ -73,6 +73,12 @@ KINDS: Mapping[Kind, Text] = {
     Kind.MERGE: say("merge"),
     Kind.WATERMARK: say("watermark"),
     Kind.REJECTS: say("rejects"),
+    Kind.SOURCE: say("source"),
+    Kind.TYPE: say("type"),
+    Kind.NAME: say("name"),
+    Kind.DEFINITION: say("definition"),
+    Kind.ORPHANS: say("orphans"),
+    Kind.TRANSFORM: say("transform"),
 }
 SEVERITIES: Mapping[Severity, Text] = {
     Severity.ERROR: say("error"),
