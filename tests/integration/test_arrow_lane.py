@@ -18,7 +18,7 @@ from tests.sqlite_files import ORDERS, carried, held, made, plan_of, shop, url_o
 
 from pghaul.model.errors import RowError, ShapeChangedError, StoppedError, TargetNotEmptyError, UsageError
 from pghaul.model.event import Event, EventKind
-from pghaul.model.plan import Mapping, OnExisting, Undecodable
+from pghaul.model.plan import Mapping, OnExisting, Period, Selection, Undecodable
 from pghaul.model.run import RunState
 from pghaul.model.transforming import Transform
 from pghaul.service.migration import MigrationService
@@ -170,6 +170,25 @@ def test_what_goes_between_two_postgresql_only_is_refused(
 ) -> None:
     found = MigrationService().plan(plan_of(shop(tmp_path), db_source, **word))
     assert not found.ok
+
+
+def test_what_would_change_nothing_is_refused_by_name(db_source: str, state: str, tmp_path: Path) -> None:
+    plan = plan_of(shop(tmp_path), db_source, owners=True, format="text").model_copy(
+        update={
+            "tables": [Selection(name="order", layout="month", key="no", larger_than=1)],
+            "period": Period(since="2024-01-01"),
+            "whole": False,
+        }
+    )
+    found = MigrationService().plan(plan)
+    assert {f.object for f in found.findings if f.code == 1189} == {
+        "format",
+        "key",
+        "larger_than",
+        "layout",
+        "owners",
+        "period",
+    }
 
 
 # --- stopped, killed, resumed -------------------------------------------------------------------------------------

@@ -176,6 +176,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> Path:
         monkeypatch.delenv(name, raising=False)
     for name in [n for n in os.environ if n.startswith("PG") and not n.startswith("PGHAUL_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(settings_of._Said, "env_file", None)  # what a test says is not for the next
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text(ENV)
     return tmp_path
@@ -225,6 +226,14 @@ def test_without_any_password_there_is_none_to_write(folder: Path, capsys: Told)
     assert "no password of this database" in capsys.readouterr().err
     assert run(["target", "switch"]) == 2
     assert "nothing says which target" in capsys.readouterr().err
+
+
+def test_a_file_that_only_lies_there_and_says_nothing_to_us_is_left_alone(folder: Path) -> None:
+    (folder / ".env").write_text("DB_HOST=x\nthis is another program's\n", encoding="utf-8")
+    assert settings_of.from_file({}).target is None
+    (folder / ".env").write_text("POSTGRESQL_HOST=x\nthis is wrong\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="line 2"):
+        settings_of.from_file({})
 
 
 def test_a_malformed_file_is_said_with_its_line(folder: Path, capsys: Told) -> None:

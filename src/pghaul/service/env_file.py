@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +114,16 @@ def text_of(path: Path) -> str:
             advice=say("look at its name and its permissions, or name another one with --env-file"),
             code=1035,
         ) from exc
+
+
+def mentions(path: Path, names: Iterable[str]) -> bool:
+    """Does any of these names stand in it? One that cannot be read says nothing."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES)
+    except OSError:
+        return False
+    return any(name.encode() in raw for name in names)
 
 
 def values(path: Path) -> dict[str, str]:

@@ -134,9 +134,10 @@ def _file_values(environ: Mapping[str, str]) -> dict[str, str]:
     path = Path(said or ".env")
     there: Mapping[str, str] = {}
     if said or path.is_file():
-        from pghaul.service.env_file import values  # noqa: PLC0415 -- few have one
+        from pghaul.service.env_file import mentions, values  # noqa: PLC0415 -- few have one
 
-        there = values(path)
+        # One that only lies there, and says nothing to us, is somebody else's: what it looks like is not our affair.
+        there = values(path) if said or mentions(path, FROM_FILE) else {}
     return {name: value for name in FROM_FILE if (value := environ.get(name) or there.get(name))}
 
 

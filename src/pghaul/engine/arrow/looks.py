@@ -13,13 +13,15 @@ from pghaul.model.chunk import Chunk
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import Consistency
 from pghaul.model.mapped import MappedDatabase
-from pghaul.model.plan import OnConflict, OnExisting, Plan, ReadConsistency, Recipe
+from pghaul.model.plan import OnConflict, OnExisting, Options, Plan, ReadConsistency, Recipe, Selection
 from pghaul.model.table import Name, RelationKind
 from pghaul.model.text import say
 from pghaul.target.foreign import existing
 from pghaul.target.foreign.selection import said
 
 COPIED = Chosen(recipe=Recipe.COPY, on_conflict=OnConflict.ERROR)
+POSTGRESQL_ONLY = ("layout", "key", "larger_than", "smaller_than", "query", "merge", "on_conflict")
+IDLE_OPTIONS = ("owners", "privileges", "source_encoding", "format", "locks", "duplicates", "duplicates_by")
 SEES = {
     Consistency.SNAPSHOT: say("all tables are read as they were at one moment"),
     Consistency.TABLE: say("each table is read as it was at one moment, and another one at another"),
@@ -101,6 +103,15 @@ def _chunks(plan: Plan, mapped: MappedDatabase, ground: Ground, fate: preflight.
 
 def _of_the_plan(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
     """What such a source cannot be asked for."""
+    for key in sorted(set(_idle(plan))):
+        yield Finding(
+            kind=Kind.USAGE,
+            object=key,
+            what=say("{key} is for a source that is PostgreSQL, and would change nothing here", key=key),
+            where=key,
+            advice=say("leave it out; a condition in the source's SQL goes into where"),
+            code=1189,
+        )
     recipes = {said(plan, t.source.name, "recipe") or plan.options.recipe for t in mapped.tables}
     for recipe in sorted(recipes - {Recipe.COPY}):
         yield Finding(
@@ -125,6 +136,17 @@ def _of_the_plan(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
             return
 
 
+def _idle(plan: Plan) -> Iterator[str]:
+    """Keys that were said and that nobody would heed."""
+    if plan.period is not None:
+        yield "period"
+    plain = Selection(name="x")
+    for selection in plan.tables:
+        yield from (k for k in POSTGRESQL_ONLY if getattr(selection, k) != getattr(plain, k))
+    usual = Options()
+    yield from (k for k in IDLE_OPTIONS if getattr(plan.options, k) != getattr(usual, k))
+
+
 def _of_the_source(plan: Plan, ground: Ground) -> Iterator[Finding]:
     guarantees = ground.source.guarantees
     snapshot = guarantees.consistency is Consistency.SNAPSHOT
@@ -145,5 +167,5 @@ def _of_the_source(plan: Plan, ground: Ground) -> Iterator[Finding]:
             what=say("how busy a source that is not PostgreSQL is cannot be measured"),
             where="options",
             advice=say("leave max_source_lag and max_source_sessions out"),
-            code=1187,
+            code=1188,
         )

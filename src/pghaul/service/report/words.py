@@ -88,7 +88,7 @@ SOURCE = say("Source")
 TARGET = say("Target")
 END: dict[str, Text] = {
     "url": say("Database"),
-    "version": say("PostgreSQL"),
+    "version": say("Server"),
     "encoding": say("Encoding"),
     "collation": say("Collation"),
     "character_type": say("Character type"),
