@@ -20,7 +20,7 @@ from pghaul.target.foreign import existing
 from pghaul.target.foreign.selection import said
 
 COPIED = Chosen(recipe=Recipe.COPY, on_conflict=OnConflict.ERROR)
-POSTGRESQL_ONLY = ("layout", "key", "larger_than", "smaller_than", "query", "merge", "on_conflict")
+ONLY_POSTGRESQL = ("layout", "key", "larger_than", "smaller_than", "query", "merge", "on_conflict")
 IDLE_OPTIONS = ("owners", "privileges", "source_encoding", "format", "locks", "duplicates", "duplicates_by")
 SEES = {
     Consistency.SNAPSHOT: say("all tables are read as they were at one moment"),
@@ -142,7 +142,7 @@ def _idle(plan: Plan) -> Iterator[str]:
         yield "period"
     plain = Selection(name="x")
     for selection in plan.tables:
-        yield from (k for k in POSTGRESQL_ONLY if getattr(selection, k) != getattr(plain, k))
+        yield from (k for k in ONLY_POSTGRESQL if getattr(selection, k) != getattr(plain, k))
     usual = Options()
     yield from (k for k in IDLE_OPTIONS if getattr(plan.options, k) != getattr(usual, k))
 
