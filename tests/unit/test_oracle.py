@@ -442,3 +442,11 @@ def test_every_type_of_a_real_script_has_a_mapping() -> None:
     assert {"NUMBER", "DATE", "VARCHAR2(160)", "NUMBER(10,2)"} <= found
     assert {f for f in found if resolved(f).base not in {"NUMBER", "DATE", "VARCHAR2"}} == set()
     assert propose("NUMBER(10,2)")[0] == "numeric(10,2)"
+
+
+def test_texts_that_the_server_makes_are_measured_before(server: Server) -> None:
+    made = form(asked_for("A", "jsonb"), 't."A"', "JSON")
+    assert (made.expression, made.sized) == ('JSON_SERIALIZE(t."A" RETURNING CLOB)', True)
+    unknown = form(asked_for("A", "text"), 't."A"', "LONG")
+    assert (unknown.width, unknown.sized) == (None, False)
+    assert server.asked == []

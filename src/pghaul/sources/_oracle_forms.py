@@ -68,7 +68,7 @@ class Form:
     type: Any  # pa.DataType of the batches
     turn: Turn | None = None
     width: int | None = 24  # bytes at most; None: nobody knows
-    sized: bool = False  # a LOB, whose length the server can tell
+    sized: bool = False  # a LOB, stored or made, whose length the server can tell
 
     def array(self, given: pa.Array, *, unicode: bool = True) -> pa.Array:
         """ValueError where a value is not what it has to be."""
@@ -217,7 +217,7 @@ def _bytes(asked: _Asked) -> Form:
 
 def _converted(asked: _Asked) -> Form:
     large = asked.it.base in CLOBS
-    return asked.text(CONVERTED[asked.it.base], width=None if large else 64)
+    return asked.text(CONVERTED[asked.it.base], width=None if large else 64, sized=large)
 
 
 def _interval(asked: _Asked) -> Form:
