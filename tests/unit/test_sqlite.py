@@ -25,6 +25,7 @@ from pghaul.model.errors import (
 from pghaul.model.foreign import ForeignTable, KeyRange, ReadColumn, Reading
 from pghaul.model.table import Name
 from pghaul.sources import sqlite
+from pghaul.sources._sqlite_look import IS_MOMENT
 from pghaul.sources.protocol import engine_of
 
 INTERRUPTED = """
@@ -368,3 +369,27 @@ def test_what_is_held_twice_is_one_moment(tmp_path: Path) -> None:
     with opened(path) as source:
         assert source.hold() == source.hold()
         source.join(source.hold())
+
+
+MOMENTS = {
+    "2024-02-29 23:59:59": True,
+    "2024-02-29T23:59": True,
+    "2024-02-29 23:59:59.123456": True,
+    "2023-02-29 23:59:59": False,  # there is no such day
+    "2024-04-31 00:00:00": False,
+    "0000-01-01 00:00:00": False,  # nor such a year
+    "2024-02-29 24:00:00": False,
+    "2024-02-29x23:59:59": False,
+    "2024-02-29 23:59:5x": False,
+    "2024-02-29 23.59.59": False,
+    "2024-02-29 23:59:5": False,
+    "2024-02-29": False,
+    "": False,
+}
+
+
+def test_what_is_a_moment_is_told_by_its_shape_and_its_day() -> None:
+    with closing(sqlite3.connect(":memory:")) as session:
+        query = f"SELECT v, {IS_MOMENT.replace('{v}', 'v')} FROM (SELECT ? AS v)"
+        found = {value: bool(session.execute(query, [value]).fetchone()[1]) for value in MOMENTS}
+    assert found == MOMENTS

@@ -19,6 +19,7 @@ from pghaul.postgres.dsn import keywords_of, resolve
 from pghaul.service import passwords, sealing
 from pghaul.service.endpoint_url import storable_url
 from pghaul.service.keys import KEY, Keys
+from pghaul.service.reaching import foreign_scheme
 
 if TYPE_CHECKING:
     from pghaul.store.profiles import Change, Kept
@@ -263,6 +264,14 @@ def url_of(profile: Profile) -> str:
 
 def parameters(words: str) -> tuple[dict[str, str], str | None]:
     """A URL or conninfo string as libpq's keywords, and the password that stood in it. UsageError."""
+    if scheme := foreign_scheme(words):
+        raise UsageError(
+            say("a profile leads to PostgreSQL only, and not to {scheme}", scheme=scheme),
+            advice=say(
+                "write its URL wherever a profile may stand, without its password: that in PGHAUL_SOURCE_PASSWORD"
+            ),
+            code=1047,
+        )
     found = keywords_of(words)
     password = found.pop("password", None)
     return found, password or None

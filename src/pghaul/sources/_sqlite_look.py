@@ -13,7 +13,7 @@ from pghaul.model.text import listed, say
 from pghaul.sources import _sqlite_sql as sql
 from pghaul.sources._sqlite_connection import Connection, quoted
 
-SMALL = 64 << 20  # bytes: a database up to this size is looked at whole, in about a second
+SMALL = 64 << 20  # bytes: a database up to this size is looked at whole, in some seconds
 FIRST = 50_000  # rows of each table of a larger one
 TOGETHER = 50  # columns of one query: a function takes 1,000 arguments, a row of results 2,000 columns
 
@@ -22,16 +22,22 @@ _DIGITS = "[0-9][0-9]"
 _DAY = f"'{_DIGITS * 2}-[01][0-9]-[0-3][0-9]'"
 _CLOCK = "[0-2][0-9]:[0-5][0-9]{end}"
 # Only texts are compared with texts: a column of numeric affinity would make numbers of them.
-# date() moves the 31st of February into March, so it does not give such a day back.
-IS_DAY = f"({{v}} GLOB {_DAY} AND substr({{v}}, 1, 4) > '0000' AND date({{v}}) = {{v}})"
+# date() moves the 31st of February into March, so it does not give such a day back; older ones only with a modifier.
+IS_DAY = f"({{v}} GLOB {_DAY} AND substr({{v}}, 1, 4) > '0000' AND date({{v}}, '+0 days') = {{v}})"
 IS_CLOCK = (
     f"(substr({{v}}, 1, 2) < '24' AND ({{v}} GLOB '{_CLOCK.format(end='')}'"
     f" OR {{v}} GLOB '{_CLOCK.format(end=':[0-5][0-9]')}'"
     f" OR ({{v}} GLOB '{_CLOCK.format(end=':[0-5][0-9].[0-9]*')}' AND length({{v}}) <= 15"
     " AND substr({v}, 10) NOT GLOB '*[^0-9]*')))"
 )
-IS_MOMENT = "(substr({v}, 11, 1) IN (' ', 'T') AND " + " AND ".join(
-    (IS_DAY.replace("{v}", "substr({v}, 1, 10)"), IS_CLOCK.replace("{v}", "substr({v}, 12)") + ")")
+# Nearly all moments have a clock to the second, which one pattern tells: that takes a third of the time.
+_SECONDS = f"{_DAY[:-1]}[ T][0-2][0-9]:[0-5][0-9]:[0-5][0-9]'"
+IS_MOMENT = (
+    f"CASE length({{v}}) WHEN 19 THEN {{v}} GLOB {_SECONDS} AND substr({{v}}, 1, 4) > '0000'"
+    " AND substr({v}, 12, 2) < '24' AND date(substr({v}, 1, 10), '+0 days') = substr({v}, 1, 10)"
+    " ELSE (substr({v}, 11, 1) IN (' ', 'T') AND "
+    + " AND ".join((IS_DAY.replace("{v}", "substr({v}, 1, 10)"), IS_CLOCK.replace("{v}", "substr({v}, 12)")))
+    + ") END"
 )
 IS_ZONED = (
     "CASE WHEN {c} GLOB '*Z' THEN " + IS_MOMENT.replace("{v}", "substr({c}, 1, length({c}) - 1)") + " WHEN {c} GLOB "
