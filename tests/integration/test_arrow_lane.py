@@ -13,7 +13,7 @@ import pytest
 from tests.faults.program import Program
 from tests.faults.proxy import Connection, Moment, Proxy, Trigger
 from tests.looking import assert_no_session_is_left, state_of, value
-from tests.moving import assert_done, resume, rows
+from tests.moving import assert_done, resume, rows, run_sql
 from tests.sqlite_files import ORDERS, carried, held, made, plan_of, shop, url_of
 
 from pghaul.model.errors import RowError, ShapeChangedError, StoppedError, TargetNotEmptyError, UsageError
@@ -121,6 +121,41 @@ def test_a_large_table_goes_in_ranges_of_its_key(db_source: str, state: str, tmp
     assert all(c and c.startswith("range:no:") for c in chunks)
     assert rows(db_source, ORDERS) == orders(path)
     assert any("(no)" in d for d in keys_and_indexes(db_source))
+
+
+KEYED = """
+CREATE TABLE a (id {declared}, t TEXT);
+WITH RECURSIVE n (i) AS (SELECT -9 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+INSERT INTO a SELECT i, printf('%0200d', i) FROM n;
+"""
+
+
+@pytest.mark.template(source="CREATE TABLE a (id text, t text)")
+@pytest.mark.parametrize(
+    ("declared", "there", "type_"),
+    [
+        ("INTEGER PRIMARY KEY", "text", ""),  # 5 and 10 as texts lie in another order
+        ("INTEGER PRIMARY KEY", "bigint", ""),
+        ("INT PRIMARY KEY", "bigint", ""),  # which may be NULL, twice: that comes first here, last there
+        ("TEXT PRIMARY KEY", "bigint", "bigint"),
+    ],
+)
+def test_ranges_are_of_what_is_an_integer_on_both_sides(
+    db_source: str, state: str, tmp_path: Path, declared: str, there: str, type_: str
+) -> None:
+    path = made(tmp_path / "a.db", KEYED.format(declared=declared))
+    if declared.startswith("INT "):
+        made(path, "INSERT INTO a VALUES (NULL, 'x'), (NULL, 'y')")
+    run_sql(db_source, f"ALTER TABLE a ALTER id TYPE {there} USING id::{there}")
+    types = [Selection(name="a", types={"id": type_} if type_ else {})]
+    plan = plan_of(path, db_source, verify="checksum", split_bytes=SPLIT)
+    plan = plan.model_copy(update={"tables": types, "whole": False})
+    heard: list[Event] = []
+    assert MigrationService().run(plan, listener=heard.append).state is RunState.DONE
+    chunks = [e.chunk for e in heard if e.kind is EventKind.CHUNK_DONE]
+    assert (len(chunks) > 1) == (declared == "INTEGER PRIMARY KEY" and there == "bigint")
+    everything = sorted((str(i), t) for i, t in held(path, "SELECT id, t FROM a"))
+    assert sorted((str(i), t) for i, t in rows(db_source, "SELECT id, t FROM a")) == everything
 
 
 def test_only_rows_that_fulfil_a_condition_are_taken(db_source: str, state: str, tmp_path: Path) -> None:

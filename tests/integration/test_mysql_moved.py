@@ -77,3 +77,12 @@ def test_bytes_that_say_latin1_become_what_they_are(mariadb: MariaDatabase, db_s
     )
     assert_done(carried(mariadb, db_source, mapping=Mapping(encoding="cp949")))
     assert [w for (w,) in rows(db_source, "SELECT word FROM old ORDER BY id")] == words
+
+
+def test_a_key_beyond_what_a_sequence_gives_arrives(mariadb: MariaDatabase, db_source: str, state: str) -> None:
+    mariadb.run(
+        "CREATE TABLE a (id bigint unsigned AUTO_INCREMENT PRIMARY KEY)", "INSERT INTO a VALUES (18446744073709551614)"
+    )
+    assert_done(carried(mariadb, db_source))
+    assert value(db_source, "SELECT id::text FROM a") == "18446744073709551614"
+    assert value(db_source, "SELECT last_value FROM a_id_seq") == 2**63 - 1

@@ -186,7 +186,7 @@ class ArrowAttempt:
         """What is made of several tables, or of the database, once all rows are there."""
         ours = [m for m in mapped.after if m.table is None or m.table in created]
         counting = [m for m in ours if m.kind == "sequence"]
-        counting += existing.sequences([t for t in mapped.tables if t.exists and t.name in loaded])
+        counting += existing.sequences([t for t in mapped.tables if t.exists and t.name in loaded], held.there)
         making.run(held.target, counting, self._report, "sequences")
         if self._order.plan.options.indexes:
             dispatcher.run(compose.adding([m for m in ours if m.kind == "reference"], loaded, epoch, done))

@@ -157,7 +157,7 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
 def compared(loading: Loading) -> ArrowPlan:
     """How all of a table is compared: in the order of an integer key, which both sides sort alike."""
     plan = arrow_plan(loading, loading.chunks[0])
-    key = ranges.key_of(loading.table)
+    key = ranges.key_of(loading.table, loading.there)
     there = loading.table.named(key) if key else None
     if key is None or there is None:
         return replace(plan, back=ReadBack())

@@ -95,6 +95,7 @@ def _chunks(plan: Plan, mapped: MappedDatabase, ground: Ground, fate: preflight.
             yield from ranges.chunks(
                 table,
                 ground.source,
+                ground.there.get(table.name),
                 split_bytes=plan.options.split_bytes,
                 workers=plan.options.workers,
                 whole=disposition == "append",

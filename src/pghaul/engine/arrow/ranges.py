@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from pghaul.model.chunk import Chunk, ChunkKind
 from pghaul.model.mapped import MappedTable
+from pghaul.model.table import Table
 from pghaul.sources.protocol import Source
 
 LEAST = 64 << 20  # bytes of a range at least: a chunk's transaction costs some milliseconds, its index pages more
@@ -13,11 +14,13 @@ SHARE = 4  # ranges for each worker, so that none waits long for the last one
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
-def chunks(table: MappedTable, source: Source, *, split_bytes: int, workers: int, whole: bool) -> list[Chunk]:
-    """One for all of it, or one for each range. `whole`: it may not be cut."""
+def chunks(
+    table: MappedTable, source: Source, there: Table | None, *, split_bytes: int, workers: int, whole: bool
+) -> list[Chunk]:
+    """One for all of it, or one for each range. `there`: the target's, where it has one. `whole`: it may not be cut."""
     size, rows = table.source.bytes, table.source.rows
     each = min(split_bytes, max(LEAST, size // (workers * SHARE)))
-    key = key_of(table)
+    key = key_of(table, there)
     parts = 1 if whole or key is None or not source.guarantees.ranges else max(1, size // each)
     bounds = source.bounds(table.source.name, key) if parts > 1 and key is not None else None
     cuts = _cuts(*bounds, parts) if bounds else []
@@ -38,15 +41,27 @@ def chunks(table: MappedTable, source: Source, *, split_bytes: int, workers: int
     ]
 
 
-def key_of(table: MappedTable) -> str | None:
-    """The column of an integer primary key, by the source's name; None where it has none."""
+def key_of(table: MappedTable, there: Table | None) -> str | None:
+    """The column of an integer primary key, by the source's name; None where it has none.
+
+    It has to be one on both sides: 5 and 10 as texts lie in another order, and in other ranges. And without NULLs: they
+    come first here and last there (SQLite's INT PRIMARY KEY may hold them).
+    """
     key = table.source.primary
     if key is None or len(key.columns) != 1:
         return None
     column = next((c for c in table.carried if c.source.name == key.columns[0]), None)
     if column is None or column.changed:  # what is behind a transform has no range on the target
         return None
-    return column.source.name if column.type in INTEGERS else None
+    if not column.not_null or not _is_whole(column.source.pg_type):
+        return None
+    found = next((c.type for c in there.columns if c.name == column.name), None) if there else None
+    return column.source.name if (found or column.type) in INTEGERS else None
+
+
+def _is_whole(pg_type: str) -> bool:
+    """Of what the source holds: MySQL's bigint unsigned is a numeric(20,0)."""
+    return pg_type in INTEGERS or (pg_type.startswith("numeric(") and pg_type.endswith(",0)"))
 
 
 def _cuts(low: int, high: int, parts: int) -> list[int]:

@@ -30,7 +30,8 @@ VALIDATED = sql.SQL(
 SET_SEQUENCE = sql.SQL(
     "SELECT pg_catalog.setval(s.name, GREATEST(s.highest, 1), s.highest > 0) FROM ("
     "SELECT pg_catalog.pg_get_serial_sequence({name}, {column})::pg_catalog.regclass AS name, "
-    "pg_catalog.trunc(GREATEST(COALESCE(pg_catalog.max({id}), 0), {least}))::int8 AS highest FROM {table}) AS s "
+    "pg_catalog.trunc(LEAST(GREATEST(COALESCE(pg_catalog.max({id}), 0), {least}), 9223372036854775807))::int8 "
+    "AS highest FROM {table}) AS s "
     "WHERE s.name IS NOT NULL"
 )
 TYPE_EXISTS = sql.SQL(

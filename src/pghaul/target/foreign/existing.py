@@ -5,6 +5,7 @@ A column is found by the name it would get, then by the source's own, then by ei
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -23,6 +24,8 @@ SELECT n.nspname::text, c.relname::text, a.attname::text
  WHERE c.oid = ANY (%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
    AND (a.atthasdef OR NOT a.attnotnull)
 """
+# What a sequence may count; of a type with a schema, which is somebody's own, nothing is known.
+NUMBER = re.compile(r"(smallint|integer|bigint|numeric|real|double precision)\b|.*\.")
 
 
 def matched(mapped: MappedDatabase, there: Mapping[Name, Table]) -> MappedDatabase:
@@ -116,9 +119,13 @@ def _of_column(label: str, column: MappedColumn, there: Column) -> Iterator[Find
         )
 
 
-def sequences(tables: Sequence[MappedTable]) -> Iterator[Made]:
-    """Of tables that were there: whatever counts their columns goes on behind the rows that have come."""
+def sequences(tables: Sequence[MappedTable], there: Mapping[Name, Table]) -> Iterator[Made]:
+    """Of tables that were there: whatever counts their columns goes on behind the rows that have come.
+
+    What is no number there (a text, a uuid) is not counted.
+    """
     for table in tables:
+        numbers = {c.name for c in there[table.name].columns if NUMBER.match(c.type)}
         for column in table.columns:
-            if column.carried and column.source.identity:
+            if column.carried and column.source.identity and column.name in numbers:
                 yield ddl.set_sequence(table.name, column.name, column.source.identity_next)

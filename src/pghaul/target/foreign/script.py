@@ -94,7 +94,7 @@ def map_script(target: Session, mapped: MappedDatabase, plan: Plan) -> MappedDat
         mapped,
         tables=tables,
         before=(_made(target, text, plan, made),),
-        after=tuple(existing.sequences(tables)),
+        after=tuple(existing.sequences(tables, {t.name: t for t in there.values()})),
         left=mapped.database.others,
         findings=(*(f for f in mapped.findings if f.kind is not Kind.DEFINITION), *findings),
     )
