@@ -137,7 +137,7 @@ def test_a_database_that_is_not_there(db_pair: DatabasePair, capsys: Output) -> 
 def test_a_url_that_is_none_is_wrong_usage_and_its_password_is_not_repeated(
     db_pair: DatabasePair, capsys: Output
 ) -> None:
-    found = run(["run", "--from", f"mysql://me:{SECRET}@h/d", "--to", db_pair.target, "--table", "payment"])
+    found = run(["run", "--from", f"mongodb://me:{SECRET}@h/d", "--to", db_pair.target, "--table", "payment"])
     out, err = capsys.readouterr()
     assert (found, out) == (2, "")
     assert SECRET not in err

@@ -56,7 +56,7 @@ def test_the_command_line_says_what_contradicts_and_may_add_to_a_file(tmp_path: 
                            on_existing=OnExisting.TRUNCATE)  # fmt: skip
     file = tmp_path / "plan.toml"
     file.write_text('source = "a"\ntarget = "b"\n[[tables]]\nname = "t"\n[options]\nworkers = 3\n')
-    plan = options.plan_words(plan_file=file, on_conflict=OnConflict.UPDATE)
+    plan = options.plan_words(plan_file=str(file), on_conflict=OnConflict.UPDATE)
     assert (plan.options.workers, plan.options.recipe) == (3, Recipe.INSERT)
 
 
