@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import statistics
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted(p for folder in ("src", "tests", "benchmarks", "tools") for p in (ROOT / folder).rglob("*.py"))
@@ -15,20 +15,42 @@ PRODUCT = sorted((ROOT / "src").rglob("*.py"))
 FORBIDDEN = {"manager", "managers", "helper", "helpers", "utils", "util", "common", "misc", "base2"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """What is asked of one here."""
+
+    lines: int
+    explained: bool  # it is empty, or begins with a docstring
+    functions: tuple[int, ...]  # lines of each
+
+
+@cache
+def modules() -> dict[Path, Module]:
+    """All of ours: to parse them takes seconds, so it is done once."""
+    return {path: _module(path.read_text(encoding="utf-8")) for path in OURS}
+
+
+def _module(text: str) -> Module:
+    tree = ast.parse(text)
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return Module(
+        lines=len(text.splitlines()),
+        explained=not text.strip() or bool(ast.get_docstring(tree)),
+        functions=tuple(n.end_lineno - n.lineno + 1 for n in functions if n.end_lineno is not None),
+    )
+
+
 def test_there_are_modules_to_look_at() -> None:
     """A wrong path would make every other test here pass."""
     assert {"app.py", "relay.py", "session.py"} <= {p.name for p in PRODUCT}
 
 
-@pytest.mark.parametrize("path", OURS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_module_is_longer_than_600_lines(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
+def test_no_module_is_longer_than_600_lines() -> None:
+    assert {str(p.relative_to(ROOT)): m.lines for p, m in modules().items() if m.lines > 600} == {}
 
 
-@pytest.mark.parametrize("path", OURS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_module_says_why_it_exists(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert not text.strip() or ast.get_docstring(ast.parse(text))
+def test_every_module_says_why_it_exists() -> None:
+    assert [str(p.relative_to(ROOT)) for p, m in modules().items() if not m.explained] == []
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
@@ -37,14 +59,9 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 def test_the_median_module_has_fewer_than_200_lines() -> None:
-    assert statistics.median(len(p.read_text(encoding="utf-8").splitlines()) for p in PRODUCT) < 200
+    assert statistics.median(modules()[p].lines for p in PRODUCT) < 200
 
 
 def test_nine_functions_in_ten_have_fewer_than_35_lines() -> None:
-    lengths = [n.end_lineno - n.lineno + 1 for p in PRODUCT for n in _functions(p) if n.end_lineno is not None]
+    lengths = [n for p in PRODUCT for n in modules()[p].functions]
     assert statistics.quantiles(lengths, n=10)[-1] < 35
-
-
-def _functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
