@@ -16,7 +16,18 @@ from typing import Any
 
 from pghaul.engine import pool
 
-PRELOADED = ["pghaul.engine.worker", "pghaul.engine.insert", "tests.warm", "coverage"]
+PRELOADED = [
+    "pghaul.engine.worker",
+    "pghaul.engine.insert",
+    # What carries other databases' rows: of each such run, it and pyarrow would take half the time.
+    "pghaul.engine.arrow.reader",
+    "pghaul.engine.arrow.load",
+    "pghaul.engine.arrow.careful",
+    "pghaul.engine.arrow.check",
+    "pghaul.sources.sqlite",
+    "tests.warm",
+    "coverage",
+]
 
 
 class _Process(context.ForkServerProcess):  # type: ignore[misc]

@@ -75,7 +75,7 @@ def test_values_arrive_as_they_were(target: psycopg.Connection, case: Case) -> N
     target.execute(f"CREATE TEMP TABLE t (i int, c {case.type})".encode())
     column = TargetColumn(name="c", type=case.type, oid=oid_of(target, case.type), enum=case.type == "public.mood")
 
-    @settings(max_examples=6, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate])
+    @settings(max_examples=3, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate])
     @given(st.lists(case.values | st.none(), min_size=1, max_size=60), st.integers(0, 3))
     def check(values: list[Any], cut: int) -> None:
         whole = pa.RecordBatch.from_arrays([pa.array(range(len(values)), pa.int32()), case.array(values)], ["i", "c"])

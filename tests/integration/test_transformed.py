@@ -170,6 +170,5 @@ def test_a_run_that_was_killed_makes_the_same_of_the_rest(
         program.start("run", str(file), "--run-id", "0123456789ab")
         assert trigger.done.wait(30), program.said()
         program.wait(10)
-        program.resume("0123456789ab")
-        assert program.wait(40) == 0, program.said()
+        assert_done(resume("0123456789ab"))
     assert rows(db_source, WHOLE) == expected(path)

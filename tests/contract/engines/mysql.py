@@ -143,7 +143,7 @@ class MySQLPlace(Place):
         return f"`{column}` > {value}"
 
     def fat(self) -> Reading:
-        column = ReadColumn(name="word", native="text", pg_type="text", expression="LPAD(id, 2100, ' ')")
+        column = ReadColumn(name="word", native="text", pg_type="text", expression="LPAD(id, 10500, ' ')")
         return Reading(table=self.name("fat"), columns=(column,))
 
     def slow(self) -> Reading:
@@ -187,7 +187,7 @@ def fill(database: mariadb.MariaDatabase) -> None:
             f"CREATE TABLE wide ({', '.join(f'c{i} smallint' for i in range(WIDEST))})",
             f"INSERT INTO wide VALUES ({', '.join(str(i % 100) for i in range(WIDEST))})",
             *(f"CREATE TABLE {quoted(n)} ({quoted(n)} int)" for n in MySQLPlace.odd),
-            "CREATE TABLE fat (id int PRIMARY KEY) AS SELECT seq AS id FROM seq_1_to_101000",
+            "CREATE TABLE fat (id int PRIMARY KEY) AS SELECT seq AS id FROM seq_1_to_20500",
             f"CREATE TABLE matrix (id int PRIMARY KEY, {', '.join(f'`{n}` {m[0]}' for n, m in MATRIX.items())})",
         ):
             cursor.execute(statement)

@@ -124,7 +124,7 @@ class SQLitePlace(Place):
         return f'"{column}" > {value}'
 
     def fat(self) -> Reading:
-        column = ReadColumn(name="word", native="TEXT", pg_type="text", expression="printf('%2100d', id)")
+        column = ReadColumn(name="word", native="TEXT", pg_type="text", expression="printf('%10500d', id)")
         many = "id > 0 AND (SELECT 1 FROM json_each('[1]'))"
         return Reading(table=self.name("fat"), columns=(column,), where=many)
 
@@ -173,7 +173,7 @@ def fill(connection: sqlite3.Connection) -> None:
         connection.execute(f"CREATE TABLE {quoted(name)} ({quoted(name)} INTEGER)")
         connection.execute(f"INSERT INTO {quoted(name)} VALUES (1)")
     connection.execute("CREATE TABLE fat (id INTEGER PRIMARY KEY)")
-    connection.executemany("INSERT INTO fat VALUES (?)", ((i,) for i in range(100_000)))
+    connection.executemany("INSERT INTO fat VALUES (?)", ((i,) for i in range(20_500)))
     fill_matrix(connection)
 
 
