@@ -67,6 +67,7 @@ def test_bytes_that_are_no_utf_8_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_row_may_be_longer_than_a_block(tmp_path: Path) -> None:
+    """The first block is of 4 MB."""
     (tmp_path / "x.csv").write_text("a,b\n1," + "x" * (5 << 20) + "\n2,y\n")
     assert [(a, len(str(b))) for a, b in read(opened(f"files://{tmp_path}"), "x")] == [(1, 5 << 20), (2, 1)]
 

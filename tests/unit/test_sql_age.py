@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -204,9 +205,21 @@ NOT_SENT = {
 }
 
 
-def texts(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def sources() -> dict[str, str]:
+    """The text of each module."""
+    return {p.relative_to(SOURCE).as_posix(): p.read_text(encoding="utf-8") for p in sorted(SOURCE.rglob("*.py"))}
+
+
+@cache
+def statements() -> tuple[tuple[str, str], ...]:
+    """(module, text) of everything that may be SQL."""
+    return tuple((m, text) for m, source in sources().items() for text in texts(source) if looks_like_sql(text))
+
+
+def texts(source: str) -> Iterator[str]:
     """String constants that are no docstrings."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     spoken = {
         id(node.body[0].value)
@@ -215,17 +228,14 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in spoken:
-            yield node.lineno, node.value
+            yield node.value
 
 
 def words(table: dict[int, str]) -> Iterator[tuple[str, str, int]]:
     """(module, word, version) of every such word in the sources."""
     patterns = {version: re.compile(pattern, re.VERBOSE) for version, pattern in table.items()}
-    for path in sorted(SOURCE.rglob("*.py")):
-        module = path.relative_to(SOURCE).as_posix()
-        for _, text in texts(path):
-            if looks_like_sql(text):
-                yield from ((module, m.group(), v) for v, p in patterns.items() for m in p.finditer(text))
+    for module, text in statements():
+        yield from ((module, m.group(), v) for v, p in patterns.items() for m in p.finditer(text))
 
 
 def looks_like_sql(text: str) -> bool:
@@ -237,12 +247,14 @@ def capability_of(module: str, word: str, table: dict[str, dict[str, str]] = BEH
     return found[0] if found else None
 
 
+@cache
 def asked(module: str, capability: str) -> bool:
     """By the module, by one that imports it, or for all of them by the checks before a run."""
     asking = re.compile(rf"\b{capability}\b")
     naming = re.compile(rf"\b{Path(module).stem}\b")
-    texts = {p.relative_to(SOURCE).as_posix(): p.read_text() for p in SOURCE.rglob("*.py") if p.stem != "versions"}
-    return any(asking.search(t) for m, t in texts.items() if m in {module, "engine/preflight.py"} or naming.search(t))
+    near = {module, "engine/preflight.py"}
+    asking_ones = (m for m, text in sources().items() if Path(m).stem != "versions" and asking.search(text))
+    return any(m in near or naming.search(sources()[m]) for m in asking_ones)
 
 
 @pytest.mark.parametrize(("module", "word", "version"), sorted(set(words(YOUNG))))

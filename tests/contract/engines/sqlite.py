@@ -152,7 +152,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def fill(connection: sqlite3.Connection) -> None:
+def fill(connection: sqlite3.Connection, widest: int) -> None:
     """The tables of the contract."""
     columns = "(id INTEGER PRIMARY KEY, half INTEGER, word TEXT)"
     for table in (case.NUMBERS, case.EMPTY, case.CHANGING, case.VANISHING):
@@ -167,8 +167,8 @@ def fill(connection: sqlite3.Connection) -> None:
         "CREATE INDEX child_parent ON child (parent_id)",
     ):
         connection.execute(statement)
-    connection.execute(f"CREATE TABLE wide ({', '.join(f'c{i} INTEGER' for i in range(2000))})")
-    connection.execute(f"INSERT INTO wide VALUES ({', '.join(str(i % 100) for i in range(2000))})")
+    connection.execute(f"CREATE TABLE wide ({', '.join(f'c{i} INTEGER' for i in range(widest))})")
+    connection.execute(f"INSERT INTO wide VALUES ({', '.join(str(i % 100) for i in range(widest))})")
     for name in case.ODD:
         connection.execute(f"CREATE TABLE {quoted(name)} ({quoted(name)} INTEGER)")
         connection.execute(f"INSERT INTO {quoted(name)} VALUES (1)")
@@ -188,12 +188,12 @@ def fill_matrix(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO latin VALUES (1, CAST(x'e9' AS TEXT)), (2, 'ascii')")
 
 
-def make(path: Path, mode: str) -> None:
+def make(path: Path, mode: str, widest: int = SQLitePlace.widest) -> None:
     """A file with all of it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute("BEGIN")
-        fill(connection)
+        fill(connection, widest)
         connection.execute("COMMIT")
 
 
@@ -209,7 +209,7 @@ def rollback(folder: Path) -> Iterator[Place]:
 def wal(folder: Path) -> Iterator[Place]:
     """With a write-ahead log, and a program that has the database open and has written to it."""
     path = folder / "wal.db"
-    make(path, "wal")
+    make(path, "wal", widest=3)  # its sizes are not tried
     program = [sys.executable, "-I", "-c", WRITE, str(path), "CREATE TABLE later (n INTEGER)", "0"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
