@@ -191,6 +191,7 @@ NOT_SENT = {
     "sources/_files_types.py": "jsonb",  # proposed; what a target lacks is found when its tables are tried there
     "sources/_mysql_session.py": "transaction_timeout",  # MariaDB's
     "sources/_mysql_types.py": "jsonb",  # proposed, as above
+    "sources/_oracle_types.py": "jsonb",  # the same
     "sources/_sqlite_types.py": "jsonb",  # the same
     "target/arrow/binary_form.py": "jsonb",  # of columns that are there
     "target/arrow/kinds.py": "jsonb",  # the same
