@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pghaul.model.foreign import KeyRange, ReadColumn, Reading
+from pghaul.model.foreign import ReadColumn, Reading
 from pghaul.sources._mysql_projection import FIXED, Projected, quoted
+from pghaul.sources.reading_sql import where_clause
 
 TYPICAL = 4 << 20  # bytes of a batch as it comes; what is wider than its table says is cut at the limit
 FEWEST = 16  # rows: below, a batch costs more than its rows
@@ -15,27 +16,10 @@ FEWEST = 16  # rows: below, a batch costs more than its rows
 def select(table: str, columns: Sequence[Projected], reading: Reading) -> str:
     """`table` is quoted."""
     terms = ", ".join(f"{c.sql} AS {quoted(c.name)}" for c in columns)
-    query = f"SELECT {terms} FROM {table}{where_clause(reading.where, reading.range)}"  # noqa: S608
+    query = f"SELECT {terms} FROM {table}{where_clause(reading.where, reading.range, quoted)}"  # noqa: S608
     if reading.ordered:
         query += f" ORDER BY {', '.join(quoted(c) for c in reading.ordered)}"
     return query if reading.limit is None else f"{query} LIMIT {reading.limit}"
-
-
-def where_clause(where: str | None, range_: KeyRange | None = None) -> str:
-    """A person's condition on lines of its own: it may end with a comment."""
-    parts = [f"(\n{where}\n)"] if where else []
-    if range_ is not None and (within := range_condition(range_)):
-        parts.append(within)
-    return f" WHERE {' AND '.join(parts)}" if parts else ""
-
-
-def range_condition(range_: KeyRange) -> str:
-    """A NULL key belongs to the first."""
-    column = quoted(range_.column)
-    ends = [f"{column} >= {range_.low}"] if range_.low is not None else []
-    ends += [f"{column} < {range_.high}"] if range_.high is not None else []
-    condition = " AND ".join(ends)
-    return f"({condition} OR {column} IS NULL)" if range_.low is None and ends else condition
 
 
 def rows_of_a_batch(reading: Reading, size: Mapping[str, Any]) -> int:

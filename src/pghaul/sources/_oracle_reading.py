@@ -18,6 +18,7 @@ from pghaul.model.text import say
 from pghaul.sources import _oracle_sql as sql
 from pghaul.sources._oracle_connection import Connection, quoted, stopped
 from pghaul.sources._oracle_forms import Form
+from pghaul.sources.reading_sql import where_clause
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,17 +33,8 @@ def table_sql(name: Name) -> str:
 
 
 def condition(where: str | None, range_: KeyRange | None) -> str:
-    """ " WHERE …", or nothing. A line for a person's own, which may end with a comment."""
-    parts = [f"(\n{where}\n)"] if where else []
-    if range_ is not None:
-        key = f"t.{quoted(range_.column)}"
-        ends = [f"{key} >= {range_.low}"] if range_.low is not None else []
-        ends += [f"{key} < {range_.high}"] if range_.high is not None else []
-        inside = " AND ".join(ends)
-        if inside and range_.low is None:
-            inside = f"({inside} OR {key} IS NULL)"
-        parts += [inside] if inside else []
-    return f" WHERE {' AND '.join(parts)}" if parts else ""
+    """ " WHERE …", or nothing."""
+    return where_clause(where, range_, lambda c: f"t.{quoted(c)}")
 
 
 def statement(reading: Reading, forms: Sequence[Form], *, moment: bool) -> str:

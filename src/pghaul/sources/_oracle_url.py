@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pghaul.model.errors import UsageError
 from pghaul.model.foreign import ForeignEndpoint
-from pghaul.model.redaction import know_any
 from pghaul.model.text import listed, say
+from pghaul.sources.server_url import server_url
 
 SCHEMES = ("oracle",)
 PORT = "1521"
@@ -27,23 +26,17 @@ EXAMPLE = say("oracle://user@host:1521/service?schema=HR is one; docs/connectors
 
 def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> ForeignEndpoint:
     """Of a URL; user and password that it does not say come from ORACLE_USER and ORACLE_PASSWORD."""
-    know_any(url, typed=True)
-    try:
-        split = urlsplit(url)
-        port = split.port
-    except ValueError as exc:
-        raise _unreadable() from exc
-    params = _options(split.query)
-    params["host"] = unquote(split.hostname or "")
-    params["port"] = str(port or PORT)
-    params["user"] = unquote(split.username or "") or environ.get("ORACLE_USER", "")
-    params["database"] = unquote(split.path.removeprefix("/"))
-    if not params["host"] or not (params["database"] or params.get("sid")):
+    said = server_url(url, OPTIONS, _unreadable, _unknown)
+    if not said.host or not (said.database or said.options.get("sid")):
         raise _unreadable()
-    said = unquote(split.password) if split.password is not None else None
-    secret = password if password is not None else said if said is not None else environ.get("ORACLE_PASSWORD")
-    known = tuple(sorted((k, v) for k, v in params.items() if v))
-    return ForeignEndpoint(engine="oracle", params=known, password=secret)
+    params = {
+        **said.options,
+        "host": said.host,
+        "port": str(said.port or PORT),
+        "user": said.user or environ.get("ORACLE_USER", ""),
+        "database": said.database,
+    }
+    return said.endpoint("oracle", params, given=password, last=environ.get("ORACLE_PASSWORD"))
 
 
 def _unreadable() -> UsageError:
@@ -52,14 +45,9 @@ def _unreadable() -> UsageError:
     )
 
 
-def _options(query: str) -> dict[str, str]:
-    params = {k.lower(): v for k, v in parse_qsl(query, keep_blank_values=True)}
-    for key, value in params.items():
-        values = OPTIONS.get(key)
-        if values is None or (values and value not in values) or (key == "timeout" and not value.isdigit()):
-            raise UsageError(
-                say("{key}={value} is not known in an Oracle URL", key=key, value=value),
-                advice=say("it may say {options}; docs/connectors.md explains them", options=listed(OPTIONS)),
-                code=1057,
-            )
-    return params
+def _unknown(key: str, value: str) -> UsageError:
+    return UsageError(
+        say("{key}={value} is not known in an Oracle URL", key=key, value=value),
+        advice=say("it may say {options}; docs/connectors.md explains them", options=listed(OPTIONS)),
+        code=1057,
+    )

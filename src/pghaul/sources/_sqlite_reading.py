@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import PghaulError, SourceError, StoppedError
-from pghaul.model.foreign import Reading
+from pghaul.model.foreign import KeyRange, Reading
 from pghaul.model.text import say
 from pghaul.sources import _sqlite_sql as sql
 from pghaul.sources._sqlite_connection import Connection, quoted
 from pghaul.sources._sqlite_forms import SENTINELS, Form
+from pghaul.sources.reading_sql import where_clause
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,18 +28,9 @@ LOOKED_AT = 0.1  # seconds between looks at the wish to stop
 PATIENCE = 0.5  # seconds for a batch that is being read when nobody wants it any more
 
 
-def condition(reading_where: str | None, range_: Any) -> str:
-    """ " WHERE …", or nothing. A line for a person's own, which may end with a comment."""
-    parts = [f"(\n{reading_where}\n)"] if reading_where else []
-    if range_ is not None:
-        key = quoted(range_.column)
-        ends = [f"{key} >= {range_.low}"] if range_.low is not None else []
-        ends += [f"{key} < {range_.high}"] if range_.high is not None else []
-        inside = " AND ".join(ends)
-        if inside and range_.low is None:
-            inside = f"({inside} OR {key} IS NULL)"
-        parts += [inside] if inside else []
-    return f" WHERE {' AND '.join(parts)}" if parts else ""
+def condition(where: str | None, range_: KeyRange | None) -> str:
+    """ " WHERE …", or nothing."""
+    return where_clause(where, range_, quoted)
 
 
 def statement(reading: Reading, forms: Sequence[Form]) -> str:

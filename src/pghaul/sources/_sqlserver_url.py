@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pghaul.model.errors import UsageError
 from pghaul.model.foreign import ForeignEndpoint
-from pghaul.model.redaction import know_any
 from pghaul.model.text import listed, say
+from pghaul.sources.server_url import server_url
 
 SCHEMES = ("sqlserver", "mssql")
 PORT = "1433"
@@ -27,24 +26,18 @@ EXAMPLE = say("sqlserver://user@host:1433/database?schema=dbo is one; docs/conne
 
 def endpoint(url: str, environ: Mapping[str, str], password: str | None) -> ForeignEndpoint:
     """Of a URL; what it does not say comes from SQLCMDSERVER, SQLCMDUSER, SQLCMDPASSWORD and SQLCMDDBNAME."""
-    know_any(url, typed=True)
-    try:
-        split = urlsplit(url)
-        port = split.port
-    except ValueError as exc:
-        raise _unreadable() from exc
-    params = _options(split.query)
-    params["host"] = unquote(split.hostname or "") or environ.get("SQLCMDSERVER", "")
-    params["user"] = unquote(split.username or "") or environ.get("SQLCMDUSER", "")
-    params["database"] = unquote(split.path.removeprefix("/")) or environ.get("SQLCMDDBNAME", "")
+    said = server_url(url, OPTIONS, _unreadable, _unknown)
+    params = {
+        **said.options,
+        "host": said.host or environ.get("SQLCMDSERVER", ""),
+        "user": said.user or environ.get("SQLCMDUSER", ""),
+        "database": said.database or environ.get("SQLCMDDBNAME", ""),
+    }
     if not params["host"] or not params["database"]:
         raise _unreadable()
-    if port or "instance" not in params:
-        params["port"] = str(port or PORT)
-    said = unquote(split.password) if split.password is not None else None
-    secret = password if password is not None else said if said is not None else environ.get("SQLCMDPASSWORD")
-    known = tuple(sorted((k, v) for k, v in params.items() if v))
-    return ForeignEndpoint(engine="sqlserver", params=known, password=secret)
+    if said.port or "instance" not in params:
+        params["port"] = str(said.port or PORT)
+    return said.endpoint("sqlserver", params, given=password, last=environ.get("SQLCMDPASSWORD"))
 
 
 def _unreadable() -> UsageError:
@@ -53,14 +46,9 @@ def _unreadable() -> UsageError:
     )
 
 
-def _options(query: str) -> dict[str, str]:
-    params = {k.lower(): v for k, v in parse_qsl(query, keep_blank_values=True)}
-    for key, value in params.items():
-        values = OPTIONS.get(key)
-        if values is None or (values and value not in values) or (key == "timeout" and not value.isdigit()):
-            raise UsageError(
-                say("{key}={value} is not known in a SQL Server URL", key=key, value=value),
-                advice=say("it may say {options}; docs/connectors.md explains them", options=listed(OPTIONS)),
-                code=1055,
-            )
-    return params
+def _unknown(key: str, value: str) -> UsageError:
+    return UsageError(
+        say("{key}={value} is not known in a SQL Server URL", key=key, value=value),
+        advice=say("it may say {options}; docs/connectors.md explains them", options=listed(OPTIONS)),
+        code=1055,
+    )

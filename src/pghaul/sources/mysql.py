@@ -21,12 +21,13 @@ from pghaul.sources._mysql_batches import FinishedBatches, RawBatches
 from pghaul.sources._mysql_catalog import Catalog, asked, with_types, without_nulls
 from pghaul.sources._mysql_look import look
 from pghaul.sources._mysql_projection import Projected, alarmed, is_no_date, is_no_time, project, quoted
-from pghaul.sources._mysql_query import rows_of_a_batch, select, where_clause
+from pghaul.sources._mysql_query import rows_of_a_batch, select
 from pghaul.sources._mysql_reader import Link
 from pghaul.sources._mysql_session import INTERRUPTED, connect, translated, translating
 from pghaul.sources._mysql_snapshot import BEGIN, check_frozen, freeze
 from pghaul.sources._mysql_types import TABLE
 from pghaul.sources._mysql_url import SCHEMES, endpoint
+from pghaul.sources.reading_sql import where_clause
 
 if TYPE_CHECKING:
     import pymysql
@@ -110,12 +111,12 @@ class MysqlSource:
     def bounds(self, table: Name, column: str, where: str | None = None) -> tuple[int, int] | None:
         """MIN and MAX, which an index answers at once."""
         query = f"SELECT MIN({quoted(column)}) AS l, MAX({quoted(column)}) AS h FROM {self._quoted(table)}"  # noqa: S608
-        row = self._one(query + where_clause(where))
+        row = self._one(query + where_clause(where, None, quoted))
         return None if row["L"] is None else (int(row["L"]), int(row["H"]))
 
     def count(self, table: Name, where: str | None = None, range_: KeyRange | None = None) -> int:
         """Counted."""
-        query = f"SELECT COUNT(*) AS n FROM {self._quoted(table)}{where_clause(where, range_)}"  # noqa: S608
+        query = f"SELECT COUNT(*) AS n FROM {self._quoted(table)}{where_clause(where, range_, quoted)}"  # noqa: S608
         return int(self._one(query)["N"])
 
     def _one(self, query: str) -> dict[str, Any]:

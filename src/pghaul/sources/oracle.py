@@ -10,7 +10,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
-from pghaul.model.errors import AccessError, NotFoundError, ShapeChangedError, SnapshotLostError, SourceError
+from pghaul.model.errors import AccessError, NotFoundError, SnapshotLostError, SourceError
 from pghaul.model.foreign import (
     Consistency,
     ForeignDatabase,
@@ -21,7 +21,7 @@ from pghaul.model.foreign import (
     Reading,
 )
 from pghaul.model.table import Name
-from pghaul.model.text import listed, say
+from pghaul.model.text import say
 from pghaul.sources import _oracle_sql as sql
 from pghaul.sources._oracle_catalog import about, describe
 from pghaul.sources._oracle_connection import Connection, quoted
@@ -29,6 +29,7 @@ from pghaul.sources._oracle_forms import Form, form
 from pghaul.sources._oracle_reading import Rows, condition, table_sql
 from pghaul.sources._oracle_types import TYPES, native
 from pghaul.sources._oracle_url import SCHEMES, endpoint
+from pghaul.sources.reading_sql import check_names
 
 __all__ = ["SCHEMES", "Oracle", "endpoint", "open", "types"]
 
@@ -202,18 +203,8 @@ class Oracle:
         table = reading.table
         values = {"owner": table.schema or self._about.user, "name": table.name}
         rows = self._connection.ask(sql.COLUMNS_OF, values)
-        if not rows:
-            raise NotFoundError(say("there is no table {name}", name=table.name), where=self._where, code=5262)
         known = {name: native(*rest) for name, *rest in rows}
-        names = {*(c.name for c in reading.columns if not c.expression), *reading.ordered}
-        if reading.range:
-            names.add(reading.range.column)
-        if missing := names - known.keys():
-            raise ShapeChangedError(
-                say("table {name} has no column {columns}", name=table.name, columns=listed(sorted(missing))),
-                where=self._where,
-                code=5810,
-            )
+        check_names(reading, known, self._where)
         return known
 
     def _types_of_expressions(self, reading: Reading, columns: list[ReadColumn]) -> list[str]:

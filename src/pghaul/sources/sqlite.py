@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qsl, unquote
 
-from pghaul.model.errors import NotFoundError, ShapeChangedError, SnapshotLostError, SourceError, UsageError
+from pghaul.model.errors import SnapshotLostError, SourceError, UsageError
 from pghaul.model.foreign import (
     Consistency,
     ForeignDatabase,
@@ -33,6 +33,7 @@ from pghaul.sources._sqlite_forms import Form, form
 from pghaul.sources._sqlite_look import Asked, Look, limit_for, look
 from pghaul.sources._sqlite_reading import MOST_ROWS, Rows, condition
 from pghaul.sources._sqlite_types import TYPES
+from pghaul.sources.reading_sql import check_names
 
 SCHEMES = ("sqlite",)
 OF_EXPRESSIONS = 1_000  # rows: whoever writes one knows what it yields
@@ -188,20 +189,9 @@ class SQLite:
         )
 
     def _check_names(self, reading: Reading) -> None:
-        table = reading.table.name
-        known = self._connection.ask(sql.NAMES.format(t=literal(table)))
-        if not known:
-            raise NotFoundError(say("there is no table {name}", name=table), where=str(self._path), code=5262)
-        names = {*(c.name for c in reading.columns if not c.expression), *reading.ordered}
-        if reading.range:
-            names.add(reading.range.column)
         # Names of SQLite differ by case only where they are not ASCII; an unknown "name" would be read as a string.
-        if missing := [n for n in names if n not in known]:
-            raise ShapeChangedError(
-                say("table {name} has no column {columns}", name=table, columns=listed(sorted(missing))),
-                where=str(self._path),
-                code=5810,
-            )
+        known = self._connection.ask(sql.NAMES.format(t=literal(reading.table.name)))
+        check_names(reading, known, str(self._path))
 
     def _check_encoding(self, reading: Reading) -> None:
         """Bytes that are to be decoded have to be those that somebody has written, not the library's own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from pghaul.model.errors import AccessError, NotFoundError, ShapeChangedError, SnapshotLostError, SourceError
+from pghaul.model.errors import AccessError, SnapshotLostError, SourceError
 from pghaul.model.foreign import (
     Consistency,
     ForeignDatabase,
@@ -20,7 +20,7 @@ from pghaul.model.foreign import (
     Reading,
 )
 from pghaul.model.table import Name
-from pghaul.model.text import listed, say
+from pghaul.model.text import say
 from pghaul.sources import _sqlserver_sql as sql
 from pghaul.sources._sqlserver_catalog import describe
 from pghaul.sources._sqlserver_connection import Connection, literal, quoted
@@ -28,6 +28,7 @@ from pghaul.sources._sqlserver_forms import Form, form
 from pghaul.sources._sqlserver_reading import Rows, condition, table_sql
 from pghaul.sources._sqlserver_types import TYPES, native
 from pghaul.sources._sqlserver_url import SCHEMES, endpoint
+from pghaul.sources.reading_sql import check_names
 
 __all__ = ["SCHEMES", "SQLServer", "endpoint", "open", "types"]
 
@@ -173,18 +174,8 @@ class SQLServer:
     def _types_of(self, reading: Reading) -> dict[str, str]:
         table = reading.table
         rows = self._connection.ask(sql.COLUMNS_OF.format(t=literal(table_sql(table))))
-        if not rows:
-            raise NotFoundError(say("there is no table {name}", name=table.name), where=self._where, code=5262)
         known = {name: native(base, length, precision, scale) for name, base, length, precision, scale in rows}
-        names = {*(c.name for c in reading.columns if not c.expression), *reading.ordered}
-        if reading.range:
-            names.add(reading.range.column)
-        if missing := names - known.keys():
-            raise ShapeChangedError(
-                say("table {name} has no column {columns}", name=table.name, columns=listed(sorted(missing))),
-                where=self._where,
-                code=5810,
-            )
+        check_names(reading, known, self._where)
         return known
 
     def _types_of_expressions(self, reading: Reading, columns: list[ReadColumn]) -> list[str]:
