@@ -22,7 +22,6 @@ from pghaul.model.errors import (
     ShapeChangedError,
     SnapshotLostError,
     SourceError,
-    StoppedError,
     TransientError,
 )
 from pghaul.model.foreign import ForeignEndpoint
@@ -143,11 +142,6 @@ def error(exc: BaseException, where: str) -> PghaulError:
         if inner in numbers:
             return make(inner, words, where)
     return SourceError(say("Oracle says: {words} ({number})", words=words, number=number), where=where, code=6960)
-
-
-def stopped(where: str) -> StoppedError:
-    """Somebody asked for it."""
-    return StoppedError(say("reading was stopped"), where=where, code=4020)
 
 
 def _refused(number: str, words: str, where: str) -> PghaulError:

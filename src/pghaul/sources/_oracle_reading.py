@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pghaul.model.errors import PghaulError, SourceError
 from pghaul.model.foreign import KeyRange, Reading
 from pghaul.model.table import Name
-from pghaul.model.text import say
 from pghaul.sources import _oracle_sql as sql
-from pghaul.sources._oracle_connection import Connection, quoted, stopped
+from pghaul.sources._oracle_connection import Connection, quoted
 from pghaul.sources._oracle_forms import Form
+from pghaul.sources.gathering import first_failing, gathered, unreadable
+from pghaul.sources.reading_ahead import stopped
 from pghaul.sources.reading_sql import where_clause
 
 if TYPE_CHECKING:
@@ -73,19 +74,8 @@ class Rows:
         self.done = threading.Event()  # the connection has been let go
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa  # noqa: PLC0415
-
-        waiting: list[pa.RecordBatch] = []
-        rows = size = 0
-        for batch in self._batches():
-            full = rows + batch.num_rows > self._reading.batch_rows
-            if waiting and (full or size + batch.nbytes > self._reading.batch_bytes // 2):
-                yield pa.concat_batches(waiting)
-                waiting, rows, size = [], 0, 0
-            waiting.append(batch)
-            rows, size = rows + batch.num_rows, size + batch.nbytes
-        if waiting:
-            yield pa.concat_batches(waiting)
+        reading = self._reading
+        return gathered(self._batches(), rows=reading.batch_rows, size=reading.batch_bytes // 2)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         if self.done.is_set():
@@ -155,22 +145,8 @@ class Rows:
             raise self._refused(form, array, exc) from None
 
     def _refused(self, form: Form, array: pa.Array, why: Exception) -> SourceError:
-        """The first value that cannot be read so: halved until it stands alone."""
-        while len(array) > 1:
-            middle = len(array) // 2
-            array = array[:middle] if self._fails(form, array[:middle]) else array[middle:]
-        return SourceError(
-            say(
-                "column {column} holds {value}, which is no {type}: {why}",
-                column=form.name,
-                value=_shown(array),
-                type=form.pg_type,
-                why=str(why)[:100],
-            ),
-            where=self._where,
-            advice=say("give the column another type in the plan (text holds it), or an expression that rounds it"),
-            code=6948,
-        )
+        first = first_failing(array, lambda part: self._fails(form, part))
+        return unreadable(form.name, form.pg_type, shown=_shown(first), why=why, where=self._where)
 
     def _fails(self, form: Form, array: pa.Array) -> bool:
         try:

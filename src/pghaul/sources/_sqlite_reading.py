@@ -6,17 +6,18 @@ behind: it ends with the batch that it is in, and lets its connection go.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.errors import PghaulError, SourceError, StoppedError
+from pghaul.model.errors import PghaulError, SourceError
 from pghaul.model.foreign import KeyRange, Reading
 from pghaul.model.text import say
 from pghaul.sources import _sqlite_sql as sql
 from pghaul.sources._sqlite_connection import Connection, quoted
 from pghaul.sources._sqlite_forms import SENTINELS, Form
+from pghaul.sources.gathering import first_failing, gathered
+from pghaul.sources.reading_ahead import Ahead
 from pghaul.sources.reading_sql import where_clause
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 8_192  # of a batch of the driver: more is not faster
 MOST_BYTES = 4 << 20  # of a batch of ours: larger ones are not faster either, and several are on their way at once
-LOOKED_AT = 0.1  # seconds between looks at the wish to stop
 PATIENCE = 0.5  # seconds for a batch that is being read when nobody wants it any more
 
 
@@ -64,9 +64,7 @@ class Rows:
         self._connection, self._reading, self._forms = connection, reading, forms
         self._locate = locate
         self._batch_rows = rows
-        self._ready: queue.Queue[pa.RecordBatch | PghaulError | None] = queue.Queue(maxsize=1)
-        self._end = threading.Event()
-        self._stopped = threading.Event()
+        self._ahead = Ahead(connection.where, 1)
         self._turn_of = threading.Lock()
         self.done = threading.Event()  # the thread has let go of the connection
         self._left = False  # nobody waits for it: it closes the connection
@@ -75,38 +73,24 @@ class Rows:
         self._thread.start()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        while not self._end.is_set():
-            try:
-                item = self._ready.get(timeout=LOOKED_AT)
-            except queue.Empty:
-                continue
-            if self._stopped.is_set():
-                break
-            if item is None:
-                return
-            if isinstance(item, PghaulError):
-                raise item
-            yield item
-        if self._stopped.is_set():
-            raise StoppedError(say("reading was stopped"), where=self._connection.where, code=4020)
+        return iter(self._ahead)
 
     def stop(self) -> None:
         """From another thread."""
-        self._stopped.set()
-        self._end.set()
+        self._ahead.stop()
 
     def close(self) -> None:
-        self._end.set()
-        self.done.wait(0.0 if self._stopped.is_set() else PATIENCE)
+        self._ahead.end.set()
+        self.done.wait(0.0 if self._ahead.stopped.is_set() else PATIENCE)
 
     @property
     def stopped(self) -> bool:
         """Somebody has asked for its end, or does not want the rest."""
-        return self._end.is_set()
+        return self._ahead.end.is_set()
 
     def leave(self) -> bool:
         """Have the thread close the connection at its end; False where it is at its end already."""
-        self._end.set()
+        self._ahead.end.set()
         with self._turn_of:
             self._left = not self.done.is_set()
             return self._left
@@ -120,21 +104,12 @@ class Rows:
                 last = exc
             except Exception as exc:  # noqa: BLE001 -- it is raised again, in the thread that reads
                 last = self._connection.error(exc)
-            self._give(last)
+            self._ahead.give(last)
         finally:
             with self._turn_of:
                 self.done.set()
             if self._left:
                 self._connection.close()
-
-    def _give(self, item: Any) -> bool:
-        while not self._end.is_set():
-            try:
-                self._ready.put(item, timeout=LOOKED_AT)
-            except queue.Full:
-                continue
-            return True
-        return False
 
     def _pull(self) -> None:
         from adbc_driver_sqlite import StatementOptions  # noqa: PLC0415
@@ -166,25 +141,22 @@ class Rows:
             )
 
     def _pass_on(self, reader: Any) -> None:
-        import pyarrow as pa  # noqa: PLC0415
+        reading = self._reading
+        most = min(reading.batch_bytes, MOST_BYTES)
+        for batch in gathered(self._made(reader), rows=reading.batch_rows, size=most):
+            if not self._ahead.give(batch):
+                return
+            del batch  # while the next one is made
 
-        first, rows, size = True, 0, 0
-        most = min(self._reading.batch_bytes, MOST_BYTES)
-        waiting: list[pa.RecordBatch] = []
+    def _made(self, reader: Any) -> Iterator[pa.RecordBatch]:
+        first = True
         for raw in reader:
             batch = self._turned(raw.slice(1) if first else raw)
             first = False
-            if waiting and (rows + batch.num_rows > self._reading.batch_rows or size + batch.nbytes > most):
-                if not self._give(pa.concat_batches(waiting)):
-                    return
-                waiting, rows, size = [], 0, 0
             if batch.num_rows:
-                waiting.append(batch)
-                rows, size = rows + batch.num_rows, size + batch.nbytes
-            if self._end.is_set():
+                yield batch
+            if self._ahead.end.is_set():
                 return
-        if waiting:
-            self._give(pa.concat_batches(waiting))
 
     def _turned(self, raw: pa.RecordBatch) -> pa.RecordBatch:
         import pyarrow as pa  # noqa: PLC0415
@@ -201,10 +173,7 @@ class Rows:
             raise self._refused(form, array) from None
 
     def _refused(self, form: Form, array: pa.Array) -> SourceError:
-        """The first value that cannot be turned: halved until it stands alone."""
-        while len(array) > 1:
-            middle = len(array) // 2
-            array = array[:middle] if _fails(form, array[:middle]) else array[middle:]
+        array = first_failing(array, lambda part: _fails(form, part))
         return SourceError(
             say(
                 "column {column} holds {value}, which is no {type}",

@@ -22,14 +22,13 @@ from pghaul.model.errors import (
     PghaulError,
     ServerBusyError,
     SourceError,
-    StoppedError,
 )
 from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.text import say
+from pghaul.sources.reading_ahead import LOOKED_AT, stopped
 
 LOGIN_SECONDS = 15
 LOCK_MILLISECONDS = 30_000  # for somebody who holds a table; then it is tried again as a whole
-LOOKED_AT = 0.1  # seconds between looks at the wish to stop
 # No NOLOCK, ever: rows that are moved meanwhile would be read twice or not at all. Without TEXTSIZE the server cuts off
 # what is longer than a client's default, in silence.
 SESSION = (
@@ -214,11 +213,6 @@ _KINDS: tuple[tuple[frozenset[int], Callable[[int, str, str], PghaulError]], ...
 def _server(endpoint: ForeignEndpoint) -> str:
     host, instance = endpoint.get("host"), endpoint.get("instance")
     return f"{host}\\{instance}" if instance and not endpoint.get("port") else host
-
-
-def stopped(where: str) -> StoppedError:
-    """Somebody asked for it."""
-    return StoppedError(say("reading was stopped"), where=where, code=4020)
 
 
 def _wait(descriptor: int) -> None:

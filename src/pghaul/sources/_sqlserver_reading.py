@@ -6,7 +6,6 @@ decoding of UTF-16. Whoever is told to stop leaves the thread behind: it ends by
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,10 @@ from pghaul.model.foreign import KeyRange, Reading
 from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.sources import _sqlserver_sql as sql
-from pghaul.sources._sqlserver_connection import LOOKED_AT, Connection, quoted, stopped
+from pghaul.sources._sqlserver_connection import Connection, quoted
 from pghaul.sources._sqlserver_forms import Form
+from pghaul.sources.gathering import first_failing, gathered, unreadable
+from pghaul.sources.reading_ahead import Ahead
 from pghaul.sources.reading_sql import where_clause
 
 if TYPE_CHECKING:
@@ -64,35 +65,19 @@ class Rows:
         self.schema = pa.schema([pa.field(f.name, f.type) for f in forms])
         self._connection, self._reading, self._forms, self._released = connection, reading, forms, released
         self._where = f"{connection.where}, {reading.table}"
-        self._ready: queue.Queue[pa.RecordBatch | PghaulError | None] = queue.Queue(maxsize=2)
-        self._end = threading.Event()
-        self._stopped = threading.Event()
+        self._ahead = Ahead(self._where, 2)
         self.done = threading.Event()  # the thread has let go of the connection
         threading.Thread(target=self._work, name="sqlserver", daemon=True).start()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        while not self._end.is_set():
-            try:
-                item = self._ready.get(timeout=LOOKED_AT)
-            except queue.Empty:
-                continue
-            if self._stopped.is_set():
-                break
-            if item is None:
-                return
-            if isinstance(item, PghaulError):
-                raise item
-            yield item
-        if self._stopped.is_set():
-            raise stopped(self._where)
+        return iter(self._ahead)
 
     def stop(self) -> None:
         """From another thread."""
-        self._stopped.set()
-        self._end.set()
+        self._ahead.stop()
 
     def close(self) -> None:
-        self._end.set()
+        self._ahead.end.set()
         self.done.wait(1.0)
 
     def _work(self) -> None:
@@ -106,41 +91,26 @@ class Rows:
             last = SourceError(
                 say("SQL Server's rows cannot be read: {why}", why=type(exc).__name__), where=self._where, code=6947
             )
-        if last is None and not self._end.is_set():
+        if last is None and not self._ahead.end.is_set():
             self._released(self._connection)
         else:
             self._connection.close()  # what was not read to its end is not fetched any more
         self.done.set()
-        self._give(last)
-
-    def _give(self, item: Any) -> bool:
-        while not self._end.is_set():
-            try:
-                self._ready.put(item, timeout=LOOKED_AT)
-            except queue.Full:
-                continue
-            return True
-        return False
+        self._ahead.give(last)
 
     def _pull(self) -> None:
-        import pyarrow as pa  # noqa: PLC0415
-
-        waiting: list[pa.RecordBatch] = []
-        rows = size = 0
-        with self._connection.rows(statement(self._reading, self._forms), self._end) as cursor:
-            for piece in self._pieces(cursor):
-                batch = self._columns(piece)
-                full = rows + batch.num_rows > self._reading.batch_rows
-                if waiting and (full or size + batch.nbytes > self._reading.batch_bytes // 2):
-                    if not self._give(pa.concat_batches(waiting)):
-                        return
-                    waiting, rows, size = [], 0, 0
-                waiting.append(batch)
-                rows, size = rows + batch.num_rows, size + batch.nbytes
-                if self._end.is_set():
+        reading, ahead = self._reading, self._ahead
+        with self._connection.rows(statement(reading, self._forms), ahead.end) as cursor:
+            for batch in gathered(self._made(cursor), rows=reading.batch_rows, size=reading.batch_bytes // 2):
+                if not ahead.give(batch):
                     return
-            if waiting:
-                self._give(pa.concat_batches(waiting))
+                del batch  # while the next one is made
+
+    def _made(self, cursor: Any) -> Iterator[pa.RecordBatch]:
+        for piece in self._pieces(cursor):
+            yield self._columns(piece)
+            if self._ahead.end.is_set():
+                return
 
     def _pieces(self, cursor: Any) -> Iterator[list[tuple[Any, ...]]]:
         most = min(MOST_ROWS, self._reading.batch_rows, max(1, MOST_VALUES // len(self._forms)))
@@ -168,22 +138,8 @@ class Rows:
             raise self._refused(form, values, exc) from None
 
     def _refused(self, form: Form, values: Sequence[Any], why: Exception) -> SourceError:
-        """The first value that cannot be read so: halved until it stands alone."""
-        while len(values) > 1:
-            middle = len(values) // 2
-            values = values[:middle] if _fails(form, values[:middle]) else values[middle:]
-        return SourceError(
-            say(
-                "column {column} holds {value}, which is no {type}: {why}",
-                column=form.name,
-                value=_shown(values[0]),
-                type=form.pg_type,
-                why=str(why)[:100],
-            ),
-            where=self._where,
-            advice=say("give the column another type in the plan (text holds it), or an expression that rounds it"),
-            code=6948,
-        )
+        first = first_failing(values, lambda part: _fails(form, part))[0]
+        return unreadable(form.name, form.pg_type, shown=_shown(first), why=why, where=self._where)
 
 
 def _up_to(cursor: Any, endless: list[int], most: int, room: int) -> list[tuple[Any, ...]]:
