@@ -55,6 +55,20 @@ def test_a_csv_may_be_packed_have_no_header_and_another_null(tmp_path: Path) -> 
     assert read(source, "x") == [(1, None), (2, "")]
 
 
+@pytest.mark.parametrize("text", ['a,b\n1,"open\n2,b\n', 'a\n1\n"open\n2\n', 'a,b\n1,"say ""hi""', 'a,b\n1,"'])
+def test_a_quote_that_nobody_closes_takes_no_rows(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(SourceError, match="never closed"):
+        read(opened(f"files://{tmp_path}"), "x")
+
+
+@pytest.mark.parametrize("ends", ["", "\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize(("text", "rows"), [('a,b\n1,"x\n"', [(1, "x\n")]), ('a\n""""', [('"',)]), ("a,b\n", [])])
+def test_a_csv_may_end_in_several_ways(tmp_path: Path, text: str, ends: str, rows: list[tuple[object, ...]]) -> None:
+    (tmp_path / "x.csv").write_bytes((text + ends).encode())
+    assert read(opened(f"files://{tmp_path}"), "x") == rows
+
+
 def test_a_csv_in_another_encoding_is_read(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes("이름\n똠방각하\n".encode("cp949"))
     assert read(opened(f"files://{tmp_path}?encoding=cp949"), "x") == [("똠방각하",)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import AccessError, NotFoundError, PghaulError, SourceError
 from pghaul.model.text import say
+from pghaul.sources._files_ending import Ending
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,15 +82,24 @@ class Csv:
         handed = False
         for block in BLOCKS:
             try:
-                with told(path), self._naming(path), self._open(path, block, wanted) as reader:
+                ending = self._ending(path)
+                with told(path), self._naming(path), self._open(path, block, wanted, ending) as reader:
                     for batch in reader:
                         handed = True
                         yield batch
+                ending.check()
             except SourceError as exc:
                 if handed or not _is_too_long(exc, block):
                     raise
             else:
                 return
+
+    def _ending(self, path: Path) -> Ending:
+        delimiter = self._delimiter(path) if len(self.schema(path).names) == 1 else ""
+        return Ending(path, delimiter, self._options.get("encoding", "utf8"))
+
+    def _delimiter(self, path: Path) -> str:
+        return self._options.get("delimiter", "\t" if ".tsv" in path.suffixes else ",").replace("\\t", "\t")
 
     @contextlib.contextmanager
     def _naming(self, path: Path) -> Iterator[None]:
@@ -114,7 +124,7 @@ class Csv:
                 code=6978,
             ) from exc
 
-    def _open(self, path: Path, block: int, wanted: Wanted | None = None) -> Any:
+    def _open(self, path: Path, block: int, wanted: Wanted | None = None, ending: Ending | None = None) -> Any:
         from pyarrow import csv, input_stream  # noqa: PLC0415
 
         said, types = self._options, None
@@ -122,8 +132,9 @@ class Csv:
             import pyarrow as pa  # noqa: PLC0415
 
             types = {n: pa.string() for n in self.schema(path).names} | dict(wanted.types)
+        stream = input_stream(str(path), compression="detect")
         return csv.open_csv(
-            input_stream(str(path), compression="detect"),
+            stream if ending is None else ending.behind(stream),
             read_options=csv.ReadOptions(
                 block_size=block,
                 use_threads=False,
@@ -131,9 +142,10 @@ class Csv:
                 autogenerate_column_names=said.get("header") == "no",
             ),
             parse_options=csv.ParseOptions(
-                delimiter=said.get("delimiter", "\t" if ".tsv" in path.suffixes else ",").replace("\\t", "\t"),
+                delimiter=self._delimiter(path),
                 quote_char=said.get("quote", '"'),
                 newlines_in_values=True,
+                invalid_row_handler=None if ending is None else ending.met,
             ),
             convert_options=csv.ConvertOptions(
                 include_columns=None if wanted is None else list(wanted.columns),
