@@ -30,8 +30,7 @@ from pghaul.engine import (
 )
 from pghaul.engine.batching import gathered
 from pghaul.engine.compose import Epoch, Loading
-from pghaul.engine.dispatch import Dispatcher, Hooks, Task
-from pghaul.engine.job import JobResult
+from pghaul.engine.dispatch import Dispatcher, Task
 from pghaul.engine.mapping import Mapped
 from pghaul.engine.merge.standing import Standing
 from pghaul.engine.orphans import Orphans
@@ -359,20 +358,8 @@ class Attempt:
             ledger.check()
             report.waiting(waiting_behind(stage.source, f"pghaul/{self._order.run}/"))
 
-        def finished(task: Task, result: JobResult) -> None:
-            report.finished(task, result)
-            self._rejects.finished(task, result)
-
         report = self._report
-        hooks = Hooks(
-            started=report.started,
-            finished=finished,
-            finished_together=report.finished_together,
-            retried=report.retried,
-            failed=report.failed,
-            look=lambda flying: report.look(flying, pool.control, leaders),
-            may_start=report.may_start,
-        )
+        hooks = report.hooks(pool.control, leaders, self._rejects.finished)
         options = self._order.plan.options
         return Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
 

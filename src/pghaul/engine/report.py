@@ -15,7 +15,7 @@ from typing import Any
 from pghaul.engine import facts
 from pghaul.engine.compose import total_bytes
 from pghaul.engine.control import Control
-from pghaul.engine.dispatch import InFlight, Task
+from pghaul.engine.dispatch import Hooks, InFlight, Task
 from pghaul.engine.footprint import Footprint
 from pghaul.engine.job import JobKind, JobResult
 from pghaul.engine.journal import Journal
@@ -180,6 +180,23 @@ class Reporter:
         self._journal.settle()
 
     # --- the dispatcher's hooks -----------------------------------------------------------------------------------
+
+    def hooks(self, control: Control, leaders: Callable[[], None], also: Callable[[Task, JobResult], None]) -> Hooks:
+        """A dispatcher's, of which all is told here. `also` hears of a committed job when it has been told."""
+
+        def finished(task: Task, result: JobResult) -> None:
+            self.finished(task, result)
+            also(task, result)
+
+        return Hooks(
+            started=self.started,
+            finished=finished,
+            finished_together=self.finished_together,
+            retried=self.retried,
+            failed=self.failed,
+            look=lambda flying: self.look(flying, control, leaders),
+            may_start=self.may_start,
+        )
 
     def started(self, task: Task) -> None:
         """A job was handed out."""

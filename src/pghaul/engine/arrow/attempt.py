@@ -14,7 +14,7 @@ from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
 from pghaul.engine.attempt import GRACE, Order
 from pghaul.engine.compose import Epoch
-from pghaul.engine.dispatch import Dispatcher, Hooks, Task
+from pghaul.engine.dispatch import Dispatcher, Task
 from pghaul.engine.finishing import put_back
 from pghaul.engine.job import JobResult
 from pghaul.engine.orphans import Orphans
@@ -230,8 +230,7 @@ class ArrowAttempt:
             held.source.check()
             ledger.check()
 
-        def finished(task: Task, result: JobResult) -> None:
-            report.finished(task, result)
+        def also(task: Task, result: JobResult) -> None:
             self._rejects.finished(task, result)
             for column, count in result.replaced:
                 report.notice("REPLACED", f"{task.table}.{column}", REPLACED.format(n=count))
@@ -240,15 +239,7 @@ class ArrowAttempt:
                 report.notice("PROOF", str(task.table), words)
 
         report = self._report
-        hooks = Hooks(
-            started=report.started,
-            finished=finished,
-            finished_together=report.finished_together,
-            retried=report.retried,
-            failed=report.failed,
-            look=lambda flying: report.look(flying, pool.control, leaders),
-            may_start=report.may_start,
-        )
+        hooks = report.hooks(pool.control, leaders, also)
         options = self._order.plan.options
         return Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
 
