@@ -51,6 +51,7 @@ TOO_MUCH = [
     (pa.array(["2020-01-01 00:00:00.1234567", "2020-01-01 00:00:00.1234560"]), "timestamp with time zone", [0]),
     (pa.array(["00:00:00.1234567", "838:59:59"]), "interval", [0]),
     (pa.array(["00000000-0000-0000-0000-000000000000", "", "x"]), "uuid", [1, 2]),
+    (pa.array(["-100", "100", None, " -1"]), "oid", [0, 3]),
     (pa.array([[1, None], [2, 70000], None, [3]]), "smallint[]", [1]),
     (pa.array([["a"], ["abcd", None], []]), "character varying(3)[]", [1]),
     (pa.array([["a\0"], ["b"]]), "text[]", [0]),

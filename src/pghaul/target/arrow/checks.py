@@ -30,6 +30,7 @@ FIRST_DAY, LAST_DAY = -2_440_588, 2_145_042_905  # days from 1970: 4713-11-24 BC
 DAY = 86_400_000_000  # microseconds; 24:00:00 is a time of day
 
 WITH_SECONDS = ("time ", "timestamp ", "interval")
+WRAPPING = frozenset({"oid", "xid", "cid"})  # -100 becomes 4294967196
 MONEY_SCALE = 2  # our sessions set lc_monetary to C
 
 
@@ -72,7 +73,15 @@ def string_checks(spelled: Spelled) -> tuple[Check, ...]:
     digits = _kept_digits(spelled)
     if digits is not None:
         checks.append(Check(look=_more_digits(digits), message=_finer(spelled), sqlstate="22003"))
+    if spelled.name in WRAPPING:
+        message = say("the server would take a negative number for another one: it is out of range for type {type}",
+                      type=spelled.name)  # fmt: skip
+        checks.append(Check(look=_negative, message=message, sqlstate="22003"))
     return tuple(checks)
+
+
+def _negative(array: pa.Array) -> Mask | None:
+    return mask_of(pc.starts_with(pc.utf8_ltrim_whitespace(array), "-"))
 
 
 def _kept_digits(spelled: Spelled) -> int | None:
