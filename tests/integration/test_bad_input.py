@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -441,8 +442,9 @@ def _and_look_at_processes(seen: list[str]) -> Callable[[PlainView, Event], None
     def call(view: PlainView, event: Event) -> None:
         if event.kind in {EventKind.CHUNK_STARTED, EventKind.CHUNK_DONE}:
             for child in psutil.Process().children(recursive=True):
-                seen.append(" ".join(child.cmdline()))
-                seen.append(json.dumps(child.environ()))
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ends while it is looked at
+                    seen.append(" ".join(child.cmdline()))
+                    seen.append(json.dumps(child.environ()))
         tell(view, event)
 
     return call
