@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import pytest
 
@@ -15,6 +16,7 @@ from pghaul.model.errors import (
     TransientError,
     UsageError,
 )
+from pghaul.sources import mysql
 from pghaul.sources._mysql_catalog import default_of
 from pghaul.sources._mysql_session import kind_of, number_and_words
 from pghaul.sources._mysql_types import parse, proposed
@@ -119,3 +121,10 @@ def test_errors_are_of_the_class_that_says_what_to_do() -> None:
     assert kind_of(number_and_words(unknown)[0]) is AccessError
     assert number_and_words(OSError("gone")) == (2013, "gone")
     assert number_and_words(ValueError("odd")) == (0, "ValueError: odd")
+
+
+def test_a_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(NotFoundError, match="PyMySQL") as missing:
+        mysql.open(mysql.endpoint("mysql://me@127.0.0.1:1/x", {}, None))
+    assert missing.value.advice == "pip install 'pghaul[mysql]'"

@@ -88,8 +88,7 @@ def translated(number: int, words: str, where: str) -> PghaulError:
 @contextlib.contextmanager
 def translating(where: str) -> Iterator[None]:
     """Raise ours from PyMySQL's, and from those of the socket below it."""
-    import pymysql  # noqa: PLC0415
-
+    pymysql = driver()
     try:
         yield
     except pymysql.err.Error as exc:
