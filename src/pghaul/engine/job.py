@@ -212,7 +212,6 @@ class ArrowPlan:
     selection: Selection | None  # what the plan says of this table
     carried: tuple[str, ...] = ()  # the source's names of `fields`, or those that a transform makes
     transforms: tuple[Transform, ...] = ()
-    clear: str = ""  # of a range that is done again: deletes it
     back: ReadBack | None = None  # the proof is by content; None: by count
     narrowing: Narrowing | None = None  # of a comparison
 

@@ -183,9 +183,8 @@ async def _arrow(job: Job, hands: Hands) -> JobResult:
     if plan is None:
         raise ValueError(f"nothing says how it is read: {job.relation} {job.chunk}")
     started = time.monotonic()
-    await _begin(job, hands, forget=job.chunk if job.redo else None)
+    await _begin(job, hands, forget=None)
     await empty(job, hands)
-    await _clear(job, plan, hands)
     if job.careful and job.care is not None:
         loaded = await careful.load(job, plan, job.care, hands)
     else:
@@ -209,11 +208,6 @@ async def _arrow(job: Job, hands: Hands) -> JobResult:
         unproven=loaded.unproven,
         replaced=loaded.replaced,
     )
-
-
-async def _clear(job: Job, plan: ArrowPlan, hands: Hands) -> None:
-    if job.redo and plan.clear:
-        await hands.waiting(hands.target.execute(plan.clear))
 
 
 async def _prove_inserted(

@@ -101,7 +101,6 @@ class Rows:
 
         self._source, self._table, self._reading = source, table, reading
         self._stopped = threading.Event()
-        self._closed = False
         held = {f.name: f.type for f in source.columns(table)}
         missing = [c.name for c in reading.columns if c.name not in held]
         if missing:
@@ -213,6 +212,7 @@ class Files:
         self._tables = folder.tables(path, options.get("format", ""))
         self._seen = folder.fingerprint(self._tables)
         self._rows: list[Rows] = []
+        self._schemas: dict[str, pa.Schema] = {}
         self._guessed: dict[str, tuple[dict[str, str], int, bool]] = {}
 
     def reader(self, table: FileTable) -> Csv | Parquet | Arrow:
@@ -220,7 +220,12 @@ class Files:
         return opened(table.format, self._options)
 
     def columns(self, table: FileTable) -> pa.Schema:
-        """Of its first file; all others have to have the same."""
+        """Of its first file; all others have to have the same. Each is opened for it once."""
+        if table.name not in self._schemas:
+            self._schemas[table.name] = self._same_columns(table)
+        return self._schemas[table.name]
+
+    def _same_columns(self, table: FileTable) -> pa.Schema:
         reader = self.reader(table)
         schema = reader.schema(table.files[0])
         for other in table.files[1:]:

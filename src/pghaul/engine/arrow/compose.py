@@ -149,7 +149,6 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
         selection=loading.selection,
         carried=tuple(c.source.name for c in loading.table.carried),
         transforms=loading.transforms,
-        clear=_delete(loading.name, key, chunk) if key else "",
         back=_back(key, chunk) if loading.verify and not loading.appended else None,
     )
 
@@ -190,11 +189,6 @@ def _key(loading: Loading, chunk: Chunk) -> str | None:
 
 def _back(key: str | None, chunk: Chunk) -> ReadBack:
     return ReadBack(where=_within(key, chunk), order=(key,)) if key else ReadBack()
-
-
-def _delete(name: Name, key: str, chunk: Chunk) -> str:
-    rows = sql.SQL("DELETE FROM ONLY {} WHERE ").format(statements.identifier(name))
-    return rows.as_string(None) + _within(key, chunk)
 
 
 def _within(key: str, chunk: Chunk) -> str:
