@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pghaul.sources import increments_advance
 
 ROUNDS = int(os.environ.get("PGHAUL_INCREMENTS", "45"))
 SEED = int(os.environ.get("PGHAUL_FAULT_SEED", "20"))
+FEW = 5  # rows of one moment: writers commit one to five of them together
 
 
 class Naive:
@@ -34,8 +36,14 @@ class Naive:
         found = parsed(self._session.copy_out(f"COPY (SELECT * FROM public.t {condition}) TO STDOUT"))
         self.rows |= {row[0]: row for row in found}
 
+    def lost(self, known: dict[int, tuple[Any, ...]]) -> int:
+        """How many of the known rows lie below what it has seen: never read, unless they are updated."""
+        greatest = max((self._order(row[self._position]) for row in self.rows.values()), default=None)
+        late = [row for row in known.values() if greatest is not None and self._order(row[self._position]) < greatest]
+        return sum(row[0] not in self.rows for row in late)
 
-@pytest.mark.timeout(120 + ROUNDS)
+
+@pytest.mark.timeout(150 + 2 * ROUNDS)
 @pytest.mark.template(source=SCHEMA)
 def test_what_commits_late_is_in_a_later_increment(db_source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every watermark the source is reached exactly, and the usual way has lost rows of the same writers."""
@@ -45,8 +53,13 @@ def test_what_commits_late_is_in_a_later_increment(db_source: str, monkeypatch: 
     with session_at(db_source) as session:
         followers = {name: Follower(session=session, table="t", merge=merge) for name, merge in watermarks.items()}
         naive = {"at": Naive(session, "at", 1, str), "ver": Naive(session, "ver", 3, int)}
-        with writing(db_source, 4, SEED) as writers:
-            for _ in range(ROUNDS):
+        with writing(db_source, 4, SEED):
+            deadline = monotonic() + 60 + ROUNDS
+            rounds = 0
+            # How often a writer comes late is the machine's to say: on a busy one it takes more rounds.
+            while rounds < ROUNDS or min(n.lost(followers["xmin"].rows) for n in naive.values()) < FEW:
+                assert monotonic() < deadline, "the usual way has lost nothing"
+                rounds += 1
                 for follower in (*followers.values(), *naive.values()):
                     follower.step()
         for follower in (*followers.values(), *naive.values()):
@@ -55,6 +68,6 @@ def test_what_commits_late_is_in_a_later_increment(db_source: str, monkeypatch: 
         assert {name for name, f in followers.items() if f.rows != expected} == set()
         assert {name for name, n in naive.items() if n.rows == expected} == set()
         assert {f.last.guarantee for f in followers.values() if f.last} == {Guarantee.EXACT}
-        assert sum(w.done["_long"] for w in writers) > len(writers)
-        whole = ROUNDS * len(expected) / 2  # what reading all rows every time would have read, or so
-        assert max(f.read for f in followers.values()) < whole
+        # Nobody writes any more, and nothing keeps the boundary back: what is read again comes to nearly nothing.
+        while (most := max(len(f.step()) for f in followers.values())) > FEW:
+            assert monotonic() < deadline, f"an increment reads {most} rows"
