@@ -396,3 +396,18 @@ def test_dates_that_are_none_are_counted_and_refused_or_read_as_asked(mariadb: M
         found = read(source, reading(source, "z", ordered=("id",)))
         assert found.column("d").to_pylist() == ["2024-02-29", "0000-00-00", "2023-02-29"]
         assert found.column("t").to_pylist() == ["2024-02-29 00:00:00", "2024-00-10 00:00:00", None]
+
+
+def test_a_table_of_which_the_server_counts_nothing_has_its_rows(mariadb: MariaDatabase) -> None:
+    """InnoDB's numbers are those of its last look; of a table that was just filled they say 0."""
+    stale = "ENGINE=InnoDB STATS_PERSISTENT=1 STATS_AUTO_RECALC=0"
+    mariadb.run(
+        f"CREATE TABLE few (id int PRIMARY KEY, v varchar(50)) {stale}",
+        f"CREATE TABLE many (id int PRIMARY KEY, v varchar(50)) {stale}",
+        "INSERT INTO few SELECT seq, 'x' FROM seq_1_to_700",
+        "INSERT INTO many SELECT seq, REPEAT('x', 40) FROM seq_5_to_30004",
+    )
+    with opened(mariadb.url) as source:
+        found = {t.name.name: t for t in source.database().tables}
+    assert (found["few"].rows, found["many"].rows) == (700, 30_000)
+    assert found["many"].bytes >= 30_000 * 40

@@ -53,12 +53,14 @@ def test_finished_chunks_tell_how_many_bytes_an_estimated_one_is(clock: Clock) -
     assert counted.snapshot(50)["bytes_estimated"] == 500
 
 
-def test_time_left_is_never_negative(clock: Clock) -> None:
+def test_of_more_than_was_estimated_nobody_knows_what_is_left(clock: Clock) -> None:
     counted = Progress(chunks=1, bytes_estimated=100)
     counted.snapshot(0)
     clock.now += 1
     said = counted.snapshot(5000)
-    assert (said["eta"], said["bytes_estimated"]) == (0.0, 5000)
+    assert (said["eta"], said["bytes_estimated"]) == (None, 5000)
+    counted.add(rows=9, size=6000, estimated=100)
+    assert counted.snapshot(0)["eta"] == 0.0
 
 
 def test_the_rate_forgets_what_is_long_ago(clock: Clock) -> None:

@@ -213,9 +213,10 @@ class PlainView:
 
     def _figures(self, data: Mapping[str, Any]) -> dict[str, str]:
         size, total = int(data.get("bytes", 0)), int(data.get("bytes_estimated", 0))
+        most = 99.0 if data.get("chunks_done", 0) < data.get("chunks", 0) else 100.0  # all only when all is done
         eta, rows = data.get("eta"), int(data.get("rows_estimated", data.get("rows", 0)))
         return {
-            "percent": f"{min(100.0, 100 * size / total):.0f}%" if total else "…",
+            "percent": f"{min(most, 100 * size / total):.0f}%" if total else "…",
             "rows": count(rows),
             "size": amount(size),
             "rows_rate": count(self._rows_rate(rows)),

@@ -11,6 +11,8 @@ import ctypes
 from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import Any
 
+UNTOLD = -1  # of rows
+
 
 class Control:
     """Shared by inheritance at spawn; `slots` is the number of jobs in flight."""
@@ -20,6 +22,7 @@ class Control:
         self._hold: Any = RawValue(ctypes.c_bool, False)
         self._share: Any = RawValue(ctypes.c_double, 0.0)
         self._bytes: Any = RawArray(ctypes.c_uint64, slots)
+        self._rows: Any = RawArray(ctypes.c_int64, [UNTOLD] * slots)
         self._ticks: Any = RawArray(ctypes.c_uint64, slots)
         self._moving: Any = RawArray(ctypes.c_bool, slots)
         self._slot = 0
@@ -59,6 +62,7 @@ class Control:
         """What follows is about the job in this slot."""
         self._slot = slot
         self._bytes[slot] = 0
+        self._rows[slot] = UNTOLD
         self._moving[slot] = False
 
     def tick(self) -> None:
@@ -69,6 +73,10 @@ class Control:
         """The bytes that its job has moved so far."""
         self._bytes[self._slot] = count
 
+    def set_rows(self, count: int) -> None:
+        """The rows of them, where the one who moves them can count."""
+        self._rows[self._slot] = count
+
     def set_moving(self, moving: bool) -> None:
         """Whether a stream is open: only such jobs need a share of the rate."""
         self._moving[self._slot] = moving
@@ -78,11 +86,17 @@ class Control:
     def clear(self, slot: int) -> None:
         """The job in this slot is counted, or was lost."""
         self._bytes[slot] = 0
+        self._rows[slot] = UNTOLD
         self._moving[slot] = False
 
     def bytes(self, slot: int) -> int:
         """What the job in this slot has moved."""
         return int(self._bytes[slot])
+
+    def rows(self, slot: int) -> int | None:
+        """As many rows; None where nobody has counted: COPY between two servers says nothing before its end."""
+        told = int(self._rows[slot])
+        return None if told == UNTOLD else told
 
     def ticks(self, slot: int) -> int:
         """A number that changes while the worker lives."""

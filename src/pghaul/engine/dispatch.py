@@ -54,7 +54,7 @@ class InFlight:
     task: Task
     bytes: int
     moving: bool
-    rows: int | None = None  # known once its stream has ended
+    rows: int | None = None  # where somebody has counted them
 
 
 @dataclass(kw_only=True)
@@ -103,7 +103,12 @@ class Dispatcher:
     def _in_flight(self) -> list[InFlight]:
         control = self._pool.control
         return [
-            InFlight(task=f.task, bytes=control.bytes(f.slot), moving=control.moving(f.slot))
+            InFlight(
+                task=f.task,
+                bytes=control.bytes(f.slot),
+                moving=control.moving(f.slot),
+                rows=control.rows(f.slot),
+            )
             for f in self._flying.values()
         ]
 

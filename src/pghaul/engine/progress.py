@@ -71,13 +71,14 @@ class Progress:
         moved = self.bytes + in_flight
         rate, elapsed = self._speed.at(moved)
         left = self._left(in_flight)
+        beyond = not left and self.chunks_done < self.chunks  # more than was estimated: nobody knows how much more
         to_come = rate if elapsed >= FIRM or not self.past_rate else self.past_rate
         return {
             "rows": self.rows,
             "bytes": moved,
             "bytes_estimated": moved + left,
             "rate": round(rate),
-            "eta": round(left / to_come, 1) if to_come > 0 else None,
+            "eta": round(left / to_come, 1) if to_come > 0 and not beyond else None,
             "chunks_done": self.chunks_done,
             "chunks": self.chunks,
         }

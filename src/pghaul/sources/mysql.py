@@ -23,6 +23,7 @@ from pghaul.sources._mysql_look import look
 from pghaul.sources._mysql_projection import Projected, alarmed, is_no_date, is_no_time, project, quoted
 from pghaul.sources._mysql_query import rows_of_a_batch, select
 from pghaul.sources._mysql_reader import Link
+from pghaul.sources._mysql_rows import with_rows
 from pghaul.sources._mysql_session import INTERRUPTED, connect, translated, translating
 from pghaul.sources._mysql_snapshot import BEGIN, check_frozen, freeze
 from pghaul.sources._mysql_types import TABLE
@@ -78,7 +79,7 @@ class MysqlSource:
         """Described by information_schema, and by a bounded look at columns of which the type does not tell enough."""
         with translating(self._where):
             catalog = self._catalog()
-            found = catalog.database(self._identity())
+            found = with_rows(self._session, catalog.database(self._identity()), self._endpoint.get("database"))
             said = look(self._session, [(self._database_of(t.name), t) for t in found.tables])
         found = with_types(found, said)
         return without_nulls(found) if self._endpoint.get("zero-dates") == "null" else found

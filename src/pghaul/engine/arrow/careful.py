@@ -159,6 +159,7 @@ class _Sifting:
             self.bytes += len(piece)
             self._pulse.beat()
             self._hands.control.set_bytes(self.bytes)
+            self._hands.control.set_rows(self._stage.rows)
             await self._pace.between(self.bytes)
             await asyncio.sleep(0)  # the answer may be there: the driver has to come to read it
 

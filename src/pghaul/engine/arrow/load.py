@@ -95,6 +95,7 @@ class _Flow:
                 self.bytes += len(piece)
                 self.pulse.beat()
                 self.hands.control.set_bytes(self.bytes)
+                self.hands.control.set_rows(self.stage.rows)
                 await self.pace.between(self.bytes)
 
     async def produce(self) -> None:
