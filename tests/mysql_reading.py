@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -60,10 +60,17 @@ def values(source: MysqlSource, name: str, column: str, pg_type: str | None = No
 
 
 def carried(
-    database: MariaDatabase, target: str, *, mapping: Mapping | None = None, query: str = "", **options: Any
+    database: MariaDatabase,
+    target: str,
+    *,
+    mapping: Mapping | None = None,
+    query: str = "",
+    stop: Callable[[], bool] = lambda: False,
+    events: list[Event] | None = None,
+    **options: Any,
 ) -> Moved:
     """Run a new plan of all tables to its end, with one worker."""
-    heard: list[Event] = []
+    heard: list[Event] = [] if events is None else events
     plan = Plan(
         source=database.asking(query) if query else database.url,
         target=target,
@@ -71,4 +78,4 @@ def carried(
         mapping=mapping or Mapping(),
         options=Options(**({"workers": 1} | options)),
     )
-    return Moved(run=MigrationService().run(plan, listener=heard.append), events=heard)
+    return Moved(run=MigrationService().run(plan, listener=heard.append, stop=stop), events=heard)

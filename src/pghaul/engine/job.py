@@ -29,6 +29,7 @@ class JobKind(Enum):
     CHECK = "check"  # hash both sides of what is there, change nothing
     INSERT = "insert"  # as COPY, by INSERT in batches
     ARROW = "arrow"  # as COPY, from a source that is not PostgreSQL
+    EMPTY = "empty"  # take out again what chunks had loaded, with their markers
 
     @property
     def loads(self) -> bool:
@@ -214,6 +215,7 @@ class ArrowPlan:
     transforms: tuple[Transform, ...] = ()
     back: ReadBack | None = None  # the proof is by content; None: by count
     narrowing: Narrowing | None = None  # of a comparison
+    known: str | None = None  # of a chunk that an earlier attempt has loaded: its receipt's hash, or "" without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,12 @@ from pghaul.engine.dispatch import InFlight
 from pghaul.engine.job import JobKind
 from pghaul.engine.progress import Speed
 
-DOING = {JobKind.COPY: "finish", JobKind.READY: "empty", JobKind.CHECK: "compare"}
+DOING = {
+    **{kind: "finish" for kind in JobKind if kind.loads},
+    JobKind.READY: "empty",
+    JobKind.EMPTY: "empty",
+    JobKind.CHECK: "compare",
+}
 
 
 class Lanes:
@@ -35,6 +40,6 @@ class Lanes:
 def _doing(flight: InFlight) -> str:
     """`copy`, `finish` (indexes and proof of the same chunk), `compare`, `empty`, or the step's own name."""
     job = flight.task.job
-    if job.kind is JobKind.COPY and flight.moving:
+    if job.kind.loads and flight.moving:
         return "copy"
     return DOING.get(job.kind, job.chunk)

@@ -428,5 +428,6 @@ _IN_TRANSACTION: dict[JobKind, Callable[[Job, Hands], Awaitable[JobResult]]] = {
     JobKind.ARROW: _arrow,
     JobKind.READY: _make_ready,
     JobKind.STEP: _step,
+    JobKind.EMPTY: _step,
     JobKind.KEEP: _keep,
 }

@@ -116,6 +116,15 @@ class Ledger:
                 code=5503,
             )
 
+    def seen(self) -> str | None:
+        """What the source was like when everything that is marked was read; None where nobody can say."""
+        found = self._session.value(sql.SEEN, (self._run,))
+        return None if found is None else str(found)
+
+    def saw(self, fingerprint: str | None) -> None:
+        """From now on what is marked is what the source was like then."""
+        self._session.execute(sql.SAW, (fingerprint, self._run))
+
     def dispositions(self) -> dict[str, str]:
         """How each table was found when the run first saw it."""
         return dict(self._session.rows(sql.DISPOSITIONS, (self._run,)))

@@ -14,7 +14,8 @@ INSTALL = """
 CREATE SCHEMA IF NOT EXISTS pghaul;
 CREATE TABLE IF NOT EXISTS pghaul.run (
     run_id text PRIMARY KEY, epoch int NOT NULL, leader text NOT NULL, state text NOT NULL,
-    source_identity text NOT NULL, started_at timestamptz NOT NULL DEFAULT pg_catalog.now(), finished_at timestamptz);
+    source_identity text NOT NULL, started_at timestamptz NOT NULL DEFAULT pg_catalog.now(), finished_at timestamptz,
+    seen text);
 CREATE TABLE IF NOT EXISTS pghaul.claim (relation text PRIMARY KEY, run_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS pghaul.run_table (
     run_id text, relation text, disposition text NOT NULL, PRIMARY KEY (run_id, relation));
@@ -50,10 +51,13 @@ WHERE n.nspname = 'pghaul' AND c.relkind = 'r'
 """
 
 # What later releases added: an older ledger gets it in place, when a run of this release begins.
-ADDED = tuple(
-    (table, column, "int8")
-    for table in ("chunk_marker", "chunk_marker_unlogged")
-    for column in ("updated", "unchanged", "ignored", "rejected", "deleted")
+ADDED = (
+    *(
+        (table, column, "int8")
+        for table in ("chunk_marker", "chunk_marker_unlogged")
+        for column in ("updated", "unchanged", "ignored", "rejected", "deleted")
+    ),
+    ("run", "seen", "text"),
 )
 COLUMNS = """
 SELECT c.relname::text, a.attname::text FROM pg_catalog.pg_attribute a
@@ -136,6 +140,11 @@ def delete_markers(marker: str) -> str:
     return f"DELETE FROM {marker} WHERE run_id = $1 AND relation = $2"  # noqa: S608
 
 
+def delete_chunks(marker: str) -> str:
+    """Some of a table's, for a composer: what they had loaded is taken out with them."""
+    return f"DELETE FROM {marker} WHERE run_id = {{run}} AND relation = {{relation}} AND chunk = ANY({{chunks}})"  # noqa: S608
+
+
 # A row is set aside in its chunk's transaction; a chunk that is done again first forgets what it had set aside.
 SET_ASIDE = """
 INSERT INTO pghaul.quarantine (run_id, relation, chunk, source_key, columns, row_data, encoding, sqlstate, message,
@@ -143,6 +152,9 @@ INSERT INTO pghaul.quarantine (run_id, relation, chunk, source_key, columns, row
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 TAKE_BACK = "DELETE FROM pghaul.quarantine WHERE run_id = $1 AND relation = ANY($2::text[])"
+TAKE_BACK_CHUNKS = (
+    "DELETE FROM pghaul.quarantine WHERE run_id = {run} AND relation = {relation} AND chunk = ANY({chunks})"
+)
 
 
 def read_marker(marker: str) -> str:
@@ -171,6 +183,9 @@ RAISE_EPOCH = (
     "UPDATE pghaul.run SET epoch = epoch + 1, leader = %s, state = 'running', finished_at = NULL "
     "WHERE run_id = %s RETURNING epoch"
 )
+# What the source was like when all that is marked was read, where it can tell of itself that nothing has changed.
+SEEN = "SELECT seen FROM pghaul.run WHERE run_id = %s"
+SAW = "UPDATE pghaul.run SET seen = %s WHERE run_id = %s"
 LEADER = "SELECT leader FROM pghaul.run WHERE run_id = %s"
 FINISH_RUN = (
     "UPDATE pghaul.run SET state = %s, finished_at = pg_catalog.clock_timestamp() WHERE run_id = %s AND epoch = %s"

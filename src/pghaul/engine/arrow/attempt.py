@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pghaul.engine.arrow import compose, decided, ground, looks, making, orphans, shape
+from pghaul.engine.arrow import compose, decided, ground, looks, making, orphans, rechecking, shape
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
@@ -24,6 +24,7 @@ from pghaul.engine.preflight import Fate
 from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
 from pghaul.engine.survey import skipped
+from pghaul.model.chunk import Chunk
 from pghaul.model.finding import Severity, refuse
 from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.manifest import Manifest
@@ -38,7 +39,6 @@ from pghaul.target.ledger import Ledger
 
 REPLACED = saying("{n} values held characters that cannot be, which were replaced as the plan says")
 SPELLED = saying("the hashes leave out {columns}, which the server spells in its own way: pghaul verify compares them")
-MIXED = say("it was read in an earlier attempt, and the source may have changed since")
 APPENDED = say("rows that were there before")
 
 
@@ -52,6 +52,8 @@ class ArrowAttempt:
         self._number = report.run.epoch + 1
         self._differences: list[str] = []
         self._rejects = Rejects(order.plan.options.max_rejects, report)
+        self._changed: dict[Name, set[str]] = {}  # chunks that a comparison has found to be others
+        self._blind = False  # there are chunks of earlier attempts that nothing is known of
         self.reached = False
         self.led = led
 
@@ -158,9 +160,15 @@ class ArrowAttempt:
         making.before(held.target, ledger, mapped, created, self._report)
         loadings = self._loadings(held, mapped, dispositions)
         done = _by_table(ledger.markers(ld.name for ld in loadings).values())
-        self._found(done, loadings, epoch)
-        self._drop_foreign_keys(held, ledger, loadings)
+        self._found(done, loadings)
         dispatcher = self._dispatcher(pool, held, ledger)
+        sees = held.source.guarantees.sees_changes
+        same = sees and ledger.seen() == held.token
+        changed = self._recheck(dispatcher, epoch, loadings, done, same=same)
+        self._drop_foreign_keys(held, ledger, loadings, changed)
+        self._take_out(dispatcher, epoch, loadings, done, changed)
+        if not same:
+            ledger.saw(held.token if sees and not self._blind else None)
         dispatcher.run([t for ld in loadings for t in compose.tasks(ld, epoch, done.get(ld.name, {}))])
         self._rejects.conclude()
         self._differences += [str(n) for n in self._rejects.tables]
@@ -206,21 +214,70 @@ class ArrowAttempt:
         noisy = can_silence_triggers(held.target, [t for n, t in there.items() if n in filled], set())
         return decided.loadings(plan, mapped, there, manifest.chunks, dispositions, noisy=noisy)
 
-    def _found(self, done: dict[Name, dict[str, Receipt]], loadings: Iterable[Loading], epoch: Epoch) -> None:
-        """What earlier attempts have committed stays: it cannot be read a second time as it was."""
+    def _found(self, done: dict[Name, dict[str, Receipt]], loadings: Iterable[Loading]) -> None:
         self._report.found(done)
         self._rejects.found(done)
-        earlier = [ld.name for ld in loadings if any(c.key in done.get(ld.name, {}) for c in ld.chunks)]
-        if earlier and epoch.number > 1:
-            self._report.mixed(earlier, MIXED)
         for loading in loadings:
             if loading.verify and loading.appended:
                 self._report.notice("PROOF", str(loading.name), say("compared by count alone: {why}", why=APPENDED))
 
-    def _drop_foreign_keys(self, held: Ground, ledger: Ledger, loadings: Iterable[Loading]) -> None:
-        """Of tables that were there, or that a script has made: they are put back, and checked, after the load."""
+    def _recheck(
+        self,
+        dispatcher: Dispatcher,
+        epoch: Epoch,
+        loadings: list[Loading],
+        done: Mapping[Name, Mapping[str, Receipt]],
+        *,
+        same: bool,
+    ) -> dict[Name, list[Chunk]]:
+        """Chunks of earlier attempts that are no longer what the source holds. `same`: it says that it is as it was."""
+        found = rechecking.finished(loadings, done)
+        trusted = self._order.trust_ledger and not same
+        self._blind = bool(found.blind) or (trusted and bool(found.chunks))
+        if trusted:
+            self._report.mixed(dict.fromkeys([*found.chunks, *found.blind]), rechecking.TRUSTED)
+            return {}
+        if not same:
+            for name, why in found.blind.items():
+                self._report.mixed([name], why)
+            self._report.expect_recheck()
+            dispatcher.run(
+                rechecking.confirming(ld, epoch, c, done[ld.name][c.key])
+                for ld in loadings
+                for c in found.chunks.get(ld.name, ())
+            )
+        self._report.take_differing()
+        self._differences += [str(n) for n in found.blind if not all(r.agrees for r in done[n].values())]
+        return {
+            n: [c for c in cs if c.key in self._changed.get(n, ()) or not done[n][c.key].agrees]
+            for n, cs in found.chunks.items()
+        }
+
+    def _take_out(
+        self,
+        dispatcher: Dispatcher,
+        epoch: Epoch,
+        loadings: list[Loading],
+        done: dict[Name, dict[str, Receipt]],
+        changed: Mapping[Name, list[Chunk]],
+    ) -> None:
+        """What is no longer what the source holds becomes what nobody has loaded."""
+        again = [ld for ld in loadings if changed.get(ld.name)]
+        dispatcher.run([rechecking.emptying(ld, epoch, changed[ld.name], done[ld.name]) for ld in again])
+        for loading in again:
+            chunks = changed[loading.name]
+            self._report.redo(loading.name, chunks)
+            for key in (*(c.key for c in chunks), rechecking.ANALYZE):
+                done[loading.name].pop(key, None)
+
+    def _drop_foreign_keys(
+        self, held: Ground, ledger: Ledger, loadings: Iterable[Loading], changed: Mapping[Name, list[Chunk]]
+    ) -> None:
+        """Of tables that were there, that a script has made, or that were finished and have changed: they are put back,
+        and checked, after the load.
+        """
         scripted = self._order.plan.mapping.ddl is not None
-        names = [ld.name for ld in loadings if scripted or ld.disposition != "created"]
+        names = [ld.name for ld in loadings if scripted or ld.disposition != "created" or changed.get(ld.name)]
         dropped = ledger.drop_foreign_keys(foreign_keys.find(held.target, names)) if names else 0
         if dropped:
             self._report.schema("foreign keys dropped for the load", [str(dropped)])
@@ -232,6 +289,8 @@ class ArrowAttempt:
 
         def also(task: Task, result: JobResult) -> None:
             self._rejects.finished(task, result)
+            if result.verdict is not None and not result.agrees:
+                self._changed.setdefault(task.table, set()).add(task.job.chunk)
             for column, count in result.replaced:
                 report.notice("REPLACED", f"{task.table}.{column}", REPLACED.format(n=count))
             if result.unproven:

@@ -105,7 +105,7 @@ def replace_after(task: Task, after: list[Task]) -> Task:
 
 
 def _ready(loading: Loading, epoch: Epoch) -> Task:
-    job = replace(_job(loading, epoch, JobKind.READY, READY), **_emptying(loading, spared=False))
+    job = replace(job_of(loading, epoch, JobKind.READY, READY), **_emptying(loading, spared=False))
     return _task(job, loading, loading.table.source.bytes)
 
 
@@ -125,7 +125,7 @@ def _whole_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
 
 def _load_job(loading: Loading, epoch: Epoch, chunk: Chunk) -> Job:
     plan = arrow_plan(loading, chunk)
-    return replace(_job(loading, epoch, JobKind.ARROW, chunk.key), target=_target(loading, plan), arrow=plan)
+    return replace(job_of(loading, epoch, JobKind.ARROW, chunk.key), target=_target(loading, plan), arrow=plan)
 
 
 def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> ArrowPlan:
@@ -153,9 +153,11 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
     )
 
 
-def compared(loading: Loading) -> ArrowPlan:
-    """How all of a table is compared: in the order of an integer key, which both sides sort alike."""
-    plan = arrow_plan(loading, loading.chunks[0])
+def compared(loading: Loading, chunk: Chunk) -> ArrowPlan:
+    """How all of a table is compared, or a range of it: by an integer key, which both sides sort alike."""
+    plan = arrow_plan(loading, chunk)
+    if name := _key(loading, chunk):
+        return replace(plan, reading=replace(plan.reading, ordered=(chunk.column,)), back=_back(name, chunk))
     key = ranges.key_of(loading.table, loading.there)
     there = loading.table.named(key) if key else None
     if key is None or there is None:
@@ -163,11 +165,17 @@ def compared(loading: Loading) -> ArrowPlan:
     return replace(plan, reading=replace(plan.reading, ordered=(key,)), back=ReadBack(order=(there,)))
 
 
-def check(loading: Loading, epoch: Epoch, plan: ArrowPlan, narrowing: Narrowing) -> Task:
-    """Compare it."""
-    job = _job(loading, epoch, JobKind.CHECK, "all")
-    job = replace(job, target=_target(loading, plan), arrow=replace(plan, narrowing=narrowing))
-    return _task(job, loading, loading.table.source.bytes)
+def check(loading: Loading, epoch: Epoch, plan: ArrowPlan, narrowing: Narrowing, chunk: Chunk | None = None) -> Task:
+    """Compare it, or this chunk of it."""
+    bare = job_of(loading, epoch, JobKind.CHECK, chunk.key if chunk else "all")
+    made = replace(bare, target=_target(loading, plan), arrow=replace(plan, narrowing=narrowing))
+    return _task(made, loading, chunk.bytes if chunk else loading.table.source.bytes)
+
+
+def deleting(loading: Loading, chunk: Chunk) -> str:
+    """Take out what a range has loaded."""
+    within = _within(_key(loading, chunk) or "", chunk)
+    return f"DELETE FROM {statements.identifier(loading.name).as_string(None)} WHERE {within}"  # noqa: S608
 
 
 def _target(loading: Loading, plan: ArrowPlan) -> CopySide:
@@ -223,7 +231,7 @@ def adding(
 
 
 def _step(statement: Statement, loading: Loading, epoch: Epoch, after: list[Task]) -> Task:
-    job = replace(_job(loading, epoch, JobKind.STEP, statement.name), statements=(statement,))
+    job = replace(job_of(loading, epoch, JobKind.STEP, statement.name), statements=(statement,))
     return replace_after(_task(job, loading, loading.table.source.bytes), after)
 
 
@@ -241,7 +249,8 @@ def _emptying(loading: Loading, *, spared: bool) -> dict[str, Any]:
     }
 
 
-def _job(loading: Loading, epoch: Epoch, kind: JobKind, chunk: str) -> Job:
+def job_of(loading: Loading, epoch: Epoch, kind: JobKind, chunk: str) -> Job:
+    """Of a table's chunk or step, with nothing to do yet."""
     return Job(
         run=epoch.run,
         epoch=epoch.number,

@@ -29,7 +29,7 @@ async def of_both(job: Job, back: ReadBack | None, stage: Stage, hands: Hands) -
     left_out = set(ours.differing(theirs))
     if not left_out <= set(spelled_by_server(stage.encoding)) or ours.rows != theirs.rows:
         left_out = set()
-    return _hash(ours, left_out), _hash(theirs, left_out), tuple(n for n in ours.schema.names if n in left_out)
+    return hash_of(ours, left_out), hash_of(theirs, left_out), tuple(n for n in ours.schema.names if n in left_out)
 
 
 async def of_target(table: Name, back: ReadBack, stage: Stage, hands: Hands, *, facts: bool = False) -> Digest:
@@ -50,8 +50,8 @@ async def of_target(table: Name, back: ReadBack, stage: Stage, hands: Hands, *, 
     return digest
 
 
-def _hash(digest: Digest, left_out: Collection[str]) -> str:
-    """Of the rows and of these columns."""
+def hash_of(digest: Digest, left_out: Collection[str] = ()) -> str:
+    """Of the rows and of all other columns, as it stands in a receipt."""
     whole = blake2b(str(digest.rows).encode(), digest_size=16)
     for name, column in digest.columns().items():
         if name not in left_out:

@@ -179,7 +179,7 @@ def _tasks(asked: Comparison, held: Ground, tables: Sequence[MappedTable]) -> li
 
 
 def _task(loading: Loading, epoch: Epoch, limit: int) -> Task:
-    plan = compose.compared(loading)
+    plan = compose.compared(loading, loading.chunks[0])
     where = plan.back.where if plan.back else ""
     narrowing = comparing.narrowing(loading.there, plan.fields, where, limit)
     return compose.check(loading, epoch, plan, narrowing)
