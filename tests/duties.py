@@ -118,7 +118,7 @@ def hang_in_a_pool(path: str) -> None:
 
     pool: Any = WorkerPool(2, duty=duty)
     pool.configure("c")
-    idle = pool.submit(Order("pid", slot=1)).result(30)
+    idle = pool.submit(Order("pid", slot=1)).result(60)
     pool.submit(Order("hang", path))
     _until(lambda: Path(path).exists() and Path(path).read_text())
     sys.stdout.write(f"{idle} {Path(path).read_text()}\n")

@@ -125,7 +125,7 @@ def writing(url: str, count: int, seed: int) -> Iterator[list[Writer]]:
         for writer in writers:
             writer.stopping.set()
         for writer in writers:
-            writer.join(30)
+            writer.join(60)
         failed = [w.failure for w in writers if w.failure is not None]
         if failed:
             raise failed[0]

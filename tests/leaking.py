@@ -142,7 +142,7 @@ class Place:
             [sys.executable, "-m", "pghaul", *words],
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=240,
             env=self.environ | more,
             cwd=self.folder / "work",
         )

@@ -33,7 +33,7 @@ def running_pooler(server: Cluster, folder: Path) -> Iterator[int]:
     quiet = subprocess.DEVNULL
     process = subprocess.Popen([program, "-q", str(config)], user=user, stdout=quiet, stderr=quiet)
     try:
-        assert wait_until(lambda: _answers(port), 20)
+        assert wait_until(lambda: _answers(port))
         yield port
     finally:
         process.terminate()

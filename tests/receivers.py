@@ -59,7 +59,7 @@ def status(code: int, **headers: str) -> Answer:
 
 def hang(hook: _Hook) -> None:
     """Say nothing until the test is over."""
-    hook.server.receiver.over.wait(30)
+    hook.server.receiver.over.wait(120)
 
 
 def reset(hook: _Hook) -> None:

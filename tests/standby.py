@@ -27,4 +27,4 @@ def standby_of(primary: Cluster, **settings: str) -> Iterator[Cluster]:
 def caught_up(primary: Cluster, standby: Cluster) -> bool:
     """Wait until the standby has replayed what the primary has written by now; whether it did in time."""
     now = value(primary.url(), "SELECT pg_current_wal_lsn()")
-    return wait_until(lambda: bool(value(standby.url(), f"SELECT pg_last_wal_replay_lsn() >= '{now}'")), 20.0)
+    return wait_until(lambda: bool(value(standby.url(), f"SELECT pg_last_wal_replay_lsn() >= '{now}'")))

@@ -112,7 +112,7 @@ class Place(ABC):
         """Another program drops VANISHING."""
 
     def slow(self) -> Reading | None:
-        """Where it can be had: a reading that yields nothing for two seconds or more."""
+        """Where it can be had: a reading that yields nothing for minutes."""
         return None
 
     @cached_property

@@ -36,7 +36,7 @@ def test_memory_is_constant(place: Place) -> None:
         [sys.executable, "-c", STREAM],
         input=pickle.dumps((place.endpoint, place.fat())),
         capture_output=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

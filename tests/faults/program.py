@@ -20,7 +20,10 @@ RUN_OPTIONS = (
 )
 
 
-def wait_until(true: Callable[[], bool], seconds: float) -> bool:
+PATIENCE = 60.0  # seconds for what takes one on a quiet machine; nobody waits longer than he has to
+
+
+def wait_until(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Look every 30 ms; whether it came true in time."""
     deadline = time.monotonic() + seconds
     turn = threading.Event()
@@ -67,7 +70,7 @@ class Program:
         """Start a resume."""
         self.start("resume", run_id, "--json")
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float = PATIENCE) -> int | None:
         """The exit code, negative for a signal; None when it still runs."""
         assert self.process is not None
         try:

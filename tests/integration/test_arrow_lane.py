@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.faults.program import Program
+from tests.faults.program import PATIENCE, Program
 from tests.faults.proxy import Connection, Moment, Proxy, Trigger
 from tests.looking import assert_no_session_is_left, state_of, value
 from tests.moving import assert_done, resume, rows, run_sql
@@ -285,12 +285,12 @@ def test_no_row_is_lost_or_doubled_whoever_is_killed(
         proxy.arm(trigger)
         words = ("--run-id", RUN, "--workers", "1", "--split-size", "8kB")
         program.start("run", url_of(path), proxy.url(db_source), *words)
-        assert trigger.done.wait(30), program.said()
+        assert trigger.done.wait(PATIENCE), program.said()
         if killed == "main":
-            program.wait(10)
+            program.wait()
             assert_done(resume(RUN))
         else:
-            assert program.wait(40) == 0, program.said()
+            assert program.wait() == 0, program.said()
     assert rows(db_source, ORDERS) == orders(path)
     assert value(db_source, "SELECT count(*) FROM customer") == 40
 

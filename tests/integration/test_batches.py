@@ -90,7 +90,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
         try:
             ends = ("--from", db_pair.source, "--to", proxy.url(db_pair.target))
             program.start("run", *ends, "--table", "*.*", "--run-id", RUN, "--workers", "2", *options)
-            assert program.wait(60) == 0, program.said()
+            assert program.wait() == 0, program.said()
         finally:
             program.kill_all()
     assert trigger.error is None

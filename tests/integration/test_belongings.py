@@ -195,9 +195,9 @@ def test_a_main_process_killed_within_a_step_leaves_nothing_that_the_resume_does
         proxy.arm(trigger)
         try:
             program.start("run", str(plan), "--run-id", "0123456789ab", "--json")
-            assert (program.wait(60), trigger.error) == (-signal.SIGKILL, None), program.said()
+            assert (program.wait(), trigger.error) == (-signal.SIGKILL, None), program.said()
             program.resume("0123456789ab")
-            assert program.wait(60) == 0, program.said()
+            assert program.wait() == 0, program.said()
         finally:
             program.kill_all()
     assert carried_schema(db_pair.target) == carried_schema(db_pair.source)
@@ -229,11 +229,11 @@ def test_large_objects_keep_their_oids_and_are_neither_lost_nor_doubled_by_a_kil
         proxy.arm(kill)
         try:
             program.start("run", str(plan), "--run-id", "0123456789ab", "--json")
-            assert (program.wait(60), kill.error) == (-signal.SIGKILL, None), program.said()
+            assert (program.wait(), kill.error) == (-signal.SIGKILL, None), program.said()
             assert value(db_pair.target, "SELECT count(*) FROM pg_largeobject_metadata") == 100
             execute(db_pair.source, "SELECT lo_put(70001, 0, 'new')", "SELECT lo_from_bytea(70300, 'late')")
             program.resume("0123456789ab")
-            assert program.wait(60) == 0, program.said()
+            assert program.wait() == 0, program.said()
         finally:
             program.kill_all()
     assert rows(db_pair.target, CONTENTS) == rows(db_pair.source, CONTENTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.databases import DatabasePair
-from tests.faults.program import Program
+from tests.faults.program import PATIENCE, Program
 from tests.faults.proxy import Connection, Moment, Proxy, Trigger
 from tests.moving import rows
 
@@ -49,11 +49,11 @@ def test_rows_are_set_aside_once_whoever_is_killed_meanwhile(
         proxy.arm(trigger)
         ends = ("--from", db_pair.source, "--to", proxy.url(db_pair.target), "--table", "t", "--run-id", RUN)
         program.start("run", *ends, "--max-rejects", "10", "--workers", "1")
-        assert trigger.done.wait(30), program.said()
+        assert trigger.done.wait(PATIENCE), program.said()
         if killed == "main":
-            program.wait(10)
+            program.wait()
             program.resume(RUN)
-        assert program.wait(40) == 3, program.said()
+        assert program.wait() == 3, program.said()
     kept = rows(db_pair.target, "SELECT row_data, encoding FROM pghaul.quarantine ORDER BY id")
     loaded = [(str(i), str(v)) for i, v in rows(db_pair.target, "SELECT id, v FROM public.t")]
     aside = [copy_text.decode(line, encoding) for line, encoding in kept]

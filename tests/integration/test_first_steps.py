@@ -135,7 +135,7 @@ def completed(*words: str) -> list[str]:
         "COMP_WORDS": " ".join(["pghaul", *words]),
         "COMP_CWORD": str(len(words)),
     }
-    done = subprocess.run(PROGRAM, capture_output=True, text=True, env=environ, check=False, timeout=60)
+    done = subprocess.run(PROGRAM, capture_output=True, text=True, env=environ, check=False, timeout=120)
     return done.stdout.split()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import signal
+from pathlib import Path
 
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
+from tests.faults.program import Program
+from tests.faults.proxy import Moment, Proxy, Trigger
 from tests.moving import assert_done, move, resume, rows
 from tests.stopping import move_until_stopped
 
@@ -76,22 +76,22 @@ def test_a_run_that_stopped_puts_the_keys_back_when_it_is_resumed(db_pair: Datab
 
 
 @linked
-def test_a_run_that_was_killed_puts_the_keys_back_when_it_is_resumed(db_pair: DatabasePair, state: str) -> None:
+def test_a_run_that_was_killed_puts_the_keys_back_when_it_is_resumed(
+    db_pair: DatabasePair, state: str, tmp_path: Path
+) -> None:
     before = rows(db_pair.target, KEYS_SQL)
-    words = ["--from", db_pair.source, "--to", db_pair.target, "--table", "s*", "--table", "reading", "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pghaul", "run", *words, "--on-existing", "truncate", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PGHAUL_STATE": state},
-    )
-    with process:
-        for line in process.stdout or ():
-            if json.loads(line)["event"] == EventKind.CHUNK_STARTED.value:
-                process.kill()
-                break
+    program = Program(tmp_path)
+    tables = ("--table", "s*", "--table", "reading", "--workers", "1", "--on-existing", "truncate")
+    kill = Trigger(moment=Moment.QUERY, pattern="^COPY ", application="/worker$", action=lambda _: program.kill_main())
+    with Proxy(db_pair.target_server.port) as proxy:
+        proxy.arm(kill)
+        try:
+            program.start("run", "--from", db_pair.source, "--to", proxy.url(db_pair.target), *tables)
+            assert (program.wait(), kill.error) == (-signal.SIGKILL, None), program.said()
+        finally:
+            program.kill_all()
     assert rows(db_pair.target, KEYS_SQL) == []
-    assert_done(resume())
+    assert_done(resume(target=db_pair.target))
     assert rows(db_pair.target, KEYS_SQL) == before
     assert_same_content(db_pair.source, db_pair.target, TABLES)
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.databases import DatabasePair
-from tests.faults.program import Program
+from tests.faults.program import PATIENCE, Program
 from tests.faults.proxy import Fate, Moment, Proxy, Trigger
 from tests.looking import execute, state_of, value
 from tests.moving import Moved, assert_done, resume, rows
@@ -475,7 +475,7 @@ def test_a_killed_run_of_days_goes_on_where_it_was(db_pair: DatabasePair, state:
         proxy.arm(trigger)
         try:
             program.start("run", str(plan), "--run-id", "0123456789ab")
-            assert trigger.done.wait(30), program.said()
+            assert trigger.done.wait(PATIENCE), program.said()
         finally:
             program.kill_all()
     assert value(db_pair.target, "SELECT count(*) FROM public.big") < 11520

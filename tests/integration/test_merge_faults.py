@@ -126,7 +126,7 @@ def test_a_killed_process_is_resumed_and_leaves_no_staging_table(
         arm(proxy, kill, committed=merged)
         try:
             program.start("run", str(file), "--run-id", "0123456789ab", "--json")
-            assert (program.wait(60), kill.error) == (-signal.SIGKILL, None), program.said()
+            assert (program.wait(), kill.error) == (-signal.SIGKILL, None), program.said()
             count = rows(db_pair.target, "SELECT count(*) FROM item WHERE name = 'old'")
             assert count == [(0 if merged else 500,)]
             again = resume("0123456789ab")
@@ -159,7 +159,7 @@ def test_a_stop_while_the_path_is_dead_leaves_nothing_staged(db_pair: DatabasePa
 
 
 SLOW = """
-CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$;
 CREATE TRIGGER slow BEFORE UPDATE ON item EXECUTE FUNCTION slow();
 """
 

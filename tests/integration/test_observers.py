@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from tests.conftest import running_server
 from tests.databases import DatabasePair
-from tests.faults.program import wait_until
+from tests.faults.program import PATIENCE, wait_until
 
 from pghaul.engine import care
 from pghaul.engine.care import CareTaker
@@ -49,7 +49,7 @@ def test_a_gauge_whose_session_was_ended_measures_on(db_pair: DatabasePair, monk
         worker = threading.Thread(target=_work_until_cancelled, args=(busy,))
         worker.start()
         try:
-            assert wait_until(lambda: taker.why() is not None, 10)
+            assert wait_until(lambda: taker.why() is not None)
             for _ in range(3):
                 before = admin.execute(GAUGES).fetchall()
                 assert len(before) == 1
@@ -88,11 +88,11 @@ def test_a_watcher_outlives_sessions_and_a_restart_of_the_state_s_server() -> No
             admin.execute(END_OTHERS)
         _tell(store, heard, "after its sessions were ended")
         server.stop()
-        assert wait_until(lambda: service.failed >= 2, 20)
+        assert wait_until(lambda: service.failed >= 2)
         server.start()
         _tell(store, heard, "after a restart")
         store.save_run(replace(started, state=RunState.DONE))
-        watcher.join(20)
+        watcher.join(PATIENCE)
         assert not watcher.is_alive()
         assert heard[-1] == "the end"
         store.close()
@@ -100,7 +100,7 @@ def test_a_watcher_outlives_sessions_and_a_restart_of_the_state_s_server() -> No
 
 def _tell(store: Store, heard: list[str], words: str) -> None:
     store.save_event(Event(kind=EventKind.WARNING, run=RUN, message=words))
-    assert wait_until(lambda: words in heard, 20), heard
+    assert wait_until(lambda: words in heard), heard
 
 
 class Counting(MigrationService):

@@ -10,7 +10,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -18,7 +18,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.conftest import running_server
-from tests.faults.program import Program, wait_until
+from tests.faults.program import PATIENCE, Program
+from tests.faults.proxy import Connection, Moment, Proxy, Trigger
 from tests.looking import execute, value
 from tests.moving import plan_of
 from tests.pooler import running_pooler
@@ -58,13 +59,17 @@ class Place:
     """A server with passwords and two databases on it: `old` is full, `new` is empty."""
 
     cluster: Cluster
+    way_in: int = 0  # a port that leads to it
+
+    @property
+    def port(self) -> int:
+        return self.way_in or self.cluster.port
 
     def params(self, database: str) -> tuple[tuple[str, str], ...]:
-        port = str(self.cluster.port)
-        return (("dbname", database), ("host", "127.0.0.1"), ("port", port), ("user", "mover"))
+        return (("dbname", database), ("host", "127.0.0.1"), ("port", str(self.port)), ("user", "mover"))
 
     def url(self, database: str) -> str:
-        return f"postgresql://mover@127.0.0.1:{self.cluster.port}/{database}"
+        return f"postgresql://mover@127.0.0.1:{self.port}/{database}"
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +113,7 @@ def by_env(_home: Path, _place: Place, patch: pytest.MonkeyPatch) -> Way:
 
 def by_pgpass(home: Path, place: Place, patch: pytest.MonkeyPatch) -> Way:
     path = home / ".pgpass"
-    path.write_text(f"127.0.0.1:{place.cluster.port}:*:mover:{PASSWORD.replace(':', chr(92) + ':')}\n")
+    path.write_text(f"127.0.0.1:{place.port}:*:mover:{PASSWORD.replace(':', chr(92) + ':')}\n")
     path.chmod(0o600)
     patch.setenv("PGPASSFILE", str(path))
     return Way()
@@ -151,33 +156,36 @@ def test_a_run_by_names_is_killed_and_resumed(
     way: Callable[[Path, Place, pytest.MonkeyPatch], Way],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """In the middle of the rows, which cannot go on before it is dead."""
     program = Program(home)
     monkeypatch.setenv("PGHAUL_STATE", program.state)
-    add(place, way(home, place, monkeypatch))
     tables = ("--table", "big", "--table", "small", "--workers", "1", "--verify", "checksum", "--json")
     seen: set[str] = set()
 
-    def moving() -> bool:
+    def look_and_kill(_: Connection) -> None:
         for process in program.processes():
             with contextlib.suppress(psutil.Error):
                 seen.add(" ".join(process.cmdline()))
-        return value(place.cluster.url("new"), "SELECT count(*) FROM pg_stat_progress_copy") > 0
-
-    try:
-        program.start("run", "--from", "old-plant", "--to", "new-plant", "--run-id", RUN, "--max-rate", "4MB", *tables)
-        assert wait_until(moving, 30), program.said()
         program.kill_main()
-        assert program.wait(10) == -9
-        said = program.said()
-        with contextlib.closing(Store(program.state)) as store:
-            stored, plan, _ = store.load_run(RUN)
-        assert (plan.source, plan.target) == ("old-plant", "new-plant")
-        assert (stored.source, stored.target) == (place.url("old"), place.url("new"))
-        program.start("resume", RUN, "--json")
-        assert program.wait(60) == 0, program.said()
-        said += program.said()
-    finally:
-        program.kill_all()
+
+    middle = Trigger(moment=Moment.COPIED, application="/worker$", after_bytes=300_000, action=look_and_kill)
+    with Proxy(place.cluster.port) as proxy:
+        place = replace(place, way_in=proxy.port)
+        add(place, way(home, place, monkeypatch))
+        proxy.arm(middle)
+        try:
+            program.start("run", "--from", "old-plant", "--to", "new-plant", "--run-id", RUN, *tables)
+            assert (program.wait(), middle.error) == (-9, None), program.said()
+            said = program.said()
+            with contextlib.closing(Store(program.state)) as store:
+                stored, plan, _ = store.load_run(RUN)
+            assert (plan.source, plan.target) == ("old-plant", "new-plant")
+            assert (stored.source, stored.target) == (place.url("old"), place.url("new"))
+            program.start("resume", RUN, "--json")
+            assert program.wait() == 0, program.said()
+            said += program.said()
+        finally:
+            program.kill_all()
     assert value(place.cluster.url("new"), "SELECT count(*) FROM big") == ROWS
     assert value(place.cluster.url("new"), "SELECT count(*) FROM small") == 10
     assert PASSWORD not in said + " ".join(seen)
@@ -412,7 +420,7 @@ def test_a_state_store_in_postgresql_keeps_profiles_for_several_processes_at_onc
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert len(next(keys.key_folder().glob("key-*")).read_text().split()) == 1
         with profiles_of(url) as profiles:
             assert [p.name for p in profiles.all()] == ["p0", "p1", "p2", "p3"]

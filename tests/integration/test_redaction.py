@@ -18,7 +18,8 @@ import pytest
 from psycopg import sql
 from tests.components import server_folder
 from tests.conftest import running_server
-from tests.faults.program import wait_until
+from tests.faults.program import PATIENCE, wait_until
+from tests.faults.proxy import Fate, Moment, Proxy, Trigger
 from tests.leaking import BUGS, ENCODED, MALFORMED, SECRET, Place, Sampler, assert_tight, given, leaks
 from tests.receivers import status, webhook
 
@@ -279,8 +280,8 @@ def look_everywhere(place: Place, inside: Inside) -> None:
 def test_a_copy_whose_server_goes_away(server: Cluster, place: Place, inside: Inside, side: str) -> None:
     process = place.start(*words(server, "--max-rate", "100kB/s", "--retries", "0", "--give-up-after", "0.1"))
     try:
-        assert wait_until(lambda: is_copying(server, side), 20), place.said()
-        assert wait_until(lambda: ended_by_kills(server, side, process), 30), place.said()
+        assert wait_until(lambda: is_copying(server, side)), place.said()
+        assert wait_until(lambda: ended_by_kills(server, side, process)), place.said()
     finally:
         process.kill()
         process.wait()
@@ -341,7 +342,7 @@ def test_a_run_that_works_and_all_its_processes(server: Cluster, place: Place, i
     argv = words(server, *more, source=bare["origin"], target=bare["aim"])
     process = place.start(*argv, PGPASSFILE=str(passfile))
     with Sampler(process) as seen:
-        assert process.wait(60) == 0, place.said()
+        assert process.wait(PATIENCE) == 0, place.said()
     assert any("pg_dump" in line for line in seen.arguments)
     assert any("multiprocessing" in line for line in seen.arguments)
     assert_tight(arguments="\n".join(seen.arguments), environments=json.dumps(list(seen.environments.values())))
@@ -359,7 +360,7 @@ def test_a_password_of_the_environment_reaches_no_program(server: Cluster, place
     argv = words(server, source=bare["origin"], target=bare["aim"])
     process = place.start(*argv, PGPASSWORD=SECRET, PGHAUL_SOURCE_PASSWORD=SECRET, PGHAUL_SMTP_PASSWORD=SECRET)
     with Sampler(process) as seen:
-        assert process.wait(60) == 0, place.said()
+        assert process.wait(PATIENCE) == 0, place.said()
     programs = list(seen.programs())
     assert programs
     assert_tight(arguments="\n".join(seen.arguments), environments=json.dumps(programs))
@@ -379,19 +380,22 @@ def test_plans_that_are_written(server: Cluster, place: Place, inside: Inside) -
 def test_a_run_that_is_killed_leaves_no_password_behind_and_its_resume_nothing_at_all(
     server: Cluster, place: Place
 ) -> None:
-    process = place.start(*words(server, "--max-rate", "2MB/s"))
-    try:
-        assert wait_until(lambda: is_copying(server, "aim"), 20), place.said()
-    finally:
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        psutil.wait_procs(children, timeout=10)
-    assert_tight(said=place.said())
-    assert any((place.folder / "tmp").iterdir())
-    place.assert_tight(left=True)
-    run_id = place.runs()[0]
-    place.pghaul("resume", run_id, "-v", expect=0, PGPASSWORD=SECRET)
+    middle = Trigger(moment=Moment.COPIED, application="/worker$", after_bytes=300_000, fate=Fate.STALL)
+    with Proxy(server.port) as proxy:
+        proxy.arm(middle)
+        process = place.start(*words(server, target=url(server, "aim").replace(f":{server.port}/", f":{proxy.port}/")))
+        try:
+            assert middle.done.wait(PATIENCE), place.said()
+        finally:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            psutil.wait_procs(children, timeout=PATIENCE)
+        assert_tight(said=place.said())
+        assert any((place.folder / "tmp").iterdir())
+        place.assert_tight(left=True)
+        run_id = place.runs()[0]
+        place.pghaul("resume", run_id, "-v", expect=0, PGPASSWORD=SECRET)
 
 
 # --- mistakes of ours ----------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def test_killed_between_what_was_kept_and_what_is_loaded(
     with psycopg.connect(db_pair.target) as reader:
         reader.execute("SELECT 1 FROM history_2")
         program.start(*words, "--run-id", RUN, "--json")
-        assert wait_until(lambda: value(db_pair.target, monitored) == 2, 20), program.said()
+        assert wait_until(lambda: value(db_pair.target, monitored) == 2), program.said()
         before = files(db_pair.target)
         program.kill_all()
     assert_done(resume(RUN))

@@ -27,7 +27,7 @@ from pghaul.postgres.session import connect
 from pghaul.service.migration import MigrationService, new_run_id
 from pghaul.target import replay as writing
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 OTHER = "ba9876543210"
 STOCK = """
 CREATE TABLE public.stock (id int4 PRIMARY KEY, v varchar(5), twice int4 GENERATED ALWAYS AS (id * 2) STORED);

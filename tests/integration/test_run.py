@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.compare import assert_same_content
 from tests.databases import DatabasePair
-from tests.faults.program import Program, wait_until
+from tests.faults.program import PATIENCE, Program, wait_until
 from tests.faults.proxy import Fate, Moment, Proxy, Trigger
 from tests.looking import assert_no_session_is_left, execute, state_of, value
 from tests.moving import move
@@ -239,7 +239,7 @@ def start_held(program: Program, pair: DatabasePair, proxy: Proxy, trigger: Trig
     target = proxy.url(pair.target)
     ends = ("--from", pair.source, "--to", target)
     program.start("run", *ends, "--table", "one", "--run-id", "0123456789ab", "--workers", "1")
-    assert trigger.done.wait(30), program.said()
+    assert trigger.done.wait(PATIENCE), program.said()
 
 
 COPYING = {"moment": Moment.COPIED, "application": "/worker$", "after_bytes": 300_000, "fate": Fate.STALL}
@@ -253,7 +253,7 @@ def test_a_signal_stops_it_cleanly_with_130(db_pair: DatabasePair, program: Prog
         start_held(program, db_pair, proxy, Trigger(**COPYING))  # type: ignore[arg-type]
         assert program.process is not None
         program.process.send_signal(number)
-        assert program.wait(20) == 130, program.said()
+        assert program.wait() == 130, program.said()
         assert_stopped(db_pair, program)
     assert "pghaul resume 0123456789ab" in program.said()
     assert run(["resume", "0123456789ab", "--to", db_pair.target]) == 0
@@ -265,7 +265,7 @@ def test_another_process_stops_it(db_pair: DatabasePair, program: Program) -> No
     with Proxy(db_pair.target_server.port) as proxy:
         start_held(program, db_pair, proxy, Trigger(**COPYING))  # type: ignore[arg-type]
         assert run(["stop", "0123456789ab"]) == 0
-        assert program.wait(20) == 130, program.said()
+        assert program.wait() == 130, program.said()
         assert_stopped(db_pair, program)
     assert run(["stop", "0123456789ab"]) == 1
     assert MigrationService().status().state is RunState.STOPPED
@@ -280,15 +280,15 @@ def test_a_second_ctrl_c_ends_it_at_once(db_pair: DatabasePair, program: Program
         start_held(program, db_pair, proxy, stalled)
         assert program.process is not None
         program.process.send_signal(signal.SIGINT)
-        assert wait_until(lambda: "Ctrl-C again" in program.said(), 10)
+        assert wait_until(lambda: "Ctrl-C again" in program.said())
         program.process.send_signal(signal.SIGINT)
-        assert program.wait(10) == 130, program.said()
+        assert program.wait() == 130, program.said()
         assert_stopped(db_pair, program)
     assert rows(db_pair.target, "one") == 0
 
 
 def assert_stopped(pair: DatabasePair, program: Program) -> None:
     """No process and no session is left, and nothing that was in flight is visible."""
-    assert wait_until(lambda: not program.processes(), 5)
+    assert wait_until(lambda: not program.processes(), 20)
     assert_no_session_is_left(pair.source, pair.target)
     assert rows(pair.target, "one") == 0

@@ -41,7 +41,7 @@ WRITES = (
     "INSERT INTO item SELECT g, 'new' FROM generate_series({n} * 10, {n} * 10 + 9) g ON CONFLICT DO NOTHING",
     "UPDATE item SET name = name || '+', changed = clock_timestamp() WHERE id % 50 = {n} % 50",
 )
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def repeat(

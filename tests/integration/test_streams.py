@@ -27,7 +27,7 @@ def pghaul(argv: Sequence[str], out: int | None = None, err: int | None = None) 
     pipe = subprocess.PIPE
     out, err = (pipe if stream is None else stream for stream in (out, err))
     return subprocess.run(
-        [sys.executable, "-m", "pghaul", *argv], stdout=out, stderr=err, text=True, timeout=60, check=False
+        [sys.executable, "-m", "pghaul", *argv], stdout=out, stderr=err, text=True, timeout=120, check=False
     )
 
 
@@ -44,7 +44,7 @@ def test_what_was_asked_for_and_cannot_be_written_is_a_failure_and_one_sentence(
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell that closes streams")
 def test_closed_streams_end_no_command(state: str) -> None:
     done = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$0" -m pghaul runs --json <&- >&- 2>&-', sys.executable], timeout=60, check=False
+        ["/bin/sh", "-c", 'exec "$0" -m pghaul runs --json <&- >&- 2>&-', sys.executable], timeout=120, check=False
     )
     assert done.returncode == 0
 
@@ -89,5 +89,5 @@ def test_a_face_that_fails_is_let_go_and_the_run_goes_on(db_pair: DatabasePair, 
 
 def test_who_interrupts_before_anything_has_begun_sees_no_traceback() -> None:
     code = "from pghaul import __main__ as m\ndef stop(): raise KeyboardInterrupt\nm._run = stop\nm.main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

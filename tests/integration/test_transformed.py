@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.program import Program
+from tests.faults.program import PATIENCE, Program
 from tests.faults.proxy import Moment, Proxy, Trigger
 from tests.looking import value
 from tests.moving import Moved, assert_done, resume, rows
@@ -168,7 +168,7 @@ def test_a_run_that_was_killed_makes_the_same_of_the_rest(
         file = tmp_path / "plan.toml"
         write_plan(plan_for(path, proxy.url(db_source), split_bytes=8192, verify="checksum"), file)
         program.start("run", str(file), "--run-id", "0123456789ab")
-        assert trigger.done.wait(30), program.said()
-        program.wait(10)
+        assert trigger.done.wait(PATIENCE), program.said()
+        program.wait()
         assert_done(resume("0123456789ab"))
     assert rows(db_source, WHOLE) == expected(path)

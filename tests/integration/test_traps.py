@@ -172,7 +172,7 @@ def test_a_failure_ends_what_other_workers_wait_for(db_pair: DatabasePair, state
 
 def _wait_for_a_waiter(url: str) -> None:
     query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'big'::regclass"
-    assert wait_until(lambda: value(url, query) == 1, 10)
+    assert wait_until(lambda: value(url, query) == 1)
 
 
 # --- the snapshot ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from tests.compare import assert_same_content
 from tests.conftest import running_server
 from tests.databases import DatabasePair, database_pair
-from tests.faults.program import wait_until
+from tests.faults.program import PATIENCE, wait_until
 from tests.looking import assert_no_session_is_left, execute, markers, sessions_of_ours, state_of, value
 from tests.moving import Moved, move, resume
 from tests.stopping import move_until_stopped
@@ -230,7 +230,6 @@ def test_a_second_run_on_a_table_is_refused_while_the_first_works(db_pair: Datab
 
 
 @pytest.mark.template(source=SCHEMA + ROWS, target=SCHEMA)
-@pytest.mark.timeout(9)
 def test_a_dead_leader_s_table_is_taken_over_and_its_worker_rolls_back(db_pair: DatabasePair, state: str) -> None:
     """The old worker stands in the middle of its chunk; its rows never become visible."""
     with _ledger(db_pair.target, OLD) as (ledger, _):
@@ -289,10 +288,10 @@ def test_a_new_epoch_waits_for_a_chunk_that_is_about_to_commit(db_pair: Database
         thread = threading.Thread(target=lambda: epochs.append(ledger.open([BIG], "x", "me")))
         thread.start()
         waiting = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = {session.pid}"
-        assert wait_until(lambda: value(db_pair.target, waiting) == 1, 10)
+        assert wait_until(lambda: value(db_pair.target, waiting) == 1)
         assert epochs == []
         worker.commit()
-        thread.join(10)
+        thread.join(PATIENCE)
         assert epochs == [2]
         assert set(ledger.markers([BIG])) == {(BIG, "leaf")}
 

@@ -391,7 +391,7 @@ def test_a_stop_ends_both_servers_statements_at_once(db_pair: DatabasePair, stat
     execute(
         db_pair.source,
         "DROP TABLE by_int",
-        "CREATE FUNCTION slow() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_catalog.pg_sleep(60)'",
+        "CREATE FUNCTION slow() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_catalog.pg_sleep(600)'",
     )
     execute(db_pair.source, "CREATE TABLE by_int (id int)", "INSERT INTO by_int VALUES (1)")
     plan = Plan(

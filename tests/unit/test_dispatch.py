@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -233,18 +235,21 @@ def test_a_worker_without_a_sign_of_life_is_replaced() -> None:
     assert (pool.rebuilt, heard.finished) == (1, ["a"])
 
 
-def test_a_worker_that_gives_signs_of_life_is_left_in_peace() -> None:
+def test_a_worker_that_gives_signs_of_life_is_left_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [time.monotonic()]  # and from now on by our looks
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda _: None))
     pool = FakePool(1, {"a": [SILENT]})
     looks: list[int] = []
 
     def look(_: Sequence[InFlight]) -> None:
         pool.control.tick()
+        clock[0] += 4 * 1.0  # it is given up after five
         looks.append(1)
-        if len(looks) == 60:  # several times as long as it may be silent
+        if len(looks) == 10:
             raise StoppedError("seen")
 
     with pytest.raises(StoppedError):
-        run(pool, task("a"), stall_timeout=0.006, heard=Heard(look=look))
+        run(pool, task("a"), stall_timeout=1.0, heard=Heard(look=look))
     assert pool.rebuilt == 0
 
 

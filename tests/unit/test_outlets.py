@@ -229,7 +229,7 @@ def port() -> Iterator[MetricsPort]:
 
 
 def scrape(port: int, path: str = "/metrics") -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         return str(answer.read().decode())
 
@@ -344,7 +344,7 @@ def test_the_file_is_renewed_while_the_run_goes_on(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Path, "replace", seen)
     outlet = MetricsFile(RUN, tmp_path / "pghaul.prom")
-    assert renewed.wait(5)
+    assert renewed.wait(60)
     outlet.close()
 
 

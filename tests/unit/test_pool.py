@@ -26,7 +26,7 @@ from pghaul.engine.pool import WorkerPool
 from pghaul.model.errors import ConnectionLostError
 from pghaul.service.postmaster import is_running
 
-SOON = 20.0  # seconds, on a busy machine
+SOON = 60.0  # seconds, on a busy machine
 
 
 @contextmanager

@@ -221,7 +221,7 @@ def test_a_keyring_that_hangs_is_passed_by_once_and_for_all(
 
     def hang(_service: str, _username: str) -> str | None:
         asked.append(1)
-        release.wait(20)
+        release.wait(60)
         return None
 
     monkeypatch.setattr(keys, "KEYRING_SECONDS", 0.1)
@@ -342,7 +342,7 @@ def test_two_rotations_at_once_lose_nothing(state: str) -> None:
     first, second = service(state), threading.Thread(target=service(state).rotate)
     second.start()
     first.rotate()
-    second.join(30)
+    second.join(60)
     assert not second.is_alive()
     assert password_of(service(state)) == PASSWORD
 
@@ -381,7 +381,7 @@ def test_several_first_passwords_at_once_have_one_key(state: str, folder: Path) 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(blobs(state)) == 4
     assert len({blob.split(":")[1] for blob in blobs(state).values()}) == 1
     assert len(next(folder.iterdir()).read_text().split()) == 1

@@ -148,7 +148,7 @@ class MySQLPlace(Place):
 
     def slow(self) -> Reading:
         column = ReadColumn(name="id", native="int(11)", pg_type="integer")
-        return Reading(table=self.name(case.CHANGING), columns=(column,), where="id = 1 AND SLEEP(20) < 0")
+        return Reading(table=self.name(case.CHANGING), columns=(column,), where="id = 1 AND SLEEP(200) < 0")
 
     def change(self) -> bool:
         try:
