@@ -16,7 +16,7 @@ from pghaul.cli.words import tell
 from pghaul.model import figures
 from pghaul.model.finding import Finding, Severity
 from pghaul.model.plan import Plan
-from pghaul.model.preview import Forecast, Merging, Outlook, Preview, Space
+from pghaul.model.preview import Merging, Outlook, Preview, Sampled, Space
 from pghaul.model.text import joined, say, saying
 from pghaul.model.wording import kind_named, side_named, worded
 from pghaul.service.migration import MigrationService
@@ -56,6 +56,9 @@ CREATES = saying("Creates: {things}.")
 CREATES_NOTHING = say("Creates nothing: all tables are there.")
 NEEDED = saying("Disk: about {needed} needed (tables {heap}, indexes {indexes}), {free}.")
 FREE = saying("{free} free at {at}")
+NEEDED_ESTIMATED = saying(
+    "Disk: about {needed} needed (tables {heap}, indexes {indexes}), an estimate by rows and types, {free}."
+)
 FREE_UNKNOWN = say("what is free there is not known (say it: --target-free)")
 NEEDED_AT_MOST = saying(
     "Disk: about {needed} needed (tables {heap}, indexes {indexes}), {free}; less, as only parts of tables are taken."
@@ -68,6 +71,14 @@ FOUND = saying("  {kind}: ")
 TRY = saying("    try: {advice}")
 FIGURES = (say("rows"), say("size"), say("chunks"), say("rows there"), say("size there"))
 TIME = saying("Time: about {time} with {workers} workers, by what {known} of {tables} tables took before.")
+TIME_SAMPLED = saying(
+    "Time: about {time} with {workers} workers, an estimate from {rows} rows that were read and encoded just now."
+)
+TIME_BOTH = saying(
+    "Time: about {time} with {workers} workers, by what {known} of {tables} tables took before, and an estimate of the "
+    "others from {rows} rows that were read and encoded just now."
+)
+TIMES = {"runs": TIME, "sample": TIME_SAMPLED, "runs and sample": TIME_BOTH}
 TIME_UNKNOWN = say("Time: not known, as none of these tables was moved before.")
 SETTINGS = saying("Settings of our sessions on the {side}")
 NOT_CARRIED = say("Not carried over")
@@ -112,9 +123,9 @@ def preview(console: Console, found: Preview, *, verbose: bool) -> None:
         console.print(_tables(found.tables, limit=None if verbose else render.TABLES_SHOWN))
         _merged(console, found.tables, limit=None if verbose else render.TABLES_SHOWN)
         render.line(console, _creates(found))
-        if not found.product and not any(t.merge for t in found.tables):
+        if not any(t.merge for t in found.tables):
             render.line(console, _space(found.space))
-        render.line(console, _time(found.forecast, found.workers))
+        render.line(console, _time(found))
     mapping_view.show(console, found.tables, verbose=verbose)
     if verbose:
         _details(console, found)
@@ -200,7 +211,7 @@ def _creates(found: Preview) -> str:
 def _space(space: Space) -> str:
     known = space.free is not None
     free: str = FREE.format(free=figures.amount(space.free or 0), at=space.at) if known else FREE_UNKNOWN
-    words = NEEDED if space.exact else NEEDED_AT_MOST
+    words = (NEEDED_ESTIMATED if space.estimated else NEEDED) if space.exact else NEEDED_AT_MOST
     return words.format(
         needed=figures.amount(space.needed),
         heap=figures.amount(space.heap),
@@ -209,11 +220,17 @@ def _space(space: Space) -> str:
     )
 
 
-def _time(forecast: Forecast | None, workers: int) -> str:
+def _time(found: Preview) -> str:
+    forecast = found.forecast
     if forecast is None:
         return TIME_UNKNOWN
-    return TIME.format(
-        time=figures.duration(forecast.seconds), workers=workers, known=forecast.known, tables=forecast.tables
+    sampled = found.sampled or Sampled(tables=0, rows=0, seconds=0.0)
+    return TIMES[forecast.basis].format(
+        time=figures.duration(forecast.seconds),
+        workers=found.workers,
+        known=forecast.known,
+        tables=forecast.tables,
+        rows=figures.count(sampled.rows),
     )
 
 

@@ -56,7 +56,7 @@ def measure(
 ) -> Space:
     """`said` is what the plan says to be free. Unless `exact`, a glance at the heaps may do: many sizes take time."""
     filled = [p for p in placements if dispositions.get(p.target) not in {"skip", None}]
-    free, at = (said, say("the target, as the plan says")) if said is not None else _free(target)
+    free, at = free_on(target, said)
     glance = sum(tables[o.table].bytes for p in filled for o in p.origins)
     if not exact and (free is None or glance * PLENTY < free):
         return Space(heap=glance, needed=glance, free=free, at=at)
@@ -98,7 +98,7 @@ def findings(space: Space) -> Iterator[Finding]:
     needed, free = megabytes(space.needed), megabytes(space.free)
     if space.needed > space.free:
         yield Finding(
-            severity=Severity.ERROR if space.exact else Severity.WARNING,
+            severity=Severity.ERROR if space.exact and not space.estimated else Severity.WARNING,
             kind=Kind.SPACE,
             object=say("target"),
             what=say("about {needed} are needed on the target's disk, and {free} are free", needed=needed, free=free),
@@ -121,6 +121,11 @@ def findings(space: Space) -> Iterator[Finding]:
 def megabytes(size: int) -> str:
     """1.5 GB, 12.0 MB."""
     return f"{size / (1 << 30):.1f} GB" if size >= 1 << 30 else f"{size / (1 << 20):.1f} MB"
+
+
+def free_on(target: Session, said: int | None) -> tuple[int | None, str]:
+    """What is free, and where that was found; what the plan says goes before what is found. None: nobody knows."""
+    return (said, say("the target, as the plan says")) if said is not None else _free(target)
 
 
 def _free(target: Session) -> tuple[int | None, str]:

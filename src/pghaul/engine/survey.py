@@ -5,6 +5,7 @@ What `run` refuses is found here by the same checks; beyond them stands what onl
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -175,17 +176,26 @@ def _settings(here: Session, there: Session, plan: Plan) -> dict[str, dict[str, 
 
 
 def forecast(preview: Preview, past: Mapping[Name, PastRate]) -> Forecast | None:
-    """From what these tables took before, over all workers; of new ones by the bytes of the others."""
+    """From what these tables took before, over all workers; of new ones by a sample, or by the bytes of the others."""
     work = [t for t in preview.tables if t.chunks]
     known = [(t, past[t.table]) for t in work if t.table in past and past[t.table].seconds > 0]
-    if not known:
-        return None
     taken = [(t, rate.seconds * _growth(t, rate)) for t, rate in known]
     seconds, size = sum(s for _, s in taken), sum(t.bytes for t, _ in taken)
-    others = sum(t.bytes for t in work if t.table not in past)
-    seconds += others * seconds / size if size else 0.0
-    longest = max(s / max(1, t.chunks) for t, s in taken)
-    return Forecast(seconds=max(longest, seconds / preview.workers), known=len(known), tables=len(work))
+    others = [t for t in work if t.table not in past]
+    reckoned = [(t, t.seconds) for t in others if t.seconds is not None]
+    if not taken and not reckoned:
+        return None
+    if size:
+        seconds += sum(t.bytes for t in others if t.seconds is None) * seconds / size
+    sampled = sum(s for _, s in reckoned)
+    longest = max(s / max(1, t.chunks) for t, s in (*taken, *reckoned))
+    together = seconds / preview.workers + sampled / min(preview.workers, max(1, os.cpu_count() or 1))
+    return Forecast(
+        seconds=max(longest, together),
+        known=len(known),
+        tables=len(work),
+        basis="runs" if not reckoned else "runs and sample" if known else "sample",
+    )
 
 
 def _growth(outlook: Outlook, rate: PastRate) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pghaul.model.finding import Finding, Severity
 from pghaul.model.table import Name, Unsupported
@@ -20,6 +21,7 @@ class Space:
     free: int | None = None
     at: str = ""
     exact: bool = True  # False: only parts of tables are taken, so it may be less
+    estimated: bool = False  # from rows and widths of types, not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +65,26 @@ class Outlook:
     there_rows: int | None = None
     merge: Merging | None = None
     columns: tuple[Becomes, ...] = ()  # of a source that is not PostgreSQL
+    seconds: float | None = None  # of a worker, from a timed sample; None: there was none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """How long it may take: `known` of the tables were moved before."""
+    """How long it may take, as an estimate: `known` of the tables were moved before, the others are reckoned."""
 
     seconds: float
     known: int
     tables: int
+    basis: Literal["runs", "sample", "runs and sample"] = "runs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """What was read and encoded for an estimate: so many rows of so many tables, and the time it took."""
+
+    tables: int
+    rows: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +102,7 @@ class Preview:
     not_carried: tuple[Unsupported, ...] = ()
     vanished: tuple[Name, ...] = ()  # partitions on the target that the source does not have
     forecast: Forecast | None = None
+    sampled: Sampled | None = None  # behind the estimates of tables that were never moved before
     findings: tuple[Finding, ...] = ()
     product: str = ""  # of the source and its version, where it is not PostgreSQL
 

@@ -25,13 +25,14 @@ def loadings(
 ) -> list[Loading]:
     """`there` are the target's tables as they are now; `noisy` those whose triggers have to be kept quiet."""
     parts = chunks_by_table(chunks)
+    builds = _builds(plan, mapped)
     return [
         Loading(
             table=t,
             there=there[t.name],
             chunks=parts[t.name],
             disposition=dispositions[t.name],
-            builds=_builds(plan, mapped, t.name) if dispositions[t.name] == "created" else (),
+            builds=tuple(builds.get(t.name, ())) if dispositions[t.name] == "created" else (),
             verify=plan.options.verify is Verify.CHECKSUM,
             analyze=plan.options.analyze,
             replica_role=t.name in noisy,
@@ -47,8 +48,10 @@ def loadings(
     ]
 
 
-def _builds(plan: Plan, mapped: MappedDatabase, name: Name) -> tuple[Made, ...]:
-    """A table that was there keeps the indexes that it has."""
-    if not plan.options.indexes:
-        return ()
-    return tuple(m for m in mapped.after if m.table == name and m.kind in compose.OF_A_TABLE)
+def _builds(plan: Plan, mapped: MappedDatabase) -> Mapping[Name, Sequence[Made]]:
+    """By table. One that was there keeps the indexes that it has."""
+    found: dict[Name, list[Made]] = {}
+    for made in mapped.after if plan.options.indexes else ():
+        if made.table is not None and made.kind in compose.OF_A_TABLE:
+            found.setdefault(made.table, []).append(made)
+    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pghaul.engine import permits, preflight, requirements
-from pghaul.engine.arrow import orphans, ranges, shape, transforming
+from pghaul.engine import permits, preflight, requirements, space
+from pghaul.engine.arrow import orphans, ranges, shape, sizes, transforming
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.recipes import Chosen
 from pghaul.model.chunk import Chunk
@@ -14,6 +14,7 @@ from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import Consistency
 from pghaul.model.mapped import MappedDatabase
 from pghaul.model.plan import OnConflict, OnExisting, Options, Plan, ReadConsistency, Recipe, Selection
+from pghaul.model.preview import Space
 from pghaul.model.table import Name, RelationKind
 from pghaul.model.text import say
 from pghaul.target.foreign import existing
@@ -37,6 +38,7 @@ class Look:
     mapped: MappedDatabase
     chunks: tuple[Chunk, ...]
     findings: tuple[Finding, ...]
+    space: Space
 
 
 def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> Look:
@@ -54,7 +56,15 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     found += permits.may_create(ground.target, fate.missing)
     if plan.options.indexes:
         found += orphans.findings(ground.source, ground.database, mapped, plan)
-    return Look(fate=fate, mapped=mapped, chunks=tuple(_chunks(plan, mapped, ground, fate)), findings=tuple(found))
+    room = sizes.measured(plan, mapped, fate, ground)
+    found += space.findings(room)
+    return Look(
+        fate=fate,
+        mapped=mapped,
+        chunks=tuple(_chunks(plan, mapped, ground, fate)),
+        findings=tuple(found),
+        space=room,
+    )
 
 
 def decide(

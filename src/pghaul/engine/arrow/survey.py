@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from pghaul.engine.arrow import ground, looks, sampling
+from pghaul.engine.arrow import ground, looks, sampling, tempo
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
 from pghaul.engine.survey import questions, skipped
+from pghaul.model.finding import Severity
 from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.mapped import MappedTable
 from pghaul.model.plan import OnExisting, Plan
 from pghaul.model.preview import Becomes, Outlook, Preview
 from pghaul.model.profile import Endpoint
+from pghaul.model.table import Name
 
 
 def survey(run: str, plan: Plan, source: ForeignEndpoint, target: Endpoint, *, sample: bool = False) -> Preview:
@@ -28,7 +30,9 @@ def survey(run: str, plan: Plan, source: ForeignEndpoint, target: Endpoint, *, s
 
 
 def _told(held: Ground, found: Look, plan: Plan) -> Preview:
-    outlooks = tuple(_outlooks(held, found))
+    stopped = any(f.severity is Severity.ERROR for f in found.findings)
+    timed = None if stopped else tempo.taken(held, found, plan)
+    outlooks = tuple(_outlooks(held, found, timed.seconds if timed else {}))
     return Preview(
         source=held.endpoint.display,
         target=held.target.endpoint.display,
@@ -37,12 +41,14 @@ def _told(held: Ground, found: Look, plan: Plan) -> Preview:
         workers=plan.options.workers,
         tables=outlooks,
         creates=_creates(found, plan),
+        space=found.space,
+        sampled=timed.sampled if timed else None,
         not_carried=(*found.mapped.left, *skipped(found.fate.dispositions)),
         findings=(*found.findings, *questions(outlooks)),
     )
 
 
-def _outlooks(held: Ground, found: Look) -> Iterator[Outlook]:
+def _outlooks(held: Ground, found: Look, seconds: Mapping[Name, float]) -> Iterator[Outlook]:
     chunks = Counter(c.table for c in found.chunks)
     for table in found.mapped.tables:
         there = held.there.get(table.name)
@@ -56,6 +62,7 @@ def _outlooks(held: Ground, found: Look) -> Iterator[Outlook]:
             there_bytes=there.bytes if there else 0,
             there_rows=there.rows if there else None,
             columns=tuple(_columns(table)),
+            seconds=seconds.get(table.name),
         )
 
 
