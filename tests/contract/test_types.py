@@ -69,3 +69,17 @@ def test_the_type_matrix(place: Place, source: Source) -> None:
     assert place.probes
     problems = {str(probe): _problem(place, source, probe) for probe in place.probes}
     assert {probe: problem for probe, problem in problems.items() if problem is not None} == {}
+
+
+def test_what_can_never_be_read_is_said_by_the_description(place: Place, source: Source) -> None:
+    """So that a plan refuses it; a column that one value alone speaks against is begun."""
+    said, found = set(), set()
+    for probe in (p for p in place.probes if p.proposed):
+        column = next(c for c in place.table(probe.table).columns if c.name == probe.column)
+        wanted = ReadColumn(name=column.name, native=column.native, pg_type=column.pg_type)
+        said |= {column.name} if column.unread else set()
+        try:
+            source.read(Reading(table=place.name(probe.table), columns=(wanted,))).close()
+        except PghaulError:
+            found.add(column.name)
+    assert said == found

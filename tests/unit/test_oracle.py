@@ -12,7 +12,7 @@ import oracledb
 import pyarrow as pa
 import pytest
 from tests.components import SHARED_DATA, missing
-from tests.oracle_server import Server, complaint
+from tests.oracle.server import Server, complaint
 
 from pghaul.model.errors import (
     AccessError,

@@ -85,6 +85,7 @@ class ForeignColumn:
     values: tuple[str, ...] = ()  # labels of an enum or set
     pg_type: str = ""  # what the source's type table proposes, format_type() spelling: "numeric(65,30)"
     note: str = ""  # why, where the proposal is not obvious: say() text
+    unread: bool = False  # the source cannot read it, but by an expression of the plan
     observed: str = ""  # what was found in it, where types are per value (SQLite): "integer, text (12 of 40)"
 
 

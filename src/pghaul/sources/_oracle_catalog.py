@@ -20,7 +20,7 @@ from pghaul.model.foreign import (
 from pghaul.model.table import Name, Unsupported
 from pghaul.model.text import say
 from pghaul.sources import _oracle_sql as sql
-from pghaul.sources._oracle_types import native, propose
+from pghaul.sources._oracle_types import is_read, native, propose
 
 DIALECT = "oracle"
 UNICODE = frozenset({"AL32UTF8", "UTF8"})
@@ -285,6 +285,7 @@ def _column(row: _Row) -> ForeignColumn:
         comment=row.comment or "",
         pg_type=pg_type,
         note=note,
+        unread=not is_read(type_),
     )
 
 

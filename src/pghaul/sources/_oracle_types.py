@@ -103,6 +103,12 @@ def propose(type_: str) -> tuple[str, str]:
     return "text", NOT_READ
 
 
+def is_read(type_: str) -> bool:
+    """Whether there is a form for it (_oracle_forms.py)."""
+    base = resolved(type_).base
+    return base in {"NUMBER", *PLAIN, *MOMENTS, "RAW", *_FIXED}
+
+
 def number(args: tuple[int, ...]) -> str:
     """Of NUMBER, NUMBER(p) and NUMBER(p,s), where s may be less than nothing, or more than p."""
     if not args:

@@ -13,12 +13,13 @@ from pghaul.model.foreign import ForeignDatabase, ForeignReference
 from pghaul.model.table import Name
 
 QUOTES = {"mysql": ("`", "`"), "tsql": ("[", "]"), "sqlite": ('"', '"'), "oracle": ('"', '"')}
+CALLED = {"oracle": "t"}  # what a source calls the table that a condition is about, where that is not its own name
 WHERE = "{present} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {same})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """`where` is for Source.count(table, where): columns are qualified by the table's own name."""
+    """`where` is for Source.count(table, where): columns are qualified as the source calls the table there."""
 
     table: Name
     reference: ForeignReference
@@ -36,7 +37,7 @@ def searches(database: ForeignDatabase) -> Iterator[Search]:
 
 
 def _search(dialect: str, table: Name, reference: ForeignReference) -> Search:
-    child, parent = relation(dialect, table), relation(dialect, reference.table)
+    child, parent = CALLED.get(dialect) or relation(dialect, table), relation(dialect, reference.table)
     own = [f"{child}.{quoted(dialect, c)}" for c in reference.columns]
     other = [f"p.{quoted(dialect, c)}" for c in reference.referenced]
     where = WHERE.format(
