@@ -8,8 +8,10 @@ from tests.mariadb import MariaDatabase
 from tests.moving import assert_done, rows
 from tests.mysql_reading import carried
 
-from pghaul.model.plan import Mapping, ReadConsistency, Verify
+from pghaul.model.finding import Severity
+from pghaul.model.plan import Mapping, Plan, ReadConsistency, Verify
 from pghaul.model.run import RunState
+from pghaul.service.migration import MigrationService
 
 KEYS = "SELECT confdeltype::text, convalidated FROM pg_constraint WHERE contype = 'f'"
 TOTAL = "12345678901234567890123456789012345.123456789012345678901234567891"
@@ -86,3 +88,49 @@ def test_a_key_beyond_what_a_sequence_gives_arrives(mariadb: MariaDatabase, db_s
     assert_done(carried(mariadb, db_source))
     assert value(db_source, "SELECT id::text FROM a") == "18446744073709551614"
     assert value(db_source, "SELECT last_value FROM a_id_seq") == 2**63 - 1
+
+
+def test_keys_stay_numbers_and_share_their_types(mariadb: MariaDatabase, db_source: str, state: str) -> None:
+    mariadb.run(
+        "CREATE TABLE state (id tinyint(1) AUTO_INCREMENT PRIMARY KEY, big bigint unsigned UNIQUE)",
+        "CREATE TABLE kind (k enum('x', 'Y') PRIMARY KEY)",
+        """CREATE TABLE item (id int PRIMARY KEY, state tinyint(1) REFERENCES state (id), k enum('x', 'Y'),
+           big bigint unsigned, done tinyint(1), level tinyint(1) DEFAULT 5,
+           FOREIGN KEY (k) REFERENCES kind (k), FOREIGN KEY (big) REFERENCES state (big))""",
+        "INSERT INTO state VALUES (1, 18446744073709551615), (2, 7)",
+        "INSERT INTO kind VALUES ('x')",
+        "INSERT INTO item VALUES (1, 1, 'x', 7, 1, 1)",
+    )
+    assert_done(carried(mariadb, db_source))
+    assert value(db_source, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated") == 3
+    types = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'item'::regclass"
+    assert dict(rows(db_source, f"{types} AND attnum > 0")) == {
+        "id": "integer",
+        "state": "smallint",
+        "k": "item_k",
+        "big": "numeric(20,0)",
+        "done": "boolean",
+        "level": "smallint",
+    }
+    assert value(db_source, "INSERT INTO state (big) VALUES (8) RETURNING id") == 3
+
+
+def test_a_plan_says_what_would_end_the_run(mariadb: MariaDatabase, db_source: str, state: str) -> None:
+    mariadb.run(
+        "CREATE TABLE p (code varchar(9) COLLATE utf8mb4_general_ci PRIMARY KEY, d date)",
+        "CREATE TABLE c (id int PRIMARY KEY, code varchar(9) COLLATE utf8mb4_general_ci REFERENCES p (code))",
+        "INSERT INTO p VALUES ('a', '0000-00-00'), ('b', '2024-02-29')",
+        "INSERT INTO c VALUES (1, 'A'), (2, 'b '), (3, 'b'), (4, NULL)",
+        "CREATE PROCEDURE q (x int) SELECT x,\n x + 1",
+    )
+    plan = Plan(source=mariadb.url, target=db_source, whole=True)
+    found = MigrationService().plan(plan)
+    assert [f.what for f in found.findings if f.severity is Severity.ERROR] == [
+        "p.d cannot be read whole as date: 1 values are no dates, such as 0000-00-00: refused, unless zero-dates in"
+        " the URL says otherwise",
+        "2 rows of c refer to rows of p that are not there: code",
+    ]
+    (left,) = found.not_carried
+    assert left.why == f"{left.reason}. Its text: SELECT x, x + 1"
+    others = plan.model_copy(update={"source": mariadb.asking("zero-dates=null")})
+    assert [f.object for f in MigrationService().plan(others).findings if f.severity is Severity.ERROR] == ["c"]

@@ -104,6 +104,7 @@ def test_two_tables_and_two_columns_that_become_one_are_errors_with_both_names()
     errors = [f for f in found.findings if f.severity is Severity.ERROR]
     assert [f.object for f in errors] == ["public.users", "public.users.id"]
     assert "Users, users would all be public.users" in errors[0].what
+    assert errors[1].what == "Id, ID would all be public.users.id"  # and not the other table's
 
 
 def test_a_table_goes_where_into_says() -> None:

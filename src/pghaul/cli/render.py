@@ -24,7 +24,7 @@ from pghaul.model.figures import amount, count, duration
 from pghaul.model.receipt import Proof, Receipt, Sum, by_table, sum_of
 from pghaul.model.run import LedgerRun, Run, RunState
 from pghaul.model.sample import Sample, rates
-from pghaul.model.table import Unsupported
+from pghaul.model.table import WITH_TEXT, Unsupported, shortened
 from pghaul.model.text import joined, say, saying
 from pghaul.model.wording import COUNTED, became, worded
 
@@ -61,6 +61,7 @@ RUN_TITLES = (
     say("from"),
     say("to"),
 )
+TEXT_SHOWN = 300  # characters of a definition that is left, where nobody asked for all of it
 ALIKE = 3  # as many of one kind, left behind for one reason, are named; of more, the first and the last
 DIFFERS = say("DIFFERENT")
 SUM = saying("tables: {n}")
@@ -100,17 +101,25 @@ def page() -> Console:
 
 def left_behind(items: Sequence[Unsupported], *, verbose: bool) -> list[str]:
     """What is not carried, a line each; many alike take one line unless all are asked for."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], list[Unsupported]] = {}
     for item in items:
-        groups.setdefault((item.kind, item.why), []).append(item.name)
+        groups.setdefault((item.kind, item.reason), []).append(item)
     lines: list[str] = []
-    for (kind, why), names in groups.items():
-        if verbose or len(names) <= ALIKE:
-            lines += [LEFT_BEHIND.format(kind=kind, name=name, why=why) for name in names]
+    for (kind, why), alike in groups.items():
+        if verbose or len(alike) <= ALIKE:
+            lines += [LEFT_BEHIND.format(kind=kind, name=u.name, why=_whole(u, verbose=verbose)) for u in alike]
         else:
-            several = MANY_LEFT_BEHIND.format(kind=kind, n=len(names), first=names[0], last=names[-1], why=why)
-            lines.append(several)
+            first, last = alike[0].name, alike[-1].name
+            lines.append(MANY_LEFT_BEHIND.format(kind=kind, n=len(alike), first=first, last=last, why=why))
     return lines
+
+
+def _whole(item: Unsupported, *, verbose: bool) -> str:
+    """With its text, of which the beginning tells which one it is."""
+    if verbose or item.reason == item.why:
+        return item.why
+    text = str(item.why.values["text"])  # type: ignore[union-attr]
+    return WITH_TEXT.format(why=item.reason, text=shortened(text, TEXT_SHOWN))
 
 
 def line(console: Console, words: str, style: str = "") -> None:

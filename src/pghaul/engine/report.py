@@ -110,7 +110,7 @@ class Reporter:
             },
         )
         for item in manifest.not_carried:
-            self.notice(item.kind, item.name, item.why)
+            self.notice(item.kind, item.name, item.reason)
 
     def begin(self, manifest: Manifest) -> None:
         """Go on with a run that is recorded."""

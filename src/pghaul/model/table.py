@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from pghaul.model.text import Text
+from pghaul.model.text import Text, saying
 
+SHOWN = 2000  # characters of a definition that is left
+WITH_TEXT = saying("{why}. Its text: {text}")
 PART = re.compile(r'(?:^|\.)(?:"((?:[^"]|"")*)"|([^."]*))', re.DOTALL)
 
 
@@ -120,3 +122,20 @@ class Unsupported:
     kind: str  # TRIGGER, RULE, VIEW, COLUMN, …
     name: str
     why: Text | str
+
+    @classmethod
+    def with_text(cls, kind: str, name: str, why: str, text: str | None) -> Unsupported:
+        """With the source's own words, so that somebody can write it anew."""
+        return cls(kind=kind, name=name, why=WITH_TEXT.format(why=why, text=shortened(text)) if text else why)
+
+    @property
+    def reason(self) -> str:
+        """Why, without the source's own words."""
+        texted = isinstance(self.why, Text) and self.why.template == WITH_TEXT.template
+        return self.why.values["why"] if texted else self.why  # type: ignore[union-attr, return-value]
+
+
+def shortened(text: str, most: int = SHOWN) -> str:
+    """On one line, and not without end."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]} …"

@@ -210,14 +210,16 @@ class Catalog:
                 yield Unsupported(
                     kind="ON UPDATE", name=name, why=say("PostgreSQL has no ON UPDATE: a trigger can do it")
                 )
-        for kind, query in (("TRIGGER", sql.TRIGGERS), ("EVENT", sql.EVENTS)):
-            for row in self.rows(query):
-                yield self._other(kind, row, kind, REWRITE)
+        for row in self.rows(sql.TRIGGERS):
+            when = f"{row['ACTION_TIMING']} {row['EVENT_MANIPULATION']} ON {row['EVENT_OBJECT_TABLE']}"
+            yield self._other("TRIGGER", row, "TRIGGER", REWRITE, f"{when} {row['ACTION_STATEMENT']}")
+        for row in self.rows(sql.EVENTS):
+            yield self._other("EVENT", row, "EVENT", REWRITE, row["EVENT_DEFINITION"])
         for row in self.rows(sql.ROUTINES):
-            yield self._other(str(row["ROUTINE_TYPE"]), row, "ROUTINE", REWRITE)
+            yield self._other(str(row["ROUTINE_TYPE"]), row, "ROUTINE", REWRITE, row["ROUTINE_DEFINITION"])
 
-    def _other(self, kind: str, row: Row, word: str, why: str) -> Unsupported:
-        return Unsupported(kind=kind, name=self._shown(row[f"{word}_SCHEMA"], row[f"{word}_NAME"]), why=why)
+    def _other(self, kind: str, row: Row, word: str, why: str, text: str | None = None) -> Unsupported:
+        return Unsupported.with_text(kind, self._shown(row[f"{word}_SCHEMA"], row[f"{word}_NAME"]), why, text)
 
     def _shown(self, schema: str, name: str) -> str:
         return name if self._single else f"{schema}.{name}"
@@ -295,18 +297,6 @@ def _grouped(rows: Iterable[Row]) -> dict[Key, list[Row]]:
     for row in rows:
         found[_key(row)].append(row)
     return found
-
-
-def with_types(database: ForeignDatabase, types: Mapping[tuple[Name, str], tuple[str, str]]) -> ForeignDatabase:
-    """The same, where a look at the rows has proposed other types, or has found something to be said."""
-    tables = []
-    for table in database.tables:
-        columns = []
-        for column in table.columns:
-            pg_type, note = types.get((table.name, column.name), (column.pg_type, column.note))
-            columns.append(replace(column, pg_type=pg_type, note=note or column.note))
-        tables.append(replace(table, columns=tuple(columns)))
-    return replace(database, tables=tuple(tables))
 
 
 def without_nulls(database: ForeignDatabase) -> ForeignDatabase:

@@ -6,10 +6,11 @@ applications have for all their keys and none has ever filled: as numeric they c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.foreign import ForeignColumn, ForeignTable
+from pghaul.model.foreign import ForeignColumn, ForeignDatabase, ForeignTable
 from pghaul.model.table import Name
 from pghaul.model.text import Text, say, saying
 from pghaul.sources._mysql_catalog import asked
@@ -22,38 +23,70 @@ if TYPE_CHECKING:
 ROWS = 1_000_000  # of a table that are looked at, about, at most: a fifth of a second for each column
 BYTES = 1 << 30
 GREATEST = 2**63 - 1  # of a bigint
-NO_DATES = saying("{n} values are no dates, such as 0000-00-00: refused, unless zero-dates in the URL says otherwise")
+WIDE = "numeric(20,0)"  # what a bigint unsigned is proposed as
+NO_DATES = {
+    "refuse": saying(
+        "{n} values are no dates, such as 0000-00-00: refused, unless zero-dates in the URL says otherwise"
+    ),
+    "null": saying("{n} values are no dates, such as 0000-00-00, and become NULL, as zero-dates in the URL says"),
+    "text": saying("{n} values are no dates, such as 0000-00-00: their rows go to quarantine, if some may"),
+}
 
 NO_TIMES = saying("{n} values are below 0 or beyond a day")
 NO_BOOLEANS = saying("{n} values are neither 0 nor 1")
 TOO_GREAT = saying("{n} values are greater than 9223372036854775807")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the rows tell of a column."""
+
+    type: str
+    note: str = ""
+    refused: bool = False
+
+
 def look(
-    session: pymysql.Connection[Any], tables: Iterable[tuple[str, ForeignTable]]
-) -> dict[tuple[Name, str], tuple[str, str]]:
-    """Type and note of the columns about which there is something to say. `tables`: with the name of the database."""
-    found: dict[tuple[Name, str], tuple[str, str]] = {}
+    session: pymysql.Connection[Any], tables: Iterable[tuple[str, ForeignTable]], zero_dates: str = "refuse"
+) -> dict[tuple[Name, str], Said]:
+    """Of the columns about which there is something to say. `tables`: with the name of the database."""
+    found: dict[tuple[Name, str], Said] = {}
+    tables = list(tables)
+    keys = set(_keys([t for _, t in tables]))
     for database, table in tables:
-        terms = {(c.name, what): term for c in table.columns for what, term in _terms(c)}
+        terms = {
+            (c.name, what): term for c in table.columns for what, term in _terms(c, key=(table.name, c.name) in keys)
+        }
         if terms:
             few = (table.rows or 0) < ROWS and table.bytes < BYTES
             values = _asked(session, database, table, terms, all_of_it=few)
             whole = few or values.pop(("", "rows")) < ROWS
             ends = {} if whole else _ends(session, database, table)
             for column in table.columns:
-                said = _concluded(column, values | ends, whole=whole or (column.name, "odd") in ends)
+                said = _concluded(column, values | ends, zero_dates, whole=whole or (column.name, "odd") in ends)
                 if said is not None:
                     found[table.name, column.name] = said
     return found
 
 
-def _terms(column: ForeignColumn) -> Iterable[tuple[str, str]]:
+def _keys(tables: Iterable[ForeignTable]) -> Iterable[tuple[Name, str]]:
+    """Columns that tell rows apart, or refer to such: numbers, however few there are of them now."""
+    for table in tables:
+        yield from ((table.name, c.name) for c in table.columns if c.identity)
+        yield from ((table.name, i.columns[0]) for i in table.indexes if i.unique and len(i.columns) == 1)
+        for reference in table.references:
+            yield from ((table.name, c) for c in reference.columns)
+            yield from ((reference.table, c) for c in reference.referenced)
+
+
+def _terms(column: ForeignColumn, *, key: bool) -> Iterable[tuple[str, str]]:
     """What to count of it."""
     native, name = parse(column.native), quoted(column.name)
     if column.generated is not None:
         return
     if native.is_boolean:
+        if key or (column.default or "0").strip("'") not in {"0", "1"}:
+            return
         yield "odd", f"{name} NOT IN (0, 1)"
     elif native.base == "bigint" and native.unsigned:
         yield "odd", f"{name} > {GREATEST}"
@@ -94,18 +127,21 @@ def _ends(session: pymysql.Connection[Any], database: str, table: ForeignTable) 
     return found
 
 
-def _concluded(column: ForeignColumn, values: Mapping[tuple[str, str], int], *, whole: bool) -> tuple[str, str] | None:
-    """What is to be said of it: type and note; None where it is as it was proposed."""
+def _concluded(
+    column: ForeignColumn, values: Mapping[tuple[str, str], int], zero_dates: str, *, whole: bool
+) -> Said | None:
+    """None where it is as it was proposed."""
     odd = values.get((column.name, "odd"))
     if odd is None:
         return None
     native = parse(column.native)
     if native.base in DATES:
-        return (column.pg_type, NO_DATES.format(n=odd)) if odd else None
+        told = NO_DATES[zero_dates].format(n=odd)
+        return Said(type=column.pg_type, note=told, refused=zero_dates == "refuse") if odd else None
     common, rare, told, otherwise = _choice(native.base, column)
     if odd:
-        return rare, told.format(n=odd)
-    return (common, "") if whole else (column.pg_type, otherwise)
+        return Said(type=rare, note=told.format(n=odd))
+    return Said(type=common) if whole else Said(type=column.pg_type, note=otherwise)
 
 
 def _choice(base: str, column: ForeignColumn) -> tuple[str, str, Text, Text]:
@@ -115,3 +151,41 @@ def _choice(base: str, column: ForeignColumn) -> tuple[str, str, Text, Text]:
     if base == "bigint":
         return "bigint", column.pg_type, TOO_GREAT, say("bigint, if all of it fits")
     return "boolean", column.pg_type, NO_BOOLEANS, say("boolean, if all of it is 0 or 1")
+
+
+def with_types(database: ForeignDatabase, said: Mapping[tuple[Name, str], Said]) -> ForeignDatabase:
+    """The same, where a look at the rows has proposed other types, or has found something to be said."""
+
+    def told(table: Name, column: ForeignColumn) -> ForeignColumn:
+        found = said.get((table, column.name))
+        if found is None:
+            return column
+        return replace(column, pg_type=found.type, note=found.note or column.note, refused=found.refused)
+
+    return _changed(database, told)
+
+
+def alike(database: ForeignDatabase) -> ForeignDatabase:
+    """The same, where what refers to a number beyond a bigint, or is referred to by one, is as wide as that."""
+    types = {(t.name, c.name): c.pg_type for t in database.tables for c in t.columns}
+    wide = {place for place, type_ in types.items() if type_ == WIDE}
+    pairs = [
+        {(t.name, own), (r.table, other)}
+        for t in database.tables
+        for r in t.references
+        for own, other in zip(r.columns, r.referenced, strict=False)
+    ]
+    while new := {p for pair in pairs if pair & wide for p in pair if types.get(p) == "bigint"} - wide:
+        wide |= new
+
+    def widened(table: Name, column: ForeignColumn) -> ForeignColumn:
+        if (table, column.name) not in wide or column.pg_type == WIDE:
+            return column
+        return replace(column, pg_type=WIDE, note=say("as wide as the key that it belongs to"))
+
+    return _changed(database, widened)
+
+
+def _changed(database: ForeignDatabase, change: Callable[[Name, ForeignColumn], ForeignColumn]) -> ForeignDatabase:
+    tables = [replace(t, columns=tuple(change(t.name, c) for c in t.columns)) for t in database.tables]
+    return replace(database, tables=tuple(tables))

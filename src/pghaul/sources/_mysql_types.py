@@ -100,7 +100,7 @@ NEVER_ZERO = say(
 )
 
 TABLE: tuple[tuple[str, str, Text | str], ...] = (
-    ("tinyint(1)", "boolean", say("where all values are 0, 1 or NULL; else smallint")),
+    ("tinyint(1)", "boolean", say("where all values are 0, 1 or NULL, and it is no key; else smallint")),
     ("tinyint", "smallint", ""),
     ("tinyint unsigned", "smallint", ""),
     ("smallint", "smallint", ""),

@@ -18,8 +18,8 @@ from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.sources import _mysql_catalog_sql as sql
 from pghaul.sources._mysql_batches import FinishedBatches, RawBatches
-from pghaul.sources._mysql_catalog import Catalog, asked, with_types, without_nulls
-from pghaul.sources._mysql_look import look
+from pghaul.sources._mysql_catalog import Catalog, asked, without_nulls
+from pghaul.sources._mysql_look import alike, look, with_types
 from pghaul.sources._mysql_projection import Projected, alarmed, is_no_date, is_no_time, project, quoted
 from pghaul.sources._mysql_query import rows_of_a_batch, select
 from pghaul.sources._mysql_reader import Link
@@ -77,12 +77,13 @@ class MysqlSource:
 
     def database(self) -> ForeignDatabase:
         """Described by information_schema, and by a bounded look at columns of which the type does not tell enough."""
+        zero_dates = self._endpoint.get("zero-dates", "refuse")
         with translating(self._where):
             catalog = self._catalog()
             found = with_rows(self._session, catalog.database(self._identity()), self._endpoint.get("database"))
-            said = look(self._session, [(self._database_of(t.name), t) for t in found.tables])
-        found = with_types(found, said)
-        return without_nulls(found) if self._endpoint.get("zero-dates") == "null" else found
+            said = look(self._session, [(self._database_of(t.name), t) for t in found.tables], zero_dates)
+        found = alike(with_types(found, said))
+        return without_nulls(found) if zero_dates == "null" else found
 
     def _catalog(self) -> Catalog:
         one = self._endpoint.get("database")

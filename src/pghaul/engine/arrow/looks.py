@@ -17,7 +17,7 @@ from pghaul.model.plan import OnConflict, OnExisting, Options, Plan, ReadConsist
 from pghaul.model.preview import Space
 from pghaul.model.table import Name, RelationKind
 from pghaul.model.text import say
-from pghaul.target.foreign import existing
+from pghaul.target.foreign import existing, types
 from pghaul.target.foreign.selection import said
 
 COPIED = Chosen(recipe=Recipe.COPY, on_conflict=OnConflict.ERROR)
@@ -48,6 +48,7 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     fate, against = decide(plan, mapped, ground, ask)
     names = [t.name for t in mapped.tables]
     loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
+    found += _unreadable(plan, mapped)
     found += [*against, *_partitioned(ground, fate), *transforming.findings(plan, mapped, ground)]
     if plan.mapping.ddl is None:  # then its findings have it already
         found += existing.differences(ground.target, mapped, ground.there)
@@ -79,6 +80,29 @@ def decide(
         return found
 
     return preflight.examine(plan, shapes, ground.there, ground.target, ask, choice, dict.fromkeys(shapes, COPIED))
+
+
+def _unreadable(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
+    """Values that the source has counted, and will refuse to hand out; a condition may leave them out."""
+    for table in mapped.tables:
+        computed = {t.column for t in said(plan, table.source.name, "transform") or () if t.kind == "sql"}
+        for column in table.carried:
+            same = types.base(column.read_as or column.type) == types.base(column.source.pg_type)
+            if column.source.refused and same and column.source.name not in computed:
+                yield Finding(
+                    severity=Severity.WARNING if said(plan, table.source.name, "where") else Severity.ERROR,
+                    kind=Kind.SOURCE,
+                    object=str(table.name),
+                    what=say(
+                        "{column} cannot be read whole as {type}: {why}",
+                        column=f"{table.source.name}.{column.source.name}".removeprefix("."),
+                        type=column.type,
+                        why=column.note,
+                    ),
+                    where=say("source"),
+                    advice=say("say how they are to be read, or give the column the type text"),
+                    code=6935,
+                )
 
 
 def _partitioned(ground: Ground, fate: preflight.Fate) -> Iterator[Finding]:

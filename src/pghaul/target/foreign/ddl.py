@@ -81,8 +81,8 @@ def schema(name: str) -> Made:
     )
 
 
-def enumeration(name: Name, labels: Sequence[str], table: Name) -> Made:
-    """A type with these labels, in their order."""
+def enumeration(name: Name, labels: Sequence[str], table: Name | None) -> Made:
+    """A type with these labels, in their order. `table`: the only one that has it."""
     values = sql.SQL(", ").join(map(sql.Literal, labels))
     return Made(
         name=key_of("type", None, str(name)),

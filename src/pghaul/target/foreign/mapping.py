@@ -15,7 +15,7 @@ from pghaul.model.mapped import Made, MappedColumn, MappedDatabase, MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name
 from pghaul.model.text import listed, say
-from pghaul.target.foreign import ddl, references, types, views
+from pghaul.target.foreign import ddl, enums, references, types, views
 from pghaul.target.foreign.keys import Keys
 from pghaul.target.foreign.naming import Naming, collisions
 from pghaul.target.foreign.outcome import Outcome
@@ -43,7 +43,7 @@ def map_database(
     carried = [*(t.name for t in chosen), *(v.name for v in database.views)]
     for name in carried:
         naming.reserve(naming.relation(name))
-    tables = [map_table(t, naming, plan, database.dialect, outcome) for t in chosen]
+    tables = enums.shared([map_table(t, naming, plan, database.dialect, outcome) for t in chosen])
     outcome.findings += _collisions(tables)
     outcome.findings += _unused_types(database, plan)
     outcome.findings += _without_case(tables)
@@ -63,10 +63,9 @@ def map_database(
 
 def _before(tables: Sequence[MappedTable]) -> Iterator[Made]:
     yield from map(ddl.schema, sorted({t.name.schema for t in tables}))
-    for table in tables:
-        for column in table.columns:
-            if column.enum is not None:
-                yield ddl.enumeration(column.enum, column.source.values, table.name)
+    for enum, uses in enums.used(tables).items():
+        owners = {t for t, _ in uses}
+        yield ddl.enumeration(enum, uses[0][1].source.values, owners.pop() if len(owners) == 1 else None)
     yield from map(ddl.table, tables)
 
 
@@ -84,9 +83,12 @@ def _collisions(tables: Sequence[MappedTable]) -> Iterator[Finding]:
     same: dict[str, list[str]] = defaultdict(list)
     for table in tables:
         same[str(table.name)].append(str(table.source.name).removeprefix("."))
-        for column in table.columns:
-            same[f"{table.name}.{column.name}"].append(column.source.name)
     yield from collisions(same)
+    for table in tables:
+        columns: dict[str, list[str]] = defaultdict(list)
+        for column in table.columns:
+            columns[f"{table.name}.{column.name}"].append(column.source.name)
+        yield from collisions(columns)
 
 
 def _without_case(tables: Sequence[MappedTable]) -> Iterator[Finding]:

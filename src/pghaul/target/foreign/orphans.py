@@ -14,7 +14,8 @@ from pghaul.model.table import Name
 
 QUOTES = {"mysql": ("`", "`"), "tsql": ("[", "]"), "sqlite": ('"', '"'), "oracle": ('"', '"')}
 CALLED = {"oracle": "t"}  # what a source calls the table that a condition is about, where that is not its own name
-WHERE = "{present} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {same})"
+UNKNOWN = "{present} AND ({own}) NOT IN (SELECT {other} FROM {parent} pghaul_parent WHERE {known})"
+WHERE = "{present} AND NOT EXISTS (SELECT 1 FROM {parent} pghaul_parent WHERE {same})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +34,40 @@ def searches(database: ForeignDatabase) -> Iterator[Search]:
         for reference in table.references:
             complete = len(reference.columns) == len(reference.referenced) > 0
             if database.dialect in QUOTES and reference.table in known and complete:
-                yield _search(database.dialect, table.name, reference)
+                texts = {c.name for c in table.columns if c.charset and not c.values}
+                if database.dialect == "mysql" and texts.intersection(reference.columns):
+                    yield _bytewise(database.dialect, table.name, reference, texts)
+                else:
+                    yield _search(database.dialect, table.name, reference)
 
 
 def _search(dialect: str, table: Name, reference: ForeignReference) -> Search:
     child, parent = CALLED.get(dialect) or relation(dialect, table), relation(dialect, reference.table)
     own = [f"{child}.{quoted(dialect, c)}" for c in reference.columns]
-    other = [f"p.{quoted(dialect, c)}" for c in reference.referenced]
+    other = [f"pghaul_parent.{quoted(dialect, c)}" for c in reference.referenced]
     where = WHERE.format(
         parent=parent,
         present=" AND ".join(f"{c} IS NOT NULL" for c in own),
         same=" AND ".join(f"{o} = {c}" for o, c in zip(other, own, strict=True)),
+    )
+    return Search(table=table, reference=reference, where=where)
+
+
+def _bytewise(dialect: str, table: Name, reference: ForeignReference, texts: set[str]) -> Search:
+    """As PostgreSQL will see texts: MySQL's `=` sees no case, and no blanks at the end.
+
+    NOT IN, for MariaDB keeps what a correlated query has said of one value for all that are equal by its collation.
+    """
+    child, parent = relation(dialect, table), relation(dialect, reference.table)
+    own = [f"{child}.{quoted(dialect, c)}" for c in reference.columns]
+    other = [f"pghaul_parent.{quoted(dialect, c)}" for c in reference.referenced]
+    marks = ["BINARY " if c in texts else "" for c in reference.columns]
+    where = UNKNOWN.format(
+        parent=parent,
+        present=" AND ".join(f"{c} IS NOT NULL" for c in own),
+        own=", ".join(f"{m}{c}" for m, c in zip(marks, own, strict=True)),
+        other=", ".join(f"{m}{c}" for m, c in zip(marks, other, strict=True)),
+        known=" AND ".join(f"{c} IS NOT NULL" for c in other),
     )
     return Search(table=table, reference=reference, where=where)
 

@@ -10,8 +10,6 @@ from pghaul.model.mapped import Made
 from pghaul.model.table import Unsupported
 from pghaul.model.text import Text, say
 
-SHOWN = 2000  # characters of a definition that is left
-
 
 @dataclass(kw_only=True)
 class Outcome:
@@ -27,8 +25,7 @@ class Outcome:
 
     def leave(self, kind: str, name: str, why: str, text: str | None = None) -> None:
         """Not carried: with the source's own words, so that somebody can write it anew."""
-        words = say("{why}. Its text: {text}", why=why, text=shortened(text)) if text else why
-        self.left.append(Unsupported(kind=kind, name=name, why=words))
+        self.left.append(Unsupported.with_text(kind, name, why, text))
 
     def why(self, key: str) -> str | None:
         """What the server had against it."""
@@ -45,10 +42,4 @@ class Outcome:
 
 def refusal(words: str) -> Text:
     """The server's own."""
-    return say("the target refuses it: {words}", words=words)
-
-
-def shortened(text: str) -> str:
-    """On one line, and not without end."""
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN else f"{line[:SHOWN]} …"
+    return say("the target refuses it: {words}", words=words.rstrip("."))

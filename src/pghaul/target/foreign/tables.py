@@ -9,13 +9,13 @@ from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignColumn, ForeignTable
 from pghaul.model.mapped import MappedColumn, MappedTable
 from pghaul.model.plan import Plan
-from pghaul.model.table import Name
+from pghaul.model.table import Name, shortened
 from pghaul.model.text import joined, listed, say
 from pghaul.model.transforming import Transform
 from pghaul.target.foreign import defaults, enums, transformed, translate, types
 from pghaul.target.foreign.grammar import NotTranslatedError, Purpose
 from pghaul.target.foreign.naming import Naming
-from pghaul.target.foreign.outcome import Outcome, refusal, shortened
+from pghaul.target.foreign.outcome import Outcome, refusal
 from pghaul.target.foreign.selection import said
 from pghaul.target.foreign.translate import Dialect
 

@@ -36,6 +36,9 @@ def map_on(target: Session, database: ForeignDatabase, selected: Collection[Name
     """As map_database, without what this server would refuse. A target that lets nobody try is told of by a finding."""
     if plan.mapping.ddl:
         return map_script(target, map_database(database, selected, plan), plan)
+    mapped = map_database(database, selected, plan)
+    if any(f.kind is Kind.NAME and f.severity is Severity.ERROR for f in mapped.findings):
+        return mapped  # two of one name cannot be made, and what the server says of that says nothing of the rest
     refused: dict[str, str] = {}
     try:
         for _ in range(ROUNDS):
