@@ -31,6 +31,8 @@ coverage: $(STAMP)
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults.campaign --seed $(SEED) --out build/faults.json
 	PGHAUL_INCREMENTS=1000 PGHAUL_FAULT_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_increments_late.py
+	PGHAUL_EXPLORE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m hypothesis tests/unit tests/integration
+	PGHAUL_EXPLORE=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/integration/test_arrow_types.py
 
 # What runs with an older server in the place of the usual one.
 SUITE := $(addprefix tests/integration/test_,inspect.py trees.py choice.py plant_history.py insert.py)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from pghaul.model import redaction
 from pghaul.service.embedded import Cluster
@@ -32,14 +32,21 @@ from tests.memory import files_in_memory, folder_for
 
 gc.set_threshold(50_000, 20, 50)  # as the program itself has it, see src/pghaul/__main__.py
 files_in_memory()
-# Speed is measured by benchmarks: an example that a busy machine holds up has not failed.
-settings.register_profile("pghaul", deadline=None)
+# Speed is measured by benchmarks: an example that a busy machine holds up has not failed. And the same examples for
+# everybody: whoever changes something else shall not be the one who meets the rare one; `make faults` looks for it.
+settings.register_profile(
+    "pghaul",
+    deadline=None,
+    derandomize="PGHAUL_EXPLORE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("pghaul")
 # Nothing here outlives a crash of the machine, so nothing needs to reach its disk.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # not that of whoever runs the tests
 os.environ["PGHAUL_LANG"] = "en"  # what a test expects is English, on a Korean's machine too
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 SETTINGS["max_prepared_transactions"] = "8"  # what they do to increments
+SETTINGS["autovacuum_naptime"] = "1d"  # it is on, as it should be; but it analyzes no table while a test looks at it
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -189,11 +189,34 @@ def given(place: Place, name: str, text: str | bytes, mode: int = 0o600) -> Path
     return path
 
 
-class Sampler:
-    """Looks at all children of a process while it lives: what `ps` and /proc show of them."""
+# Of a program that waits until it has been looked at: by itself it would be gone in the twinkling of an eye.
+PATIENT = """#!/bin/sh
+case "$*" in *--version*) exec {program} "$@";; esac
+while [ ! -e {seen} ]; do sleep 0.05; done
+exec {program} "$@"
+"""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+
+def patient_programs(place: Place, programs: Path) -> dict[str, str]:
+    """The setting by which a process takes pg_dump and pg_restore that wait for a Sampler."""
+    own = place.folder / "given-bin"
+    own.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        (own / name).write_text(PATIENT.format(program=programs / name, seen=own / "seen"))
+        (own / name).chmod(0o755)
+    return {"PGHAUL_PG_BIN": str(own)}
+
+
+class Sampler:
+    """Looks at all children of a process while it lives: what `ps` and /proc show of them.
+
+    Its programs wait until they have been seen, and with them one process of each of these names.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], place: Place, *names: str) -> None:
         self._process = psutil.Process(process.pid)
+        self._seen = place.folder / "given-bin" / "seen"
+        self._names = ("pg_dump", *names)
         self.arguments: set[str] = set()
         self.environments: dict[str, Mapping[str, str]] = {}
         self._end = threading.Event()
@@ -216,6 +239,8 @@ class Sampler:
                     self.environments.setdefault(line, child.environ())
                 except (psutil.Error, OSError):
                     continue
+            if all(any(name in line for line in self.arguments) for name in self._names):
+                self._seen.touch()
 
     def _children(self) -> Iterable[psutil.Process]:
         try:

@@ -28,7 +28,7 @@ from tests.memory import folder_for
 
 PASSWORD = "s:e/c@ret% 1"  # characters that a URL has to encode
 USER = "mover"
-START = 30.0
+START = 120.0
 # Nothing here outlives a crash of the machine, so nothing needs to reach its disk.
 SETTINGS = (
     "--innodb-log-file-size=8M",

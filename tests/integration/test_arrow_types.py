@@ -37,7 +37,8 @@ def target(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
     """A session on one database for all of these."""
     server: Cluster = request.getfixturevalue(request.param)
     name = clone(server, template(server, ENUM), "arrow")
-    with psycopg.connect(server.url(name), autocommit=True) as session:
+    # One table after another has the same name: no plan may be kept of what was read from the one before.
+    with psycopg.connect(server.url(name), autocommit=True, prepare_threshold=None) as session:
         session.execute("SET TimeZone = 'UTC'; SET search_path = ''; SET extra_float_digits = 3")
         yield session
     drop(server, name)

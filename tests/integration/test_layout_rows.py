@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from tests.databases import database_pair
@@ -122,7 +122,7 @@ def session(pg16: Cluster) -> Iterator[Session]:
         yield session
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(tree=TREES, late=st.lists(KEY, max_size=3))
 def test_every_row_of_a_tree_stands_once(session: Session, tree: Grown, late: list[int | None]) -> None:
     """Rows that come after the planning too: in a partition, or in what a resume looks for before it goes on."""

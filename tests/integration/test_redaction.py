@@ -20,7 +20,7 @@ from tests.components import server_folder
 from tests.conftest import running_server
 from tests.faults.program import PATIENCE, wait_until
 from tests.faults.proxy import Fate, Moment, Proxy, Trigger
-from tests.leaking import BUGS, ENCODED, MALFORMED, SECRET, Place, Sampler, assert_tight, given, leaks
+from tests.leaking import BUGS, ENCODED, MALFORMED, SECRET, Place, Sampler, assert_tight, given, leaks, patient_programs
 from tests.receivers import status, webhook
 
 from pghaul.cli.app import run
@@ -332,16 +332,21 @@ def test_a_program_that_says_all_it_knows(server: Cluster, place: Place, inside:
     assert "PGPASSFILE" in said
 
 
+def patient(place: Place) -> dict[str, str]:
+    folder = server_folder(18)
+    assert folder is not None
+    return patient_programs(place, folder)
+
+
 def test_a_run_that_works_and_all_its_processes(server: Cluster, place: Place, inside: Inside) -> None:
     with psycopg.connect(server.url("aim"), autocommit=True) as owner:
         owner.execute("DROP TABLE IF EXISTS payment")
     bare = {end: f"postgresql://keeper@127.0.0.1:{server.port}/{end}" for end in ("origin", "aim")}
     lines = [f"127.0.0.1:{server.port}:*:keeper:" + SECRET.replace("\\", "\\\\").replace(":", "\\:")]
     passfile = given(place, "pgpass", "\n".join(lines) + "\n")
-    more = ("--max-rate", "2MB/s", "--save-plan", "plan.toml", "--workers", "2")
-    argv = words(server, *more, source=bare["origin"], target=bare["aim"])
-    process = place.start(*argv, PGPASSFILE=str(passfile))
-    with Sampler(process) as seen:
+    argv = words(server, "--save-plan", "plan.toml", "--workers", "2", source=bare["origin"], target=bare["aim"])
+    process = place.start(*argv, PGPASSFILE=str(passfile), **patient(place))
+    with Sampler(process, place, "multiprocessing") as seen:
         assert process.wait(PATIENCE) == 0, place.said()
     assert any("pg_dump" in line for line in seen.arguments)
     assert any("multiprocessing" in line for line in seen.arguments)
@@ -358,8 +363,9 @@ def test_a_password_of_the_environment_reaches_no_program(server: Cluster, place
         owner.execute("DROP TABLE IF EXISTS payment")
     bare = {end: f"postgresql://keeper@127.0.0.1:{server.port}/{end}" for end in ("origin", "aim")}
     argv = words(server, source=bare["origin"], target=bare["aim"])
-    process = place.start(*argv, PGPASSWORD=SECRET, PGHAUL_SOURCE_PASSWORD=SECRET, PGHAUL_SMTP_PASSWORD=SECRET)
-    with Sampler(process) as seen:
+    known = dict.fromkeys(("PGPASSWORD", "PGHAUL_SOURCE_PASSWORD", "PGHAUL_SMTP_PASSWORD"), SECRET)
+    process = place.start(*argv, **known, **patient(place))
+    with Sampler(process, place) as seen:
         assert process.wait(PATIENCE) == 0, place.said()
     programs = list(seen.programs())
     assert programs

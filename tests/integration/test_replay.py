@@ -283,10 +283,11 @@ def test_a_replay_whose_client_has_died_keeps_nobody_waiting(
     """Nor the rows that it had locked: its session is ended by the server."""
     url = db_pair.target
     aside(url, ("2", "b"))
-    monkeypatch.setattr(writing, "AWAKE", "SET LOCAL idle_in_transaction_session_timeout = '0.3s'")
     with connect(resolve(url), application_name="dead", role="target") as dead:
         dead.execute("BEGIN")
-        writing.alone(dead, "public.stock")
+        with monkeypatch.context() as soon:
+            soon.setattr(writing, "AWAKE", "SET LOCAL idle_in_transaction_session_timeout = '0.3s'")
+            writing.alone(dead, "public.stock")
         dead.execute("SELECT 1 FROM pghaul.quarantine FOR UPDATE")
         assert [(r.inserted, r.left) for r in replay(url)] == [(1, 0)]
     assert rows(url, CONTENT) == [(1, "old"), (2, "b")]

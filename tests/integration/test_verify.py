@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.databases import DatabasePair, database_pair, drop
 from tests.looking import assert_no_session_is_left, execute
@@ -517,7 +517,7 @@ def planted(pg16: Cluster, pg18: Cluster) -> Iterator[DatabasePair]:
     changed=st.dictionaries(st.integers(1, 400), st.sampled_from([None, "", "v ", "w"]), max_size=6),
     added=st.sets(st.tuples(st.integers(-(2**31), 2**31 - 1), st.integers(-9, 0)), max_size=4),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 def test_exactly_what_was_planted_is_found(
     planted: DatabasePair,
     state: str,

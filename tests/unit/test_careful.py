@@ -6,7 +6,7 @@ import asyncio
 
 import asyncpg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pghaul.engine.careful import literal
@@ -43,7 +43,6 @@ def test_a_line_is_found_in_a_large_buffer_by_halves() -> None:
 
 
 @given(st.lists(LINE, min_size=1, max_size=30), st.integers(1, 25), st.integers(1, 200), st.integers(1, 100))
-@settings(deadline=None)
 def test_a_feed_gives_every_line_once_in_order_however_it_is_cut_and_handed_back(
     lines: list[bytes], pieces: int, room: int, most: int
 ) -> None:

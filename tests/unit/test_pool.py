@@ -199,24 +199,26 @@ def test_closing_waits_for_those_who_listen_and_ends_the_others() -> None:
             pool.submit(Order("echo"))
 
 
-def test_closing_does_not_wait_for_a_stopped_process() -> None:
+def test_closing_does_not_wait_for_a_stopped_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "DYING", SOON)
     with pool_of(2) as pool:
         both = pids(pool)
         psutil.Process(both[0]).suspend()
         began = time.monotonic()
         pool.close(0.1)
-        assert time.monotonic() - began < crew.DYING
+        assert time.monotonic() - began < SOON
         assert not any(is_running(pid) for pid in both)
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_a_pool_that_nobody_configured_is_closed_at_once(warm: bool) -> None:
+def test_a_pool_that_nobody_configured_is_closed_at_once(warm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "DYING", SOON)
     with pool_of(2, config=None) as pool:
         if warm:
             pool.warm_up()
         began = time.monotonic()
-        pool.close(60.0)
-        assert time.monotonic() - began < 2 * crew.DYING
+        pool.close(2 * SOON)
+        assert time.monotonic() - began < SOON
 
 
 def test_processes_that_are_wound_down_finish_their_jobs_and_end_by_themselves() -> None:
