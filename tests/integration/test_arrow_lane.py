@@ -118,6 +118,7 @@ def test_a_large_table_goes_in_ranges_of_its_key(db_source: str, state: str, tmp
     assert_done(moved)
     chunks = [e.chunk for e in moved.of(EventKind.CHUNK_DONE)]
     assert len(chunks) > 2
+    assert len(chunks) % 2 == 0  # as many for each of the two
     assert all(c and c.startswith("range:no:") for c in chunks)
     assert rows(db_source, ORDERS) == orders(path)
     assert any("(no)" in d for d in keys_and_indexes(db_source))

@@ -9,7 +9,8 @@ from pghaul.model.mapped import MappedTable
 from pghaul.model.table import Table
 from pghaul.sources.protocol import Source
 
-LEAST = 64 << 20  # bytes of a range at least: a chunk's transaction costs some milliseconds, its index pages more
+WHOLE = 64 << 20  # bytes up to which a table is read by one worker
+LEAST = 16 << 20  # bytes of a range at least: each costs a transaction and a query, some hundredths of a second
 SHARE = 4  # ranges for each worker, so that none waits long for the last one
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
@@ -21,7 +22,8 @@ def chunks(
     size, rows = table.source.bytes, table.source.rows
     each = min(split_bytes, max(LEAST, size // (workers * SHARE)))
     key = key_of(table, there)
-    parts = 1 if whole or key is None or not source.guarantees.ranges else max(1, size // each)
+    one = whole or key is None or size < min(WHOLE, split_bytes) or not source.guarantees.ranges
+    parts = 1 if one else _shared(size // each, workers)
     bounds = source.bounds(table.source.name, key) if parts > 1 and key is not None else None
     cuts = _cuts(*bounds, parts) if bounds else []
     if not cuts or key is None:
@@ -39,6 +41,11 @@ def chunks(
         )
         for low, high in pairwise(ends)
     ]
+
+
+def _shared(parts: int, workers: int) -> int:
+    """As many for each worker: a last one that is read alone costs as long as those that are read side by side."""
+    return -(-max(parts, 1) // workers) * workers if parts > 1 else parts
 
 
 def key_of(table: MappedTable, there: Table | None) -> str | None:
