@@ -6,9 +6,10 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from pghaul.model.errors import (
 from pghaul.model.foreign import ForeignTable, KeyRange, ReadColumn, Reading
 from pghaul.model.table import Name
 from pghaul.sources import sqlite
-from pghaul.sources._sqlite_look import IS_MOMENT
+from pghaul.sources._sqlite_look import IS_MOMENT, Asked, Look
 from pghaul.sources.protocol import engine_of
 
 INTERRUPTED = """
@@ -263,7 +264,41 @@ def test_bytes_that_are_no_utf_8_are_refused_by_name(tmp_path: Path) -> None:
         rows(source)
 
 
-def test_rows_that_grow_wide_late_come_in_small_batches(tmp_path: Path) -> None:
+def test_what_was_seen_when_it_was_described_is_not_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (n INT, w TEXT); INSERT INTO t VALUES (1, '2024-02-29');")
+    asked: list[str] = []
+
+    def looking(_: object, __: str, of: Sequence[Asked], ___: int | None) -> list[Look]:
+        asked.extend(a.sql for a in of)
+        return [Look(rows=1, text=1, day=1, bytes=10) for _ in of]
+
+    with opened(path) as source:
+        monkeypatch.setattr(sqlite, "look", looking)
+        known = [
+            ReadColumn(name=c.name, native=c.native, pg_type=c.pg_type, seen=c.seen) for c in described(source).columns
+        ]
+        (batch,) = source.read(Reading(table=Name("", "t"), columns=tuple(known)))
+        assert (batch.to_pylist(), asked) == ([{"n": 1, "w": "2024-02-29"}], [])
+        # As text it was not asked whether it is a date: a plan may say so.
+        (batch,) = source.read(Reading(table=Name("", "t"), columns=(replace(known[1], pg_type="date"),)))
+        assert (batch.to_pylist(), asked) == ([{"w": date(2024, 2, 29)}], ['"w"'])
+
+
+def test_what_is_longer_than_its_type_is_refused_by_name(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (w TEXT); INSERT INTO t VALUES ('가나다'), ('ab  ');")
+    with opened(path) as source:
+        assert len(rows(source, w="character varying(4)")) == 2
+        with pytest.raises(SourceError, match=r"column w holds 'ab  ', which is no character varying\(3\)"):
+            rows(source, w="character varying(3)")
+
+
+@pytest.mark.parametrize("walked", [0, 1 << 30])
+def test_rows_that_grow_wide_late_come_in_small_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walked: int
+) -> None:
+    monkeypatch.setattr(sqlite, "QUICKLY_WALKED", walked)
     path = make(
         tmp_path / "a.db",
         "CREATE TABLE t (id INTEGER PRIMARY KEY, b BLOB);"

@@ -88,6 +88,7 @@ class ForeignColumn:
     unread: bool = False  # the source cannot read it, but by an expression of the plan
     refused: bool = False  # the note tells of values that the source will not hand out as pg_type
     observed: str = ""  # what was found in it, where types are per value (SQLite): "integer, text (12 of 40)"
+    seen: str = ""  # what the source has found out and will need to read it, in words of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +190,7 @@ class ReadColumn:
     pg_type: str
     encoding: str | None = None
     expression: str | None = None  # SQL on the source's side instead of the column
+    seen: str = ""  # what the source said of it when it was described, so that it need not look again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class Connection:
     """One connection. Used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        dbapi = _driver()
+        dbapi = driver()
         self.path = path
         self.where = str(path)
         self._closed = False
@@ -143,7 +143,8 @@ def _advice(words: str) -> str | None:
     return None
 
 
-def _driver() -> Any:
+def driver() -> Any:
+    """ADBC's, imported when it is first needed. NotFoundError names the extra."""
     try:
         import pyarrow  # noqa: F401, PLC0415
         from adbc_driver_sqlite import dbapi  # noqa: PLC0415

@@ -20,7 +20,7 @@ from pghaul.model.text import say
 from pghaul.sources import _sqlite_ddl as ddl
 from pghaul.sources import _sqlite_sql as sql
 from pghaul.sources._sqlite_connection import Connection, literal, quoted
-from pghaul.sources._sqlite_look import Look, look
+from pghaul.sources._sqlite_look import Look, kept, look
 from pghaul.sources._sqlite_types import asked, propose
 
 LAST = (1 << 63) - 1  # of all numbers of rows
@@ -124,6 +124,7 @@ def _column(
         pg_type=kind,
         note=note,
         observed=seen.described,
+        seen=kept(seen, asked(quoted(name), native)),
     )
 
 

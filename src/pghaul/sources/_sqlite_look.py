@@ -6,8 +6,9 @@ each column, and looks at what decides about its type: the extremes of integers,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from pghaul.model.text import listed, say
 from pghaul.sources import _sqlite_sql as sql
@@ -142,6 +143,21 @@ class Asked:
             + (_NUMBERS if self.numbers else ())
             + (_WORDS if self.words else ())
         )
+
+
+def kept(seen: Look, asked: Asked) -> str:
+    """For who reads the column later, in another process: what differs from a column without rows."""
+    plain = Look()
+    found = {f.name: getattr(seen, f.name) for f in fields(Look) if getattr(seen, f.name) != getattr(plain, f.name)}
+    return json.dumps([asked.dates, found])
+
+
+def recalled(words: str, *, dates: bool) -> Look | None:
+    """What `kept` has kept; None where that does not tell what is asked."""
+    if not words:
+        return None
+    had_dates, found = json.loads(words)
+    return Look(**found) if had_dates or not dates else None
 
 
 def limit_for(connection: Connection) -> int | None:

@@ -35,7 +35,8 @@ SEQUENCE = "SELECT max(seq) FROM sqlite_sequence WHERE name = {t}"
 WITHOUT_ROWID = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = {t}"
 NAMES = "SELECT json_quote(name) FROM pragma_table_xinfo({t})"
 HIGHEST = "SELECT max({column}) FROM {table}"
-ENDS = "SELECT json_array(min({column}), max({column})) FROM {table}{where}"
+# An index gives each of them at once; for both in one it would be read from end to end.
+ENDS = "SELECT json_array((SELECT min({column}) FROM {table}{where}), (SELECT max({column}) FROM {table}{where}))"
 COUNT = "SELECT count(*) FROM {table}{where}"
 ANY = "SELECT count(*) FROM sqlite_master"  # a transaction begins with the first read
 OFFENDING = "SELECT json_quote(typeof({column})) FROM {table}{where} LIMIT 1"

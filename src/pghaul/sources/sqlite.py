@@ -27,16 +27,17 @@ from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.sources import _sqlite_file as file
 from pghaul.sources import _sqlite_sql as sql
-from pghaul.sources._sqlite_connection import Connection, literal, quoted
+from pghaul.sources._sqlite_connection import Connection, driver, literal, quoted
 from pghaul.sources._sqlite_description import describe
 from pghaul.sources._sqlite_forms import Form, form
-from pghaul.sources._sqlite_look import Asked, Look, limit_for, look
+from pghaul.sources._sqlite_look import Asked, Look, limit_for, look, recalled
 from pghaul.sources._sqlite_reading import MOST_ROWS, Rows, condition
 from pghaul.sources._sqlite_types import TYPES
 from pghaul.sources.reading_sql import check_names
 
 SCHEMES = ("sqlite",)
 OF_EXPRESSIONS = 1_000  # rows: whoever writes one knows what it yields
+QUICKLY_WALKED = 1 << 30  # bytes of a file whose pages are all looked at, in half a second, for a part of a table too
 WORST = 32 << 20  # bytes of one batch of the driver, if all of its rows were as large as the largest
 
 
@@ -70,6 +71,11 @@ def open(endpoint: ForeignEndpoint) -> SQLite:  # noqa: A001 -- the protocol's w
     return SQLite(Path(endpoint.get("path")), endpoint.get("look"))
 
 
+def warm_up() -> None:
+    """The driver takes longest to import."""
+    driver()
+
+
 def types() -> tuple[tuple[str, str, str], ...]:
     """For `pghaul types sqlite`."""
     return TYPES
@@ -90,6 +96,7 @@ class SQLite:
         try:
             self._opened = file.fingerprint(path)
             self._look_at = _rows_to_look_at(self._connection, rows)
+            self._small = path.stat().st_size <= QUICKLY_WALKED
         except BaseException:
             self._connection.close()
             raise
@@ -213,6 +220,9 @@ class SQLite:
 
     def _peek(self, reading: Reading) -> list[Look]:
         """As for the description, and for every part of the table, so that all agree on the form of a column."""
+        for column in reading.columns:
+            if not column.expression and (told := recalled(column.seen, dates=_asked(column).dates)):
+                self._looks[self._key(reading, column)] = told
         asked = {self._key(reading, c): _asked(c) for c in reading.columns}
         missing = [k for k in asked if k not in self._looks]
         for limit, keys in (
@@ -241,7 +251,7 @@ class SQLite:
         if not sized or all(seen.all for seen in looks):
             return 0
         table = reading.table.name
-        if reading.range is None and not reading.where:
+        if self._small or (reading.range is None and not reading.where):
             if table not in self._largest_of:
                 self._largest_of[table] = self._connection.one(sql.LARGEST.format(t=literal(table))) or 0
             return self._largest_of[table]

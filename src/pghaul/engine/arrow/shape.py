@@ -90,7 +90,7 @@ def read_columns(
     read = [_read_column(c, there[c.name].type if table.exists else c.type, sql) for c in carried]
     known = {c.name: c for c in table.source.columns}
     more = [known[n] for n in needs(transforms, known) if n not in {r.name for r in read}]
-    return (*read, *(ReadColumn(name=c.name, native=c.native, pg_type=c.pg_type or "text") for c in more))
+    return (*read, *(ReadColumn(name=c.name, native=c.native, pg_type=c.pg_type or "text", seen=c.seen) for c in more))
 
 
 def _read_column(column: MappedColumn, type_: str, sql: Mapping[str, str]) -> ReadColumn:
@@ -101,6 +101,7 @@ def _read_column(column: MappedColumn, type_: str, sql: Mapping[str, str]) -> Re
         pg_type=(column.read_as or type_) if column.changed else type_,
         encoding=None if name in sql else column.encoding,
         expression=sql.get(name),
+        seen="" if name in sql else column.source.seen,
     )
 
 
