@@ -21,8 +21,8 @@ import pytest
 from tests.duties import SECRET, Order, duty, stillborn
 from tests.faults.program import wait_until
 
-from pghaul.engine import crew
-from pghaul.engine.pool import WorkerPool
+from pghaul.engine import crew, worker
+from pghaul.engine.pool import WorkerPool, lane
 from pghaul.model.errors import ConnectionLostError
 from pghaul.service.postmaster import is_running
 
@@ -74,6 +74,11 @@ def test_a_job_goes_to_the_process_of_its_slot_which_knows_its_configuration() -
         assert len({*first, os.getpid()}) == 3
         assert pids(pool) == first
         assert [pool.submit(Order("config", slot=n)).result(SOON) for n in (0, 1)] == [{"k": 1}] * 2
+
+
+def test_a_process_whose_engine_cannot_be_got_ready_starts_all_the_same() -> None:
+    """What is missing is said by the job that needs it."""
+    assert lane("no such engine")() == (worker.start, worker.work)
 
 
 def test_processes_are_spawned_before_they_have_a_configuration() -> None:

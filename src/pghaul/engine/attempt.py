@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import tempfile
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class Order:
     ask: preflight.Ask | None
     pool: WorkerPool | None = None  # spawned ahead, for the first attempt that comes so far
     standing: Standing | None = None  # of merges that are repeated: what stays open from round to round
+    ahead: Callable[[], None] = lambda: None  # imports what records a run, while a leader waits for a source
 
 
 class Attempt:

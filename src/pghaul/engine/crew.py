@@ -9,6 +9,7 @@ A job goes to the process of its slot. Every wait has a bound or ends with the p
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -205,6 +206,14 @@ def _serve(pipe: Connection, control: Any, duty: Duty) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send_bytes(_answer(work, pipe.recv_bytes()))
+    _leave()
+
+
+def _leave() -> None:
+    """Without taking the interpreter apart: the runner waits for that, and with pyarrow in it, it takes a while."""
+    atexit._run_exitfuncs()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _end_with_parent() -> None:

@@ -6,9 +6,11 @@ before it is known whom they will work for: they start and import meanwhile, and
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pghaul.engine.control import Control
 from pghaul.engine.crew import Crew, Duty
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pghaul.engine.worker import WorkerConfig
 
 CONTEXT: BaseContext = multiprocessing.get_context("spawn")
+
+Owed: TypeAlias = tuple["Callable[[Callable[[], WorkerConfig], Control], None]", "Callable[[Job], JobResult]"]
 
 
 class Pool(Protocol):
@@ -58,11 +62,26 @@ class Pool(Protocol):
         ...
 
 
-def _relay() -> tuple[Callable[[Callable[[], WorkerConfig], Control], None], Callable[[Job], JobResult]]:
+def _relay() -> Owed:
     """The processes import the worker and its driver themselves: a runner that spawns them does not wait for that."""
     from pghaul.engine import worker  # noqa: PLC0415
 
     return worker.start, worker.work
+
+
+def lane(engine: str) -> Duty:
+    """For a source of this kind that is not PostgreSQL: its driver is at hand when the first job comes."""
+    return partial(_lane, engine)
+
+
+def _lane(engine: str) -> Owed:
+    """While the runner looks at both databases. What is missing is said by the job that needs it."""
+    owed = _relay()
+    with contextlib.suppress(Exception):
+        from pghaul.engine.arrow import reader  # noqa: PLC0415 -- pyarrow is nothing that a relay needs
+
+        reader.get_ready(engine)
+    return owed
 
 
 class WorkerPool:

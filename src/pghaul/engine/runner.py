@@ -60,6 +60,7 @@ class Runner:
         stop: Callable[[], bool] = lambda: False,
         pool: WorkerPool | None = None,
         standing: Standing | None = None,
+        ahead: Callable[[], None] = lambda: None,
     ) -> None:
         self._order = Order(
             run=run.id,
@@ -71,6 +72,7 @@ class Runner:
             ask=ask,
             pool=pool,
             standing=standing,
+            ahead=ahead,
         )
         self._merges = is_merge(plan)
         self._manifest = manifest

@@ -189,7 +189,7 @@ class MigrationService:
         if not fresh:  # the store would be opened for it, which takes longer than to connect
             self._refuse_known(run_id)
         keep = self._save_event
-        with telling(listener, run, plan, keep) as told, _spawning(plan) as pool:
+        with telling(listener, run, plan, keep) as told, _spawning(plan, source) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415 -- drivers: looking at runs needs none
 
             return Runner(
@@ -202,6 +202,7 @@ class MigrationService:
                 ask=ask,
                 stop=stop,
                 pool=pool,
+                ahead=_import_store,
             ).execute()
 
     def resume(
@@ -251,7 +252,7 @@ class MigrationService:
         *,
         trust_ledger: bool,
     ) -> Run:
-        with _spawning(plan) as pool:
+        with _spawning(plan, reached[0]) as pool:
             from pghaul.engine.runner import Runner  # noqa: PLC0415
 
             return Runner(
@@ -265,6 +266,7 @@ class MigrationService:
                 trust_ledger=trust_ledger,
                 stop=stop,
                 pool=pool,
+                ahead=_import_store,
             ).execute()
 
     def cutover(
@@ -495,15 +497,21 @@ class MigrationService:
             )
 
 
+def _import_store() -> None:
+    """Not opened: where nothing is to be recorded, no store is made."""
+    from pghaul.store import repository  # noqa: F401, PLC0415
+
+
 @contextmanager
-def _spawning(plan: Plan) -> Iterator[WorkerPool | None]:
+def _spawning(plan: Plan, source: Endpoint | ForeignEndpoint) -> Iterator[WorkerPool | None]:
     """Processes that start and import while we import too, connect and plan. Few merges need any."""
-    from pghaul.engine.pool import WorkerPool  # noqa: PLC0415
+    from pghaul.engine.pool import WorkerPool, lane  # noqa: PLC0415
 
     if plan.merges:
         yield None
         return
-    pool = WorkerPool(plan.options.workers)
+    size = plan.options.workers
+    pool = WorkerPool(size, duty=lane(source.engine)) if isinstance(source, ForeignEndpoint) else WorkerPool(size)
     try:
         pool.warm_up()
         yield pool

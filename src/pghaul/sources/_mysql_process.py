@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pghaul
-from pghaul.model.errors import TransientError
+from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.text import say
 
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from pghaul.sources._mysql_relay import main; main()"
@@ -95,6 +95,12 @@ def process() -> Process:
             kept.hear()
             return kept
     return Process()
+
+
+def start_ahead() -> None:
+    """One for whoever will need it."""
+    with contextlib.suppress(PghaulError, OSError):  # who needs it will say so
+        Process().rest()
 
 
 @atexit.register

@@ -7,6 +7,7 @@ reads (in that process), and, where all workers are to see one moment, the leade
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -20,6 +21,7 @@ from pghaul.sources import _mysql_catalog_sql as sql
 from pghaul.sources._mysql_batches import FinishedBatches, RawBatches
 from pghaul.sources._mysql_catalog import Catalog, asked, without_nulls
 from pghaul.sources._mysql_look import alike, look, with_types
+from pghaul.sources._mysql_process import start_ahead
 from pghaul.sources._mysql_projection import Projected, alarmed, is_no_date, is_no_time, project, quoted
 from pghaul.sources._mysql_query import rows_of_a_batch, select
 from pghaul.sources._mysql_reader import Link
@@ -45,6 +47,17 @@ ZERO_DATES = say("name them in the URL: zero-dates=null reads them as NULL, zero
 def open(endpoint: ForeignEndpoint) -> MysqlSource:  # noqa: A001 -- the protocol's name
     """Connect. NotFoundError names the extra where a driver is missing."""
     return MysqlSource(endpoint)
+
+
+def warm_up() -> None:
+    """The process that reads starts while the drivers are imported."""
+    starting = threading.Thread(target=start_ahead)
+    starting.start()
+    try:
+        import connectorx  # noqa: F401, PLC0415
+        import pyarrow as pa  # noqa: F401, PLC0415
+    finally:
+        starting.join()
 
 
 def types() -> tuple[tuple[str, str, str], ...]:

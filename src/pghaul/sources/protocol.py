@@ -115,6 +115,14 @@ def engine_of(scheme: str) -> Engine:
     )
 
 
+def warm_up(scheme: str) -> None:
+    """Import the engine; where its module has a function of this name, that gets ready whatever takes time.
+
+    Called in a worker before it is known what is to be read, or whether anything is.
+    """
+    getattr(engine_of(scheme), "warm_up", lambda: None)()
+
+
 def _loaded(entry: EntryPoint) -> Engine:
     try:
         engine: Engine = entry.load()

@@ -19,7 +19,7 @@ from pghaul.engine.finishing import put_back
 from pghaul.engine.job import JobResult
 from pghaul.engine.orphans import Orphans
 from pghaul.engine.permits import can_silence_triggers
-from pghaul.engine.pool import WorkerPool
+from pghaul.engine.pool import WorkerPool, lane
 from pghaul.engine.preflight import Fate
 from pghaul.engine.rejects import Rejects
 from pghaul.engine.report import Reporter
@@ -70,7 +70,7 @@ class ArrowAttempt:
             raise TypeError("the source is PostgreSQL")
         leader = order.leader if self.led else None
         with ground.opened(
-            order.run, self._number, order.plan, source, order.target, self._manifest, leader=leader
+            order.run, self._number, order.plan, source, order.target, self._manifest, leader=leader, ahead=order.ahead
         ) as held:
             self.reached = True
             found = self._plan(held) if self._manifest is None else None
@@ -138,7 +138,7 @@ class ArrowAttempt:
         if pool is None or pool.size != workers:
             if pool is not None:
                 pool.close(0.0)
-            pool = WorkerPool(workers)
+            pool = WorkerPool(workers, duty=lane(held.endpoint.engine))
         try:
             pool.configure(ground.worker_config(epoch.run, epoch.number, self._order.plan, held))
             pool.limit(self._order.plan.options.max_rate or 0)

@@ -1,9 +1,13 @@
-"""What an attempt stands on: the source held at one moment and described, the target's session, and the mapping."""
+"""What an attempt stands on: the source held at one moment and described, the target's session, and the mapping.
+
+While the source looks at its values, which takes it up to a second, we import what comes next.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pghaul.engine import scene
@@ -22,7 +26,6 @@ from pghaul.postgres.session import Session, connect, terminate_sessions
 from pghaul.postgres.settings import settings
 from pghaul.sources.protocol import Source, engine_of
 from pghaul.target.foreign.selection import chosen
-from pghaul.target.foreign.trial import map_on
 from pghaul.target.ledger import check_leader
 
 
@@ -49,8 +52,12 @@ def opened(
     manifest: Manifest | None,
     *,
     leader: str | None = None,
+    ahead: Callable[[], None] = lambda: None,
 ) -> Iterator[Ground]:
-    """Open both, hold the source, map it. Everything is let go at the end, whatever happens."""
+    """Open both, hold the source, map it. Everything is let go at the end, whatever happens.
+
+    `ahead` is called in a thread of its own while the source is looked at.
+    """
     name = scene.application_name(run, epoch, "leader")
     options = plan.options
     with contextlib.ExitStack() as stack:
@@ -67,7 +74,7 @@ def opened(
         if leader is not None:
             check_leader(there, run, leader)
         terminate_sessions(there, f"pghaul/{run}/")
-        yield _on(stack, plan, source, there, manifest)
+        yield _on(stack, plan, source, there, manifest, ahead)
 
 
 @contextlib.contextmanager
@@ -89,12 +96,20 @@ def glimpsed(run: str, plan: Plan, source: ForeignEndpoint, target: Endpoint) ->
 
 
 def _on(
-    stack: contextlib.ExitStack, plan: Plan, endpoint: ForeignEndpoint, target: Session, manifest: Manifest | None
+    stack: contextlib.ExitStack,
+    plan: Plan,
+    endpoint: ForeignEndpoint,
+    target: Session,
+    manifest: Manifest | None,
+    ahead: Callable[[], None] = lambda: None,
 ) -> Ground:
     endpoint = _as_asked(endpoint, plan)
     source = stack.enter_context(engine_of(endpoint.engine).open(endpoint))
     token = source.hold()
-    database = source.database()
+    with _meanwhile(_import_mapping, ahead):
+        database = source.database()
+    from pghaul.target.foreign.trial import map_on  # noqa: PLC0415 -- sqlglot: a tenth of a second, spent meanwhile
+
     if manifest is not None:
         _same_databases(manifest, database, target)
     names = [t.name for t in manifest.tables] if manifest else chosen(plan, [t.name for t in database.tables])
@@ -118,6 +133,27 @@ def _on(
         mapped=mapped,
         there=there,
     )
+
+
+@contextlib.contextmanager
+def _meanwhile(*calls: Callable[[], None]) -> Iterator[None]:
+    """One after the other in a thread of its own. What fails there fails again, and is said, where it is needed."""
+
+    def call_all() -> None:
+        for call in calls:
+            with contextlib.suppress(Exception):
+                call()
+
+    thread = threading.Thread(target=call_all, name="pghaul-ahead", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _import_mapping() -> None:
+    from pghaul.target.foreign import trial  # noqa: F401, PLC0415
 
 
 def _as_asked(endpoint: ForeignEndpoint, plan: Plan) -> ForeignEndpoint:

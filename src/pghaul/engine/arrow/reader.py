@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pghaul.model.errors import PghaulError, SourceError
 from pghaul.model.foreign import ForeignEndpoint, Reading
 from pghaul.model.text import say
-from pghaul.sources.protocol import Batches, Source, engine_of
+from pghaul.sources.protocol import Batches, Source, engine_of, warm_up
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +26,14 @@ T = TypeVar("T")
 LETTING_GO = 0.9  # seconds that a cancelled read gets to end; the watch gives up after one
 # A query that sorts before its first row is silent for long; a driver tells nobody whether its server is at work.
 MOST_SILENT = 900.0
+
+
+def get_ready(engine: str) -> None:
+    """Import what the first job will need, and let the engine start what it needs."""
+    from pghaul.engine.arrow import load  # noqa: F401, PLC0415 -- it needs this module
+    from pghaul.model import plan  # noqa: F401, PLC0415 -- a job brings its mapping
+
+    warm_up(engine)
 
 
 class Reader:

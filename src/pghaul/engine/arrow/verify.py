@@ -12,7 +12,7 @@ from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task
 from pghaul.engine.job import JobResult
-from pghaul.engine.pool import WorkerPool
+from pghaul.engine.pool import WorkerPool, lane
 from pghaul.engine.statements import count as counting
 from pghaul.engine.verify import Request
 from pghaul.model.chunk import Chunk, ChunkKind
@@ -137,7 +137,8 @@ def _compare(
 
 @contextlib.contextmanager
 def _pool(asked: Comparison, held: Ground, size: int) -> Iterator[WorkerPool]:
-    pool = WorkerPool(size, ground.worker_config(f"verify/{asked.id}", 0, asked.plan, held))
+    config = ground.worker_config(f"verify/{asked.id}", 0, asked.plan, held)
+    pool = WorkerPool(size, config, duty=lane(held.endpoint.engine))
     try:
         pool.warm_up()
         yield pool
