@@ -50,6 +50,9 @@ COLUMNS = [
 CATALOGUE: dict[str, list[tuple[Any, ...]]] = {
     _oracle_sql.PRODUCT: [("Oracle Database 19c Enterprise Edition", "19.0.0.0.0")],
     _oracle_sql.DATABASE: [("SHOP", "HR", "AL32UTF8", "+09:00")],
+    _oracle_sql.PRIVILEGES: [("CREATE SESSION",), ("FLASHBACK ANY TABLE",)],
+    _oracle_sql.SEEN: [(5,)],
+    _oracle_sql.CLOCK: [("2030-01-01 00:00:00.000000",)],
     _oracle_sql.SCN[0]: [("5000",)],
     _oracle_sql.FLASHBACK: [(1,)],
     _oracle_sql.TABLES: [

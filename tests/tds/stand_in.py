@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -99,6 +100,7 @@ class Stand:
         self.snapshot: int = options.pop("snapshot", 1)
         self.read_only: int = options.pop("read_only", 0)
         self.cut_after: int | None = options.pop("cut_after", None)
+        self.denied: tuple[str, ...] = options.pop("denied", ())
         self.fails: Message | None = options.pop("fails", None)
         assert not options
         self._lock = threading.Lock()
@@ -302,6 +304,9 @@ _CATALOGUE: dict[str, Callable[[Stand], Sequence[Sequence[Any]]]] = {
         ("16.0.1000.6", "Stand-in", s.database, "Latin1_General_CI_AS", 1252, s.snapshot, s.read_only)
     ],
     sql.FROZEN: lambda s: [(s.read_only,)],
+    sql.ABOUT_US: lambda s: [("mover", "dbo", "+09:00", int(not s.denied), 1)],
+    sql.SEEN: lambda s: [(x.schema, x.name, int(x.name not in s.denied)) for x in s.tables],
+    sql.CLOCK: lambda _: [(int(time.time()) - 946_684_800, 0)],
     sql.TABLES: _tables,
     sql.COLUMNS: _columns,
     sql.INDEXES: _indexes,

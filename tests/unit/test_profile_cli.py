@@ -364,12 +364,3 @@ def test_a_passphrase_that_nobody_can_type_may_be_said_elsewhere(
     err = capsys.readouterr().err
     assert "Passphrase of the file" in err
     assert "PGHAUL_PASSPHRASE" in err
-
-
-def test_a_profile_of_another_database_is_refused_with_the_way_that_works(capsys: Told) -> None:
-    assert add("shop", "mysql://me:wr0ng-7781@db.example/shop") != 0
-    told = capsys.readouterr().err
-    assert "PGH-1047" in told
-    assert "PGHAUL_SOURCE_PASSWORD" in told
-    assert "wr0ng" not in told
-    assert MigrationService().profiles.all() == []

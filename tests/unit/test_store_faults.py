@@ -154,7 +154,7 @@ def test_a_store_that_another_process_has_mended_meanwhile_is_left_alone(file: P
 # --- newer, older -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("revision", ["0007", "9999", "zzzz"])
+@pytest.mark.parametrize("revision", ["0008", "9999", "zzzz"])
 def test_a_newer_store_is_refused_and_not_touched(file: Path, revision: str) -> None:
     filled(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:

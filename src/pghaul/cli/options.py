@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from pghaul.cli import mapped, merging, selecting
 from pghaul.cli.words import tell
-from pghaul.model.errors import PghaulError, PlanError, UsageError
+from pghaul.model.errors import NotFoundError, PghaulError, PlanError, UsageError
 from pghaul.model.plan import (
     Duplicates,
     Format,
@@ -448,7 +449,7 @@ def compose_plan(
     if file is None:
         target = target or found.target
         anything = tables or selected.get("schemas") or selected.get("whole") or selected.get("query")
-        if not anything and mapped.is_foreign(source):  # there, nobody has to name what he moves all of
+        if not anything and source and _is_foreign(source):  # there, nobody has to name what he moves all of
             selected = dict(selected) | {"whole": True}
             anything = True
         _require(source=source, target=target, tables=anything)
@@ -467,6 +468,15 @@ def compose_plan(
     planned["exclude"] = selected.get("exclude") or planned.get("exclude", [])
     planned["whole"] = bool(selected.get("whole") or planned.get("whole", False))
     return Plan.model_validate(planned)
+
+
+def _is_foreign(source: str) -> bool:
+    """Of a URL, or of a profile; a name that nobody knows is complained of where it is reached."""
+    from pghaul.service.migration import MigrationService  # noqa: PLC0415
+
+    with suppress(NotFoundError):
+        return MigrationService().is_foreign(source)
+    return False
 
 
 def _require(**given: object) -> None:

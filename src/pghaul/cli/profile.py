@@ -9,9 +9,10 @@ from dataclasses import replace
 import typer
 from rich.console import Console
 
-from pghaul.cli import exit_codes, options, profile_view, render
+from pghaul.cli import exit_codes, foreign_probe_view, options, profile_view, render
 from pghaul.cli import profile_options as words
 from pghaul.model.errors import UsageError
+from pghaul.model.probe import ForeignProbe
 from pghaul.model.profile import PasswordFrom, Profile, Way
 from pghaul.model.text import say, saying
 from pghaul.service.migration import MigrationService
@@ -53,7 +54,7 @@ def add(  # noqa: PLR0917 -- Typer maps parameters to options
     note: words.Note = None,
 ) -> int:
     """Keep a database under a name."""
-    from pghaul.service.profiles import parameters  # noqa: PLC0415 -- drivers
+    from pghaul.service.profile_place import Place, place_of  # noqa: PLC0415 -- drivers
 
     over = words.reach(
         sslmode=sslmode, sslrootcert=sslrootcert, sslcert=sslcert, sslkey=sslkey, service=service, passfile=passfile
@@ -64,11 +65,13 @@ def add(  # noqa: PLR0917 -- Typer maps parameters to options
             advice=say("e.g. pghaul profile add old-plant postgresql://me@old.example/plant --password"),
             code=1074,
         )
-    params, told = parameters(url) if url else ({}, None)
+    place = place_of(url, os.environ) if url else Place()
+    words.refuse_reach(over, place.engine)
     said = words.password_words(password_from, typed=password, stdin=password_stdin, name=name)
-    way = said.way or Way(kind=PasswordFrom.KEPT if told else PasswordFrom.PGPASS)
-    profile = Profile(name=name, params=tuple((params | over).items()), way=way, note=note or "")
-    kept = MigrationService().profiles.add(profile, said.password or (told if said.way is None else None))
+    way = said.way or Way(kind=PasswordFrom.KEPT if place.password else PasswordFrom.PGPASS)
+    params = tuple((dict(place.params) | over).items())
+    profile = Profile(name=name, engine=place.engine, params=params, way=way, note=note or "")
+    kept = MigrationService().profiles.add(profile, said.password or (place.password if said.way is None else None))
     _line(ADDED.format(name=kept.name))
     return exit_codes.DONE
 
@@ -111,22 +114,26 @@ def edit(  # noqa: PLR0917 -- Typer maps parameters to options
     note: words.Note = None,
 ) -> int:
     """Change what is said, and leave the rest; an empty value takes an option away."""
-    from pghaul.service.profiles import parameters  # noqa: PLC0415 -- drivers
+    from pghaul.service.profile_place import Place, place_of  # noqa: PLC0415 -- drivers
 
     over = words.reach(
         sslmode=sslmode, sslrootcert=sslrootcert, sslcert=sslcert, sslkey=sslkey, service=service, passfile=passfile
     )
-    params, told = parameters(url) if url else (None, None)
+    place = place_of(url, os.environ) if url else None
     profiles = MigrationService().profiles
-    profiles.get(name)  # before anybody types a password for nothing
+    before = profiles.get(name)  # before anybody types a password for nothing
+    words.refuse_reach(over, (place or before).engine)
+    told = place.password if place else None
     said = words.password_words(password_from, typed=password, stdin=password_stdin, name=name)
     way = said.way or (Way(kind=PasswordFrom.KEPT) if told else None)
 
     def changed(before: Profile) -> Profile:
-        now = {**(dict(before.params) if params is None else params), **over}
+        now = place or Place(engine=before.engine, params=before.params)
+        params = dict(now.params) | over
         return replace(
             before,
-            params=tuple((k, v) for k, v in now.items() if v),
+            engine=now.engine,
+            params=tuple((k, v) for k, v in params.items() if v),
             way=way or before.way,
             note=before.note if note is None else note,
         )
@@ -142,6 +149,8 @@ def try_out(name_or_url: words.NameOrUrl, as_json: options.AsJson = False) -> in
     found = MigrationService().probe(name_or_url)
     if as_json:
         render.print_json(profile_view.probe_data(found))
+    elif isinstance(found, ForeignProbe):
+        foreign_probe_view.show(render.page(), found)
     else:
         profile_view.probed(render.page(), found)
     return exit_codes.DONE if found.usable else exit_codes.FAILED

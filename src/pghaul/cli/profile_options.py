@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,10 +15,11 @@ import typer
 
 from pghaul.cli.words import tell
 from pghaul.model.errors import SecretError, UsageError
-from pghaul.model.profile import OWN_PASSWORD, PasswordFrom, Way
+from pghaul.model.profile import OWN_PASSWORD, POSTGRESQL, PasswordFrom, Way
 from pghaul.model.text import Text, say
 
 ENDS, ENDS_SAID = ("--from", "--to", "add", "edit", "inspect"), ("--from=", "--to=")
+DATABASE = re.compile(r"[a-z][\w+.-]*://", re.IGNORECASE)
 WAY, REACH = "Its password", "Where it is"
 
 
@@ -39,7 +41,9 @@ NewName: TypeAlias = Annotated[
 Names: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Which; default: all of them.")]
 Where: TypeAlias = Annotated[
     str | None,
-    typer.Argument(metavar="URL", help="postgresql://…, or key=value words as for psql; best without a password."),
+    typer.Argument(
+        metavar="URL", help="postgresql://…, mysql://…, or key=value words as for psql; best without a password."
+    ),
 ]
 NameOrUrl: TypeAlias = Annotated[str, typer.Argument(metavar="NAME|URL", help="A profile, or a database's URL.")]
 Mode: TypeAlias = Annotated[
@@ -164,12 +168,23 @@ def reach(**said: str | None) -> dict[str, str]:
     return {k: v for k, v in said.items() if v is not None}
 
 
+def refuse_reach(said: Mapping[str, str], engine: str) -> None:
+    """UsageError where libpq's options are said of another database."""
+    if said and engine != POSTGRESQL:
+        option = next(iter(said))
+        raise UsageError(
+            say("--{option} is about PostgreSQL, and this is {engine}", option=option, engine=engine),
+            advice=say("say it in the URL, in the engine's own words: docs/connectors.md has them"),
+            code=1058,
+        )
+
+
 def shows_password(argv: Sequence[str]) -> bool:
     """Whether a password stands in a URL or conninfo string on the command line: everybody can see it in a list of
     processes."""
     for before, word in itertools.pairwise(["", *argv]):
         said = word.partition("=")[2] if word.startswith("--") else word
-        is_url = said.startswith(("postgresql://", "postgres://"))
+        is_url = DATABASE.match(said) and "--notify" not in {before, word.partition("=")[0]}
         if (is_url or before in ENDS or word.startswith(ENDS_SAID)) and OWN_PASSWORD.search(said):
             return True
     return False

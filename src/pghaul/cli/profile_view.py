@@ -11,11 +11,13 @@ from rich.text import Text as Styled
 from pghaul.cli import render
 from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
+from pghaul.model.errors import PghaulError
 from pghaul.model.finding import Finding, Severity
-from pghaul.model.probe import Facts, Grants, Probe
-from pghaul.model.profile import Endpoint, PasswordFrom, Profile, Way
+from pghaul.model.foreign import ForeignEndpoint
+from pghaul.model.probe import Distance, Facts, ForeignProbe, Grants, Probe
+from pghaul.model.profile import POSTGRESQL, Endpoint, PasswordFrom, Profile
 from pghaul.model.text import Text, joined, say
-from pghaul.service.endpoint_url import storable_url
+from pghaul.service.profile_place import url_of
 
 if TYPE_CHECKING:
     from pghaul.service.profile_file import Imported
@@ -27,6 +29,7 @@ WAYS = {
     PasswordFrom.PGPASS: say("as psql finds it: PGPASSWORD, the service file, ~/.pgpass"),
     PasswordFrom.PROMPT: say("asked for each time"),
 }
+WITHOUT = say("as its driver finds it, or none; PGHAUL_SOURCE_PASSWORD works too")
 FATES = {
     "added": say("added"),
     "replaced": say("replaced"),
@@ -41,10 +44,11 @@ def as_data(profile: Profile) -> dict[str, Any]:
     """A profile as JSON has it."""
     return {
         "name": profile.name,
-        "url": _url(profile),
+        "engine": profile.engine,
+        "url": url_of(profile),
         "params": dict(profile.params),
         "password_from": profile.way.spelled,
-        "sslmode": dict(profile.params).get("sslmode"),
+        "sslmode": _sslmode(profile),
         "sslmode_means": _meaning(profile),
         "note": profile.note,
         "changed": profile.changed,
@@ -56,11 +60,11 @@ def imported_data(done: Imported) -> dict[str, Any]:
     return {"name": done.name, "fate": done.fate.value, "password": done.password, "why": done.why}
 
 
-def probe_data(found: Probe) -> dict[str, Any]:
+def probe_data(found: Probe | ForeignProbe) -> dict[str, Any]:
     """A test as JSON has it."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    return {**asdict(found), "usable": found.usable}
+    return {"engine": POSTGRESQL, **asdict(found), "usable": found.usable}
 
 
 def listing(console: Console, found: Sequence[Profile]) -> None:
@@ -68,20 +72,21 @@ def listing(console: Console, found: Sequence[Profile]) -> None:
     if not found:
         render.line(console, NONE_YET)
         return
-    table = grid(say("name"), say("database"), say("password"), say("TLS"), say("note"))
+    table = grid(say("name"), say("engine"), say("database"), say("password"), say("TLS"), say("note"))
     for profile in found:
-        mode = dict(profile.params).get("sslmode", "")
-        render.row(table, profile.name, _place(profile), _kind(profile.way), mode, profile.note)
+        way, mode = _kind(profile), _sslmode(profile) or ""
+        render.row(table, profile.name, profile.engine, _place(profile), way, mode, profile.note)
     console.print(table)
 
 
 def show(console: Console, profile: Profile) -> None:
     """`pghaul profile show`."""
-    facts: list[tuple[Text, str | Styled]] = [(say("name"), profile.name), (say("database"), _url(profile))]
-    facts += [(say("password"), _way(profile.way)), (say("TLS"), _mode(profile)), (say("note"), profile.note)]
+    facts: list[tuple[Text, str | Styled]] = [(say("name"), profile.name), (say("engine"), profile.engine)]
+    facts += [(say("database"), url_of(profile)), (say("password"), _way(profile))]
+    facts += [(say("TLS"), _mode(profile)), (say("note"), profile.note)]
     if profile.changed:
         facts.append((say("changed"), f"{profile.changed.astimezone():%Y-%m-%d %H:%M:%S}"))
-    _table(console, facts)
+    facts_table(console, facts)
 
 
 def probed(console: Console, found: Probe) -> None:
@@ -94,8 +99,8 @@ def probed(console: Console, found: Probe) -> None:
         facts += _way_there(found.facts) + _granted(found.facts.grants)
     if found.pooler is not None:
         facts.append((say("pooler"), say("yes") if found.pooler else say("none between us and the server")))
-    _table(console, facts)
-    _findings(console, found.findings)
+    facts_table(console, facts)
+    findings(console, found.findings)
 
 
 def imported(console: Console, done: Iterable[Imported]) -> None:
@@ -107,7 +112,8 @@ def imported(console: Console, done: Iterable[Imported]) -> None:
     console.print(table)
 
 
-def _table(console: Console, facts: Iterable[tuple[Text, str | Styled]]) -> None:
+def facts_table(console: Console, facts: Iterable[tuple[Text, str | Styled]]) -> None:
+    """Words and what is to be said of them; what is empty is left out."""
     table = grid("", "")
     table.show_header = False
     for name, value in facts:
@@ -131,14 +137,19 @@ def _server(facts: Facts) -> list[tuple[Text, str | Styled]]:
 
 def _way_there(facts: Facts) -> list[tuple[Text, str | Styled]]:
     tls = facts.tls or (say("yes") if facts.encrypted else say("not encrypted"))
+    distance = Distance(round_trip=facts.round_trip, clock_ahead=facts.clock_ahead, clock_within=facts.clock_within)
+    return [(say("TLS in use"), tls), *distance_facts(distance)]
+
+
+def distance_facts(distance: Distance) -> list[tuple[Text, str | Styled]]:
+    """How far away it is."""
     clock = say(
         "{seconds:+.3f} s against ours, give or take {within:.3f} s",
-        seconds=facts.clock_ahead,
-        within=facts.clock_within,
+        seconds=distance.clock_ahead,
+        within=distance.clock_within,
     )
     return [
-        (say("TLS in use"), tls),
-        (say("round trip"), say("{ms:.1f} ms", ms=facts.round_trip * 1000)),
+        (say("round trip"), say("{ms:.1f} ms", ms=distance.round_trip * 1000)),
         (say("its clock"), clock),
     ]
 
@@ -166,7 +177,8 @@ def _granted(grants: Grants) -> list[tuple[Text, str | Styled]]:
     ]
 
 
-def _findings(console: Console, found: Sequence[Finding]) -> None:
+def findings(console: Console, found: Sequence[Finding]) -> None:
+    """What is wrong, and what helps."""
     if not found:
         render.line(console, NOTHING_WRONG, "green")
     for finding in found:
@@ -175,36 +187,66 @@ def _findings(console: Console, found: Sequence[Finding]) -> None:
             render.line(console, joined("", ["  ", render.TRY.format(advice=finding.advice)]), "cyan")
 
 
-def _url(profile: Profile) -> str:
-    return storable_url(Endpoint(params=profile.params))
-
-
 def _place(profile: Profile) -> str:
-    return Endpoint(params=profile.params).display if dict(profile.params).get("host") else _url(profile)
+    if profile.engine == POSTGRESQL and dict(profile.params).get("host"):
+        return Endpoint(params=profile.params).display
+    return url_of(profile)
 
 
-def _kind(way: Way) -> str:
-    return way.kind.value
+def _kind(profile: Profile) -> str:
+    if profile.engine != POSTGRESQL and profile.way.kind is PasswordFrom.PGPASS:
+        return ""
+    return profile.way.kind.value
 
 
-def _way(way: Way) -> Text:
+def _way(profile: Profile) -> Text:
+    way = profile.way
     if way.kind is PasswordFrom.ENV:
         return say("from the variable {name}", name=way.detail)
     if way.kind is PasswordFrom.COMMAND:
         return say("from the program: {command}", command=way.detail)
+    if profile.engine != POSTGRESQL and way.kind is PasswordFrom.PGPASS:
+        return WITHOUT
     return WAYS[way.kind]
 
 
-def _mode(profile: Profile) -> Styled:
+def _sslmode(profile: Profile) -> str | None:
+    """As it was said; of another database, what its own words come to."""
+    if profile.engine == POSTGRESQL:
+        return dict(profile.params).get("sslmode")
+    from pghaul.sources.protocol import sslmode_of  # noqa: PLC0415
+
+    try:
+        return sslmode_of(ForeignEndpoint(engine=profile.engine, params=profile.params))
+    except PghaulError:  # its engine is not installed here
+        return None
+
+
+def _mode(profile: Profile) -> Styled | str:
     from pghaul.postgres import tls  # noqa: PLC0415
 
+    said = _sslmode(profile)
+    if profile.engine != POSTGRESQL:
+        return _foreign_mode(said, ForeignEndpoint(engine=profile.engine, params=profile.params))
     endpoint = Endpoint(params=profile.params)
-    said = dict(profile.params).get("sslmode")
     shown = tell(say("{mode}: {meaning}", mode=said or tls.UNSAID, meaning=tls.meaning(endpoint)))
     return Styled(shown, style="green" if tls.is_safe(endpoint) else "yellow")
 
 
-def _meaning(profile: Profile) -> Text:
+def _foreign_mode(said: str | None, endpoint: ForeignEndpoint) -> Styled | str:
     from pghaul.postgres import tls  # noqa: PLC0415
 
-    return tls.meaning(Endpoint(params=profile.params))
+    if said is None:
+        return ""
+    means = tls.worth(said, endpoint)
+    shown = tell(say("{mode}: {meaning}", mode=said, meaning=means) if said else means)
+    return Styled(shown, style="yellow" if said in tls.UNVERIFIED and not tls.is_local(endpoint) else "green")
+
+
+def _meaning(profile: Profile) -> Text | None:
+    from pghaul.postgres import tls  # noqa: PLC0415
+
+    if profile.engine == POSTGRESQL:
+        return tls.meaning(Endpoint(params=profile.params))
+    said = _sslmode(profile)
+    return None if said is None else tls.worth(said, ForeignEndpoint(engine=profile.engine, params=profile.params))

@@ -49,6 +49,7 @@ FILE = say("Write the plan to")
 RUN_NOW = say("Run it now?")
 NOT_AGAIN = saying("Write over {file}?")
 REACHED = saying("{database}: PostgreSQL {version}, {size}")
+FOREIGN = saying("{database}: {version}, {size}")
 NO_TABLES = say("there are no tables in this database")
 NO_SUCH = saying("{words}: neither a number of the list, nor a name or pattern that matches")
 TERMINAL = say("--interactive asks questions, and there is no terminal to ask on")
@@ -81,7 +82,7 @@ def ask(said: Mapping[str, Any], console: Console, service: MigrationService | N
     offers = offered(found)
     if not offers:
         raise UsageError(NO_TABLES, where=found.database, code=1091)
-    _tables(words, console, offers)
+    _tables(words, console, offers, foreign=bool(found.product))
     if any(o.since or o.until for o in offers):
         _period(words, console)
     _target(words, console, service)
@@ -96,12 +97,13 @@ def _source(words: dict[str, Any], console: Console, service: MigrationService) 
 
     words["source"], found = _until_it_works(console, SOURCE, words.get("source"), look)
     size = amount(sum(s.amount.total for s in found.schemas))
-    render.line(console, REACHED.format(database=found.database, version=found.version, size=size), "green")
+    reached = FOREIGN if found.product else REACHED
+    render.line(console, reached.format(database=found.database, version=found.version, size=size), "green")
     return found
 
 
 def _target(words: dict[str, Any], console: Console, service: MigrationService) -> None:
-    words["target"], found = _until_it_works(console, TARGET, words.get("target"), service.inspect)
+    words["target"], found = _until_it_works(console, TARGET, words.get("target"), service.inspect_target)
     size = amount(sum(s.amount.total for s in found.schemas))
     render.line(console, REACHED.format(database=found.database, version=found.version, size=size), "green")
 
@@ -136,7 +138,7 @@ def offered(found: Inspection) -> list[Offer]:
     return sorted([*trees, *flat], key=lambda o: (-o.size, o.name))
 
 
-def _tables(words: dict[str, Any], console: Console, offers: Sequence[Offer]) -> None:
+def _tables(words: dict[str, Any], console: Console, offers: Sequence[Offer], *, foreign: bool) -> None:
     if words.get("table") or words.get("schema") or words.get("everything"):
         return
     table = grid(*TITLES, right=RIGHT)
@@ -150,7 +152,10 @@ def _tables(words: dict[str, Any], console: Console, offers: Sequence[Offer]) ->
     while True:
         answer = _asked(console, TABLES, ALL)
         if answer == ALL:
-            words["table"] = sorted({f"{_escaped(o.name.schema)}.*" for o in offers})
+            if foreign:
+                words["everything"] = True
+            else:
+                words["table"] = sorted({f"{_escaped(o.name.schema)}.*" for o in offers})
             return
         try:
             words["table"] = chosen(answer, offers)
@@ -168,12 +173,16 @@ def chosen(answer: str, offers: Sequence[Offer]) -> list[str]:
             first, last = int(span[1]), int(span[2] or span[1])
             if not 1 <= first <= last <= len(offers):
                 raise UsageError(NO_SUCH.format(words=word), code=1092)
-            patterns += [f"{_escaped(o.name.schema)}.{_escaped(o.name.name)}" for o in offers[first - 1 : last]]
+            patterns += [_pattern(o.name) for o in offers[first - 1 : last]]
         else:
             patterns.append(word)
     if not patterns:
         raise UsageError(NO_SUCH.format(words=answer), code=1092)
     return patterns
+
+
+def _pattern(name: Name) -> str:
+    return ".".join(_escaped(part) for part in (name.schema, name.name) if part)
 
 
 def _escaped(name: str) -> str:

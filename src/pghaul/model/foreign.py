@@ -46,7 +46,9 @@ class ForeignEndpoint:
         user = f"{quote(known['user'], safe='')}@" if known.get("user") else ""
         port = f":{known['port']}" if known.get("port") else ""
         database = quote(known.get("database", ""), safe="")
-        return f"{self.engine}://{user}{known.get('host', '')}{port}/{database}{query}"
+        host = known.get("host", "")
+        host = f"[{host}]" if ":" in host else host
+        return f"{self.engine}://{user}{host}{port}/{database}{query}"
 
 
 class Consistency(Enum):

@@ -12,6 +12,7 @@ from pghaul.model.redaction import know
 
 # A word that can be no URL and no conninfo string, nor an option, nor a plan's file.
 NAME = re.compile(r"\w[\w.-]{0,62}")
+POSTGRESQL = "postgresql"
 
 
 # user:password@ in a URL, or password= in its query or in a conninfo string
@@ -23,7 +24,7 @@ class PasswordFrom(StrEnum):
 
     KEPT = "kept"  # encrypted, in the state store
     ENV = "env"  # in an environment variable
-    PGPASS = "pgpass"  # where libpq looks: PGPASSWORD, the service file, ~/.pgpass; or there is none
+    PGPASS = "pgpass"  # where libpq looks: PGPASSWORD, the service file, ~/.pgpass; or the engine; or there is none
     PROMPT = "prompt"  # somebody is asked
     COMMAND = "command"  # the first line that a program prints
 
@@ -53,10 +54,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A database under a name. `params` are libpq's keywords as they were said, without any password."""
+    """A database under a name. `params` are its engine's as they were said, libpq's keywords of PostgreSQL; without any
+    password.
+    """
 
     name: str
     params: tuple[tuple[str, str], ...]
+    engine: str = POSTGRESQL  # else the name of a source's entry point
     way: Way = field(default_factory=Way)
     note: str = ""
     changed: datetime | None = None

@@ -5,26 +5,22 @@ Leaves nothing behind: the table that is copied into is a temporary one, and its
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Iterator
 
 from pghaul.model.errors import NotSupportedError, PghaulError
 from pghaul.model.finding import Finding, Kind, Severity, of_error
-from pghaul.model.probe import Facts, Grants, Probe
+from pghaul.model.probe import Distance, Facts, Grants, Probe
 from pghaul.model.profile import Endpoint
 from pghaul.model.text import say
 from pghaul.postgres import _probe_sql as sql
 from pghaul.postgres import tls
+from pghaul.postgres.distance import judged, measured
 from pghaul.postgres.dsn import asyncpg_params
 from pghaul.postgres.relay_connection import POOLER
 from pghaul.postgres.session import Session, connect
 
 APPLICATION = "pghaul/probe"
-ROUNDS = 7  # round trips; the median is told, and the shortest one bounds the clocks' difference best
 OLDEST = 90300
-SLOW = 0.05  # seconds; a chunk costs about a dozen round trips
-CLOCK = 2.0  # seconds beyond what the round trip explains
 
 
 class _UndoneError(Exception):
@@ -56,7 +52,7 @@ def probe(endpoint: Endpoint) -> Probe:
 def _facts(session: Session) -> Facts:
     server = session.server
     defaults = {str(name): str(value) for name, value in session.rows(sql.DEFAULTS_SQL)}
-    round_trip, ahead, within = _clock(session)
+    distance = measured(lambda: float(session.value(sql.CLOCK_SQL)))
     return Facts(
         version=server.version,
         version_num=server.version_num,
@@ -68,23 +64,11 @@ def _facts(session: Session) -> Facts:
         read_only=server.in_recovery or defaults.get("default_transaction_read_only") == "on",
         encrypted=session.encrypted,
         tls=session.value(sql.TLS_SQL) if session.encrypted and server.capabilities.ssl_view else None,
-        round_trip=round_trip,
-        clock_ahead=ahead,
-        clock_within=within,
+        round_trip=distance.round_trip,
+        clock_ahead=distance.clock_ahead,
+        clock_within=distance.clock_within,
         grants=_grants(session),
     )
-
-
-def _clock(session: Session) -> tuple[float, float, float]:
-    """Median round trip; the server's clock against ours, and how sure that is: half of the shortest trip."""
-    trips = []
-    for _ in range(ROUNDS):
-        began, at = time.perf_counter(), time.time()
-        theirs = float(session.value(sql.CLOCK_SQL))
-        took = time.perf_counter() - began
-        trips.append((took, theirs - (at + took / 2)))
-    shortest, ahead = min(trips)
-    return statistics.median(t for t, _ in trips), ahead, shortest / 2
 
 
 def _grants(session: Session) -> Grants:
@@ -174,26 +158,8 @@ def _of_server(facts: Facts, where: str) -> Iterator[Finding]:
 
 
 def _of_distance(facts: Facts, where: str) -> Iterator[Finding]:
-    if abs(facts.clock_ahead) > CLOCK + facts.clock_within:
-        yield Finding(
-            severity=Severity.WARNING,
-            kind=Kind.SERVER,
-            object=facts.database,
-            what=say("its clock and ours differ by {seconds:.1f} s", seconds=abs(facts.clock_ahead)),
-            advice=say("set both by NTP: reports, and spans of time up to now, are read by two clocks"),
-            where=where,
-            code=5372,
-        )
-    if facts.round_trip > SLOW:
-        yield Finding(
-            severity=Severity.NOTE,
-            kind=Kind.SERVER,
-            object=facts.database,
-            what=say("an answer takes {ms:.0f} ms: many small tables take their time", ms=facts.round_trip * 1000),
-            advice=say("run pghaul nearer to the servers, or with more --workers"),
-            where=where,
-            code=5374,
-        )
+    distance = Distance(round_trip=facts.round_trip, clock_ahead=facts.clock_ahead, clock_within=facts.clock_within)
+    return judged(distance, facts.database, where)
 
 
 def _of_copy(facts: Facts, where: str) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.profile import Endpoint
 from pghaul.model.text import Text, say
 
@@ -33,7 +34,12 @@ def meaning(endpoint: Endpoint) -> Text:
     return WITHIN if is_local(endpoint) and mode(endpoint) in UNVERIFIED else MEANING[mode(endpoint)]
 
 
-def is_local(endpoint: Endpoint) -> bool:
+def worth(said: str, endpoint: ForeignEndpoint) -> Text:
+    """The same of another server, of which `said` is what its own words come to. "" is a file."""
+    return WITHIN if not said or (is_local(endpoint) and said in UNVERIFIED) else MEANING[said]
+
+
+def is_local(endpoint: Endpoint | ForeignEndpoint) -> bool:
     """Whether nothing leaves this machine: every host is a socket or a loopback address."""
     hosts = (endpoint.get("hostaddr") or endpoint.get("host")).split(",")
     return any(hosts) and all(_is_here(h) for h in hosts)

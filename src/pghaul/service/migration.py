@@ -19,7 +19,7 @@ from pghaul.model.inspection import Inspection
 from pghaul.model.manifest import Manifest
 from pghaul.model.plan import OnExisting, Period, Plan
 from pghaul.model.preview import Preview
-from pghaul.model.probe import Probe
+from pghaul.model.probe import ForeignProbe, Probe
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import FINISHED, LedgerRun, Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
@@ -28,7 +28,7 @@ from pghaul.model.text import say, saying
 from pghaul.service import wishes
 from pghaul.service.allowing import allowing
 from pghaul.service.outlets import telling
-from pghaul.service.reaching import Reach, postgresql
+from pghaul.service.reaching import Reach
 from pghaul.service.recording import checked, kept, new_run_id, still_told, tell_lost, telling_also
 from pghaul.service.settings import load
 from pghaul.service.wishes import Woken
@@ -407,11 +407,25 @@ class MigrationService:
         with connect(endpoint, application_name="pghaul/inspect", role="source") as session:
             return inspect(session, patterns, exclude, period)
 
-    def probe(self, url: str, *, password: str | None = None) -> Probe:
-        """What stands at the end of a URL or profile, and what is wrong with it; SecretError, UsageError."""
-        from pghaul.postgres.probe import probe  # noqa: PLC0415 -- drivers
+    def inspect_target(self, url: str) -> Inspection:
+        """As inspect(), of a database that rows are to go to; UsageError where it is none."""
+        self._reach.refuse_foreign(url)
+        return self.inspect(url)
 
-        return probe(postgresql(self._reach.source(url, password), "profile test"))
+    def probe(self, url: str, *, password: str | None = None) -> Probe | ForeignProbe:
+        """What stands at the end of a URL or profile, and what is wrong with it; SecretError, UsageError."""
+        endpoint = self._reach.source(url, password)
+        if isinstance(endpoint, ForeignEndpoint):
+            from pghaul.engine.arrow.probe import probe as look  # noqa: PLC0415 -- drivers
+
+            return look(endpoint)
+        from pghaul.postgres.probe import probe  # noqa: PLC0415
+
+        return probe(endpoint)
+
+    def is_foreign(self, url: str) -> bool:
+        """Whether a URL or profile leads to another database than PostgreSQL. NotFoundError."""
+        return self._reach.foreign(url) is not None
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest first."""

@@ -24,7 +24,8 @@ from pghaul.model.profile import PasswordFrom, Profile, Way, profile_name
 from pghaul.model.text import say
 from pghaul.service import sealing
 from pghaul.service.keys import Key
-from pghaul.service.profiles import KEPT, Profiles, parameters, url_of
+from pghaul.service.profile_place import place_of, url_of
+from pghaul.service.profiles import KEPT, Profiles
 
 FORMAT = 1
 PLACE = "file"
@@ -116,7 +117,7 @@ def _entry(profiles: Profiles, profile: Profile, key: Key | None) -> dict[str, A
     if key is not None and profile.way == KEPT:
         password = profiles.password_of(profile.name)
         if password is not None:
-            read_back = replace(profile, params=tuple(parameters(entry["url"])[0].items()))
+            read_back = replace(profile, params=place_of(entry["url"], {}).params)
             entry["secret"] = sealing.seal(password, key, sealing.belonging(PLACE, read_back))
     return entry
 
@@ -163,21 +164,22 @@ def _file_key(said: Any, passphrase: str, path: Path) -> Key:
 
 def _opened(entry: Mapping[str, str], key: Key | None, path: Path) -> tuple[Profile, str | None]:
     """A profile that is to keep a password, and whose file has none, looks where libpq looks until it is given one."""
-    params, told = parameters(entry["url"])
+    place = place_of(entry["url"], {})
     try:
         way = Way.parse(entry.get("password_from", "pgpass"))
     except ValueError:
         way = Way()
-    if told:
+    if place.password:
         way = KEPT
     profile = Profile(
         name=profile_name(entry["name"]) or entry["name"],
-        params=tuple(sorted(params.items())),
+        engine=place.engine,
+        params=tuple(sorted(place.params)),
         way=way,
         note=entry.get("note", ""),
     )
     if way != KEPT or key is None or "secret" not in entry:
-        return profile, told
+        return profile, place.password
     sealed = sealing.parsed(entry["secret"], profile.name)
     password = sealing.unseal(sealed, key, sealing.belonging(PLACE, profile))
     if password is None:

@@ -12,14 +12,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pghaul.model.errors import NotFoundError, SecretError, TerminalError, UsageError
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.profile import Endpoint, PasswordFrom, Profile, Way, profile_name
 from pghaul.model.redaction import know
 from pghaul.model.text import joined, say
-from pghaul.postgres.dsn import keywords_of, resolve
 from pghaul.service import passwords, sealing
-from pghaul.service.endpoint_url import storable_url
 from pghaul.service.keys import KEY, Keys
-from pghaul.service.reaching import foreign_scheme
+from pghaul.service.profile_place import endpoint_of, takes_password, url_of
 
 if TYPE_CHECKING:
     from pghaul.store.profiles import Change, Kept
@@ -61,12 +60,14 @@ class Profiles:
         """NotFoundError names those that are near."""
         return self._required(name).profile
 
-    def endpoint(self, name: str, password: str | None = None, fallback: str | None = None) -> Endpoint:
+    def endpoint(
+        self, name: str, password: str | None = None, fallback: str | None = None
+    ) -> Endpoint | ForeignEndpoint:
         """What it takes to connect. `password` said outright wins; `fallback` is for where the profile has none."""
         kept = self._required(name)
         if password is None:
             password = self._password(kept) or fallback
-        return resolve(url_of(kept.profile), environ=self._environ, password=password)
+        return endpoint_of(kept.profile, self._environ, password)
 
     # --- change ---
 
@@ -90,7 +91,7 @@ class Profiles:
             before = self._known(change, name)
             after = self._checked(changed(before.profile))
             if password is None and after.way == KEPT and before.secret:
-                if after.params == before.profile.params:
+                if (after.engine, after.params) == (before.profile.engine, before.profile.params):
                     change.put(after, before.secret)
                     return after
                 password = self._unsealed(before)  # it is bound to where the profile leads
@@ -182,7 +183,14 @@ class Profiles:
                 code=1070,
             )
         checked = replace(profile, name=name, params=tuple(sorted(profile.params)))
-        resolve(url_of(checked), environ=self._environ, password="")
+        if checked.way != Way() and not takes_password(checked):
+            raise UsageError(
+                say("{engine} takes no password", engine=checked.engine),
+                where=url_of(checked),
+                advice=say("leave it out: what may be read there, the permissions of its files decide"),
+                code=1048,
+            )
+        endpoint_of(checked, self._environ, "")
         return checked
 
     def _put(self, change: Change, profile: Profile, password: str | None) -> None:
@@ -255,23 +263,3 @@ class Profiles:
 
     def _belonging(self, profile: Profile) -> bytes:
         return sealing.belonging(self._identity, profile)
-
-
-def url_of(profile: Profile) -> str:
-    """Where a profile leads, as a URL with all of its options; there is no password in it."""
-    return storable_url(Endpoint(params=profile.params))
-
-
-def parameters(words: str) -> tuple[dict[str, str], str | None]:
-    """A URL or conninfo string as libpq's keywords, and the password that stood in it. UsageError."""
-    if scheme := foreign_scheme(words):
-        raise UsageError(
-            say("a profile leads to PostgreSQL only, and not to {scheme}", scheme=scheme),
-            advice=say(
-                "write its URL wherever a profile may stand, without its password: that in PGHAUL_SOURCE_PASSWORD"
-            ),
-            code=1047,
-        )
-    found = keywords_of(words)
-    password = found.pop("password", None)
-    return found, password or None

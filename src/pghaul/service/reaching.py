@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pghaul.model.errors import UsageError, naming
 from pghaul.model.foreign import ForeignEndpoint
-from pghaul.model.profile import OWN_PASSWORD, Endpoint, profile_name
+from pghaul.model.profile import OWN_PASSWORD, POSTGRESQL, Endpoint, profile_name
 from pghaul.model.text import say
 from pghaul.postgres.dsn import resolve
 from pghaul.service.settings import Settings, from_file
@@ -59,16 +59,28 @@ class Reach:
         """SecretError, UsageError, NotFoundError."""
         return self._resolve(url, password, self._settings.source_password)
 
+    def foreign(self, url: str) -> str | None:
+        """The kind of another database than PostgreSQL to which a URL or profile leads. NotFoundError."""
+        if name := profile_name(url):
+            engine = self._profiles().get(name).engine
+            return None if engine == POSTGRESQL else engine
+        return foreign_scheme(url)
+
     def target(self, url: str, password: str | None) -> Endpoint:
         """SecretError, UsageError, NotFoundError."""
-        if scheme := foreign_scheme(url):
+        self.refuse_foreign(url)
+        fallback = self._settings.target_password or self._of_file(url)
+        return postgresql(self._resolve(url, password, fallback), "--to")
+
+    def refuse_foreign(self, url: str) -> None:
+        """UsageError where rows cannot go."""
+        if scheme := self.foreign(url):
             raise UsageError(
                 say("rows go to PostgreSQL only, and not to {scheme}", scheme=scheme),
+                where=profile_name(url),
                 advice=say("write the target as postgresql://user@host:5432/database"),
                 code=1045,
             )
-        fallback = self._settings.target_password or self._of_file(url)
-        return postgresql(self._resolve(url, password, fallback), "--to")
 
     def _of_file(self, url: str) -> str | None:
         """The password of a .env file is for the target of that file alone."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pghaul.model.errors import SecretError
-from pghaul.model.profile import Profile
+from pghaul.model.profile import POSTGRESQL, Profile
 from pghaul.model.redaction import know
 from pghaul.model.text import say
 from pghaul.service.keys import KEY_BYTES, Key
@@ -84,7 +84,10 @@ def parsed(words: str, name: str) -> Sealed:
 
 def belonging(place: str, profile: Profile) -> bytes:
     """What is authenticated with a profile's password. `place`: the store's identity, or that of a file."""
-    return json.dumps(["pghaul", VERSION, place, profile.name, dict(profile.params)], sort_keys=True).encode()
+    words: list[Any] = ["pghaul", VERSION, place, profile.name, dict(profile.params)]
+    if profile.engine != POSTGRESQL:  # passwords that were sealed before there was another are opened as ever
+        words.append(profile.engine)
+    return json.dumps(words, sort_keys=True).encode()
 
 
 def passphrase_key(passphrase: str, salt: bytes, cost: Mapping[str, Any]) -> Key:

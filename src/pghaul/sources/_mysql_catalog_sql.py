@@ -8,6 +8,13 @@ SERVER = """
 SELECT VERSION() AS version, @@version_comment AS comment, @@system_time_zone AS zone,
        @@character_set_database AS charset, @@lower_case_table_names AS folded
 """
+ABOUT_US = "SELECT CURRENT_USER() AS account, @@global.time_zone AS zone, @@global.read_only AS frozen"
+CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6)) AS now"
+TABLE_NAMES = """
+SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES
+WHERE TABLE_SCHEMA IN %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_SCHEMA, TABLE_NAME
+"""
+NOTHING_OF = "SELECT * FROM {table} LIMIT 0"
 DATABASES = "SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME"
 TABLES = "SELECT * FROM information_schema.TABLES WHERE TABLE_SCHEMA IN %s ORDER BY TABLE_SCHEMA, TABLE_NAME"
 COLUMNS = """

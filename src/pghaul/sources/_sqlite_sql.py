@@ -7,6 +7,7 @@ from __future__ import annotations
 
 VERSION = "SELECT json_quote(sqlite_version())"
 ENCODING = "SELECT json_quote(encoding) FROM pragma_encoding"
+TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 PAGES = "SELECT json_array((SELECT page_count FROM pragma_page_count), (SELECT page_size FROM pragma_page_size))"
 
 # hidden of table_list does not exist; shadow tables and virtual ones are told apart by its type.

@@ -16,6 +16,21 @@ SELECT CONVERT(nvarchar(128), SERVERPROPERTY('ProductVersion')), CONVERT(nvarcha
 FROM sys.databases AS d WHERE d.database_id = DB_ID()
 """
 FROZEN = "SELECT CONVERT(int, is_read_only) FROM sys.databases WHERE database_id = DB_ID()"
+# For `pghaul profile test`. SYSUTCDATETIME since 2008; DATEDIFF in seconds fits an int until 2068.
+ABOUT_US = """
+SELECT CONVERT(nvarchar(128), ORIGINAL_LOGIN()), CONVERT(nvarchar(128), USER_NAME()),
+       DATENAME(TZOFFSET, SYSDATETIMEOFFSET()), HAS_PERMS_BY_NAME(DB_NAME(), N'DATABASE', N'SELECT'),
+       HAS_PERMS_BY_NAME(DB_NAME(), N'DATABASE', N'VIEW DEFINITION')
+"""
+SEEN = """
+SELECT s.name, o.name,
+       HAS_PERMS_BY_NAME(QUOTENAME(s.name) + N'.' + QUOTENAME(o.name), N'OBJECT', N'SELECT')
+FROM sys.tables AS o JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.is_ms_shipped = 0
+ORDER BY s.name, o.name
+"""
+CLOCK = """
+SELECT DATEDIFF(second, '20000101', x.t), DATEPART(microsecond, x.t) FROM (SELECT SYSUTCDATETIME() AS t) AS x
+"""
 
 # An alias type is told by the type that it stands for; a CLR type has none but itself.
 _TYPE = """

@@ -32,6 +32,7 @@ from pghaul.model.foreign import (
     KeyRange,
     Reading,
 )
+from pghaul.model.probe import ForeignFacts
 from pghaul.model.table import Name
 from pghaul.model.text import say, saying
 from pghaul.sources import _files_folder as folder
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMES = ("files", "csv", "parquet", "arrow")
+TAKES_PASSWORD = False
 OPTIONS = {"delimiter", "quote", "header", "null", "encoding", "look", "format"}
 LOOK = 32 << 20  # bytes of a CSV up to which all of it is looked at, to tell its types
 ROWS = 100_000  # … else so many rows
@@ -258,6 +260,18 @@ class Files:
             tables=tuple(self._described(t) for t in self._tables.values()),
             encoding=self._options.get("encoding", "utf-8"),
         )
+
+    def facts(self) -> ForeignFacts:
+        """For `pghaul profile test`: which kinds of files there are, without a look into them."""
+        kinds = sorted({t.format for t in self._tables.values()})
+        return ForeignFacts(
+            product=", ".join(kinds) or "files",
+            encoding=self._options.get("encoding", "utf-8") if "csv" in kinds else "",
+            tables=len(self._tables),
+        )
+
+    def clock(self) -> None:
+        """There is no server."""
 
     def _described(self, table: FileTable) -> ForeignTable:
         schema = self.columns(table)

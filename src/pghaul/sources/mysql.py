@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import NotFoundError, PghaulError, SnapshotLostError, SourceError, StoppedError, TransientError
 from pghaul.model.foreign import Consistency, ForeignDatabase, ForeignEndpoint, Guarantees, KeyRange, Reading
+from pghaul.model.probe import ForeignFacts
 from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.sources import _mysql_catalog_sql as sql
 from pghaul.sources._mysql_batches import FinishedBatches, RawBatches
 from pghaul.sources._mysql_catalog import Catalog, asked, without_nulls
+from pghaul.sources._mysql_facts import facts
 from pghaul.sources._mysql_look import alike, look, with_types
 from pghaul.sources._mysql_process import start_ahead
 from pghaul.sources._mysql_projection import Projected, alarmed, is_no_date, is_no_time, project, quoted
@@ -37,8 +39,12 @@ if TYPE_CHECKING:
 
     from pghaul.sources.protocol import Batches
 
-__all__ = ["SCHEMES", "MysqlSource", "endpoint", "open", "types"]
+__all__ = ["SCHEMES", "MysqlSource", "endpoint", "open", "sslmode", "types"]
 
+SSLMODES = {
+    "disabled": "disable", "preferred": "prefer", "required": "require", "verify-ca": "verify-ca",
+    "verify-identity": "verify-full",
+}  # fmt: skip
 PATIENCE = 0.8  # seconds that cancel() goes on
 AGAIN = 0.02
 ZERO_DATES = say("name them in the URL: zero-dates=null reads them as NULL, zero-dates=text leaves them to quarantine")
@@ -63,6 +69,12 @@ def warm_up() -> None:
 def types() -> tuple[tuple[str, str, str], ...]:
     """For `pghaul types mysql`."""
     return TABLE
+
+
+def sslmode(endpoint: ForeignEndpoint) -> str:
+    """libpq's words are nearly the same."""
+    mode = endpoint.get("ssl-mode", "preferred").lower()
+    return SSLMODES["disabled" if endpoint.get("socket") and mode == "preferred" else mode]
 
 
 class MysqlSource:
@@ -97,6 +109,15 @@ class MysqlSource:
             said = look(self._session, [(self._database_of(t.name), t) for t in found.tables], zero_dates)
         found = alike(with_types(found, said))
         return without_nulls(found) if zero_dates == "null" else found
+
+    def facts(self) -> ForeignFacts:
+        """For `pghaul profile test`."""
+        with self._waiting(), translating(self._where):
+            return facts(self._asking(), self._catalog())
+
+    def clock(self) -> float:
+        """Of the server."""
+        return float(self._one(sql.CLOCK)["NOW"])
 
     def _catalog(self) -> Catalog:
         one = self._endpoint.get("database")

@@ -6,6 +6,7 @@ table; else each statement sees one moment, as always in Oracle. Never run again
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from pghaul.model.foreign import (
     ReadColumn,
     Reading,
 )
+from pghaul.model.probe import ForeignFacts
 from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.sources import _oracle_sql as sql
@@ -31,8 +33,9 @@ from pghaul.sources._oracle_types import TYPES, native
 from pghaul.sources._oracle_url import SCHEMES, endpoint
 from pghaul.sources.reading_sql import check_names
 
-__all__ = ["SCHEMES", "Oracle", "endpoint", "open", "types"]
+__all__ = ["SCHEMES", "Oracle", "endpoint", "open", "sslmode", "types"]
 
+WANTED = ("SELECT ANY TABLE", "FLASHBACK ANY TABLE")  # where they are missing, each table has to be granted
 # What the driver calls the type of an expression, where a CREATE TABLE has another word.
 DRIVERS_WORDS = {
     "VARCHAR": "VARCHAR2", "NVARCHAR": "NVARCHAR2", "LONG_RAW": "LONG RAW", "LONG_NVARCHAR": "LONG",
@@ -50,6 +53,11 @@ def open(endpoint: ForeignEndpoint) -> Oracle:  # noqa: A001 -- the protocol's w
 def types() -> tuple[tuple[str, str, str], ...]:
     """For `pghaul types oracle`."""
     return TYPES
+
+
+def sslmode(endpoint: ForeignEndpoint) -> str:
+    """With TLS, thin mode verifies the certificate and its name; native network encryption it does not speak."""
+    return "verify-full" if endpoint.get("tls") == "yes" else "disable"
 
 
 class Oracle:
@@ -103,6 +111,25 @@ class Oracle:
         get = self._endpoint.get
         identity = f"oracle://{get('host')}:{get('port')}/{get('database') or get('sid')}"
         return describe(self._connection.ask, self._about, identity, get("schema"))
+
+    def facts(self) -> ForeignFacts:
+        """For `pghaul profile test`."""
+        ask, known = self._connection.ask, self._about
+        held = [str(name) for (name,) in ask(sql.PRIVILEGES)]
+        return ForeignFacts(
+            product=known.product,
+            encoding=known.charset,
+            time_zone=known.timezone,
+            user=known.user,
+            granted=tuple(held),
+            not_granted=tuple(w for w in WANTED if w not in held),
+            tables=int(ask(sql.SEEN, {"owner": self._endpoint.get("schema") or None})[0][0]),
+            encrypted=sslmode(self._endpoint) != "disable",
+        )
+
+    def clock(self) -> float:
+        """Of the server."""
+        return datetime.fromisoformat(f"{self._connection.ask(sql.CLOCK)[0][0]}+00:00").timestamp()
 
     def bounds(self, table: Name, column: str, where: str | None = None) -> tuple[int, int] | None:
         asked = sql.ENDS.format(column=quoted(column), **self._of(table, where, None))

@@ -5,13 +5,14 @@ A source is opened by `open(endpoint)` of its module. One Source object is used 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pghaul.model.errors import SourceError, UsageError
 from pghaul.model.foreign import ForeignDatabase, ForeignEndpoint, Guarantees, KeyRange, Reading
+from pghaul.model.probe import ForeignFacts
 from pghaul.model.table import Name
 from pghaul.model.text import say
 
@@ -84,8 +85,25 @@ class Source(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """What a source may have besides, for `pghaul profile test`. One that has not is asked for its description."""
+
+    def facts(self) -> ForeignFacts:
+        """What it is, as whom we are there, and what we may do; `distance` is left to `clock`."""
+        ...
+
+    def clock(self) -> float | None:
+        """Its seconds since 1970, by one round trip; None where there is no server."""
+        ...
+
+
 class Engine(Protocol):
-    """A module (or any object) that an entry point of the group `pghaul.sources` names."""
+    """A module (or any object) that an entry point of the group `pghaul.sources` names.
+
+    It may have two names more: `TAKES_PASSWORD = False`, and `sslmode(endpoint) -> str`, libpq's word for how well
+    what goes to and fro is guarded there (`sslmode_of` asks).
+    """
 
     SCHEMES: tuple[str, ...]  # of URLs, the engine's own name among them
 
@@ -121,6 +139,14 @@ def warm_up(scheme: str) -> None:
     Called in a worker before it is known what is to be read, or whether anything is.
     """
     getattr(engine_of(scheme), "warm_up", lambda: None)()
+
+
+def sslmode_of(endpoint: ForeignEndpoint) -> str | None:
+    """What libpq would call its way; "" of what lies here as a file, None where its engine does not say."""
+    if endpoint.get("path"):
+        return ""
+    asked: Callable[[ForeignEndpoint], str] | None = getattr(engine_of(endpoint.engine), "sslmode", None)
+    return asked(endpoint) if asked else None
 
 
 def _loaded(entry: EntryPoint) -> Engine:

@@ -23,6 +23,7 @@ from pghaul.model.foreign import (
     ReadColumn,
     Reading,
 )
+from pghaul.model.probe import ForeignFacts
 from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.sources import _sqlite_file as file
@@ -36,6 +37,7 @@ from pghaul.sources._sqlite_types import TYPES
 from pghaul.sources.reading_sql import check_names
 
 SCHEMES = ("sqlite",)
+TAKES_PASSWORD = False
 OF_EXPRESSIONS = 1_000  # rows: whoever writes one knows what it yields
 QUICKLY_WALKED = 1 << 30  # bytes of a file whose pages are all looked at, in half a second, for a part of a table too
 WORST = 32 << 20  # bytes of one batch of the driver, if all of its rows were as large as the largest
@@ -103,6 +105,19 @@ class SQLite:
 
     def database(self) -> ForeignDatabase:
         return describe(self._at_rest(), self._look_at)
+
+    def facts(self) -> ForeignFacts:
+        """For `pghaul profile test`."""
+        asking = self._at_rest()
+        return ForeignFacts(
+            product=f"SQLite {asking.one(sql.VERSION)}",
+            encoding=asking.one(sql.ENCODING),
+            tables=asking.one(sql.TABLES),
+            read_only=not os.access(self._path, os.W_OK),
+        )
+
+    def clock(self) -> None:
+        """There is no server."""
 
     def bounds(self, table: Name, column: str, where: str | None = None) -> tuple[int, int] | None:
         low, high = self._at_rest().one(

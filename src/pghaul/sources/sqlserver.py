@@ -19,10 +19,11 @@ from pghaul.model.foreign import (
     ReadColumn,
     Reading,
 )
+from pghaul.model.probe import ForeignFacts
 from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.sources import _sqlserver_sql as sql
-from pghaul.sources._sqlserver_catalog import describe
+from pghaul.sources._sqlserver_catalog import charset, describe
 from pghaul.sources._sqlserver_connection import Connection, literal, quoted
 from pghaul.sources._sqlserver_forms import Form, form
 from pghaul.sources._sqlserver_reading import Rows, condition, table_sql
@@ -30,9 +31,10 @@ from pghaul.sources._sqlserver_types import TYPES, native
 from pghaul.sources._sqlserver_url import SCHEMES, endpoint
 from pghaul.sources.reading_sql import check_names
 
-__all__ = ["SCHEMES", "SQLServer", "endpoint", "open", "types"]
+__all__ = ["SCHEMES", "SQLServer", "endpoint", "open", "sslmode", "types"]
 
 FROZEN = "read-only"  # the token of a database that nobody can write to
+Y2000 = 946_684_800  # seconds from 1970 on
 ALLOWED = 1  # of snapshot_isolation_state
 
 
@@ -44,6 +46,11 @@ def open(endpoint: ForeignEndpoint) -> SQLServer:  # noqa: A001 -- the protocol'
 def types() -> tuple[tuple[str, str, str], ...]:
     """For `pghaul types sqlserver`."""
     return TYPES
+
+
+def sslmode(endpoint: ForeignEndpoint) -> str:
+    """The driver encrypts, and looks at no certificate."""
+    return "disable" if endpoint.get("encrypt") == "no" else "require"
 
 
 class SQLServer:
@@ -83,6 +90,31 @@ class SQLServer:
 
     def database(self) -> ForeignDatabase:
         return describe(self._connection, self._identity(), self._endpoint.get("schema"))
+
+    def facts(self) -> ForeignFacts:
+        """For `pghaul profile test`."""
+        ask, schema = self._connection.ask, self._endpoint.get("schema")
+        version, edition, _, _, page, _, read_only = ask(sql.DATABASE)[0]
+        login, user, zone, *rights = ask(sql.ABOUT_US)[0]
+        seen = [(s, name, may) for s, name, may in ask(sql.SEEN) if schema in {"", s}]
+        named = dict(zip(("SELECT", "VIEW DEFINITION"), rights, strict=True))
+        return ForeignFacts(
+            product=f"SQL Server {version} ({edition})",
+            encoding=charset(page) or "",
+            time_zone=str(zone),
+            user=f"{login} ({user})",
+            granted=tuple(word for word, has in named.items() if has),
+            not_granted=tuple(word for word, has in named.items() if not has),
+            tables=len(seen),
+            unreadable=tuple(f"{s}.{name}" for s, name, may in seen if not may),
+            read_only=bool(read_only),
+            encrypted=sslmode(self._endpoint) != "disable",
+        )
+
+    def clock(self) -> float:
+        """Of the server."""
+        seconds, micro = self._connection.ask(sql.CLOCK)[0]
+        return Y2000 + int(seconds) + int(micro) / 1_000_000
 
     def _identity(self) -> str:
         get = self._endpoint.get

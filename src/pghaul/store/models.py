@@ -192,7 +192,8 @@ class ProfileRow(Base):
     __tablename__ = "pghaul_profile"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    params: Mapped[dict[str, Any]]  # libpq's keywords, without the password
+    engine: Mapped[str | None]  # None: PostgreSQL
+    params: Mapped[dict[str, Any]]  # the engine's words, libpq's keywords of PostgreSQL; without the password
     secret: Mapped[str | None]  # encrypted, with the id of its key
     password_from: Mapped[str | None]  # kept, env:NAME, pgpass, prompt or command:CMD
     note: Mapped[str | None]

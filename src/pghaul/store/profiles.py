@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from pghaul.model.plan import Plan
-from pghaul.model.profile import Profile, Way
+from pghaul.model.profile import POSTGRESQL, Profile, Way
 from pghaul.model.run import RunState
 from pghaul.store.models import IdentityRow, ProfileRow, RunRow
 from pghaul.store.session import BUSY_TIMEOUT_MS, translating
@@ -111,6 +111,7 @@ class Change:
         self._session.merge(
             ProfileRow(
                 name=profile.name,
+                engine=None if profile.engine == POSTGRESQL else profile.engine,
                 params=dict(profile.params),
                 secret=secret,
                 password_from=profile.way.spelled,
@@ -141,6 +142,7 @@ def _find(session: Session, name: str) -> Kept | None:
 def _kept(row: ProfileRow) -> Kept:
     profile = Profile(
         name=row.name,
+        engine=row.engine or POSTGRESQL,
         params=tuple(sorted((str(k), str(v)) for k, v in row.params.items())),
         way=Way.parse(row.password_from or "pgpass"),
         note=row.note or "",

@@ -27,7 +27,7 @@ from pghaul.store.backup import copy_before, forget_others
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"  # the newest revision: equal to the store's, Alembic is not even imported
+HEAD = "0007"  # the newest revision: equal to the store's, Alembic is not even imported
 VERSION_TABLE = "pghaul_state_version"
 # Several faces share the file; a writer holds it for milliseconds, the record of ten thousand leaves for a second.
 BUSY_TIMEOUT_MS = 10_000
