@@ -11,7 +11,7 @@ from pathlib import Path
 
 import oracledb
 import pytest
-from tests.oracle_server import Server
+from tests.oracle.server import Server
 from tests.sqlite_files import shop, url_of
 
 from pghaul.cli.app import run
