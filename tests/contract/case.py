@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import MappingProxyType
 
 from pghaul.model.foreign import ForeignDatabase, ForeignEndpoint, ForeignTable, KeyRange, ReadColumn, Reading
 from pghaul.model.table import Name
@@ -90,6 +91,8 @@ class Place(ABC):
     sizes: bool = True  # of several places of an engine one is enough
     keys: bool = True  # keys, indexes and references are described
     probes: tuple[Probe, ...] = ()
+    listed: bool = True  # `pghaul types` names types as a description does
+    unasked: Mapping[str, str] = MappingProxyType({})  # of what it lists: not in the matrix, and why
 
     def name(self, table: str) -> Name:
         """As the source calls it."""

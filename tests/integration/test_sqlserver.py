@@ -6,7 +6,7 @@ from datetime import datetime
 from struct import pack
 
 import pytest
-from tests.contract.engines.sqlserver import MATRIX
+from tests.contract.engines.sqlserver import MATRIX, page
 from tests.contract.test_types import same
 from tests.moving import Moved, assert_done, rows
 from tests.tds.endpoint import Endpoint
@@ -17,15 +17,14 @@ from pghaul.model.plan import Options, Plan
 from pghaul.service.migration import MigrationService
 
 # By name; texts of PostgreSQL hold no NUL, and the embedded servers have no XML.
-REFUSED = {"fine", "fine_times", "halves", "texts", "documents"}
+REFUSED = {"fine", "fine_times", "fine_instants", "halves", "texts", "documents"}
 KEPT = {n: row for n, row in MATRIX.items() if n not in REFUSED}
 ID = Column(name="Id", native="int", not_null=True, next=8)
 KEY = Index(name="PK", columns=("Id",), type=1, unique=True, primary=True)
-PAGES = {"korean": "cp949"}
 TABLES = (
     Table(
         name="matrix",
-        columns=(ID, *(Column(name=n, native=k, page=PAGES.get(n, "cp1252")) for n, (k, *_) in KEPT.items())),
+        columns=(ID, *(Column(name=n, native=k, page=page(n)) for n, (k, *_) in KEPT.items())),
         rows=[(i, *(values[i] for _, values, *_ in KEPT.values())) for i in range(3)],
         indexes=(KEY,),
     ),

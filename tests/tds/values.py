@@ -45,7 +45,7 @@ class Native:
             return self.base, args[0] if args[0] == -1 else 2 * args[0], 0, 0
         if self.base in {"varchar", "char", "varbinary", "binary"}:
             return self.base, args[0], 0, 0
-        if self.base == "decimal":
+        if self.base in {"decimal", "numeric"}:
             return self.base, 17, args[0], args[1]
         return self.base, 8, 0, args[0] if args else 0
 
@@ -74,6 +74,7 @@ _WIRE: dict[str, Type | Callable[[int, Native], Type]] = {
     "varchar": lambda size, n: t.varchar(None if size == -1 else size, page=n.page),
     "char": lambda size, n: t.char(size, page=n.page),
     "decimal": lambda _, n: t.decimal(*n.args),
+    "numeric": lambda _, n: t.decimal(*n.args),
     "time": lambda scale, _: t.time(scale),
     "datetime2": lambda scale, _: t.datetime2(scale),
     "datetimeoffset": lambda scale, _: t.datetimeoffset(scale),

@@ -248,6 +248,8 @@ def _bytes(asked: _Asked) -> Form:
 
 
 def _uuid(asked: _Asked) -> Form:
+    if asked.to.base == "bytea":
+        return asked.form("CONVERT(varchar(36), {c})", _arrow().string(), _sixteen, width=36)
     return asked.text("CONVERT(varchar(36), {c})", 36)
 
 
@@ -285,6 +287,13 @@ def _arrow() -> Any:
     import pyarrow  # noqa: PLC0415
 
     return pyarrow
+
+
+def _sixteen(array: pa.Array) -> pa.Array:
+    """The bytes of a uuid in the order of its digits; SQL Server stores the first eight in another one."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return pc.binary_join_element_wise("\\x", pc.utf8_lower(pc.replace_substring(array, "-", "")), "")
 
 
 def _to(kind: Any) -> Turn:

@@ -82,6 +82,7 @@ class Folder(Place):
 
     engine = "files"
     keys = False
+    listed = False
     schema = ""
     ending = ""
 

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pymysql
 from tests import mariadb
@@ -51,6 +52,15 @@ MATRIX: dict[str, tuple[str, Values, str, Values]] = {
     "zerots": ("timestamp NULL", ("0",), "timestamp(0) with time zone", ()),
     "t6": ("time(6)", ("'00:00:00'", "'23:59:59.999999'"), "time(6) without time zone", ("00:00:00", "23:59:59.999999")),
     "span": ("time", ("'-838:59:59'", "'838:59:59'"), "interval", ("-838:59:59", "838:59:59")),
+    "span6": ("time(6)", ("'-838:59:59.999999'", "'838:59:59.999999'", "'-00:00:00.000001'"), "interval", ("-838:59:59.999999", "838:59:59.999999", "-00:00:00.000001")),
+    "dt3": ("datetime(3)", ("'1000-01-01 00:00:00.001'", "'9999-12-31 23:59:59.999'"), "timestamp(3) without time zone", ("1000-01-01 00:00:00.001000", "9999-12-31 23:59:59.999000")),
+    "ts0": ("timestamp NULL", ("'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'"), "timestamp(0) with time zone", ("1970-01-01 00:00:01+00", "2038-01-19 03:14:07+00")),
+    "uprice": ("decimal(65,30) unsigned", ("9" * 35 + "." + "9" * 30, "1e-30"), "numeric(65,30)", ("9" * 35 + "." + "9" * 30, "0." + "0" * 29 + "1")),
+    "uf": ("float(7,4) unsigned", ("999.9999", "0.0001"), "real", ("999.9998779296875", "0.00009999999747378752")),
+    "d53": ("double(53,2)", ("-99999999999999.98", "0.01"), "double precision", ("-99999999999999.98", "0.01")),
+    "small_d": ("double", ("-5e-324", "2.2250738585072014e-308"), "double precision", ("-5e-324", "2.2250738585072014e-308")),
+    "f0": ("float", ("1.401298464324817e-45", "-3.4028234663852886e38"), "real", ("1.401298464324817e-45", "-3.4028234663852886e38")),
+    "bit33": ("bit(33)", (str(2**33 - 1), "0"), "bit(33)", ("1" * 33, "0" * 33)),
     "c5": ("char(5)", ("'ab   '", "''"), "character varying(5)", ("ab", "")),
     "c0": ("char(0)", ("''",), "text", ("",)),
     "vc": ("varchar(20)", ("'한글😀'", "'a  '", "'a\\0b'"), "character varying(20)", ("한글😀", "a  ", "a\x00b")),
@@ -59,20 +69,47 @@ MATRIX: dict[str, tuple[str, Values, str, Values]] = {
     "u16": ("varchar(20) character set utf16", ("'한글😀'",), "character varying(20)", ("한글😀",)),
     "wrong": ("varchar(20) character set latin1", (f"x'{'한글'.encode().hex()}'",), "character varying(20)", ("í•œê¸€",)),
     "cp949": ("text character set latin1", (f"x'{'똠방'.encode('cp949').hex()}'", "''"), "text", ("\x8cc¹æ".replace("\x8c", "Œ"), "")),
-    "tt": ("tinytext", ("'x'",), "text", ("x",)),
+    "tt": ("tinytext", ("REPEAT('é', 127)",), "text", ("é" * 127,)),
+    "tx": ("text", ("REPEAT('x', 65535)", "''"), "text", ("x" * 65_535, "")),
+    "mt": ("mediumtext", ("REPEAT('한', 70000)",), "text", ("한" * 70_000,)),
     "lt": ("longtext", ("REPEAT('é', 100000)",), "text", ("é" * 100_000,)),
     "b3": ("binary(3)", ("x'00ff'",), "bytea", ("\\x00ff00",)),
     "vb": ("varbinary(3)", ("x'00ff'", "''"), "bytea", ("\\x00ff", "\\x")),
+    "tb": ("tinyblob", ("REPEAT(x'00', 255)",), "bytea", ("\\x" + "00" * 255,)),
+    "bl": ("blob", ("REPEAT(x'ff', 65535)", "''"), "bytea", ("\\x" + "ff" * 65_535, "\\x")),
+    "mb": ("mediumblob", ("REPEAT(x'fe', 70000)",), "bytea", ("\\x" + "fe" * 70_000,)),
     "lb": ("longblob", ("REPEAT(x'fe', 70000)",), "bytea", ("\\x" + "fe" * 70_000,)),
     "guid": ("binary(16)", ("x'123e4567e89b12d3a456426655440000'",), "bytea", ("\\x123e4567e89b12d3a456426655440000",)),
     "e": ("enum('a','it''s','')", ("'it''s'", "''"), "text", ("it's", "")),
     "st": ("set('a','b\"\\\\')", ("'a,b\"\\\\'", "''"), "text[]", ('{"a","b\\"\\\\"}', "{}")),
     "js": ("json", ('\'{"a": 12345678901234567890.5}\'',), "jsonb", ('{"a": 12345678901234567890.5}',)),
     "geo": ("geometry", ("ST_GeomFromText('POINT(0.1 2)', 4326)", "ST_GeomFromText('LINESTRING(0 0,1e-7 3)')"), "text", ("SRID=4326;POINT(0.1 2)", "LINESTRING(0 0,0.0000001 3)")),
+    "set64": (f"set({','.join(repr(f'm{i}') for i in range(64))})", (str(2**64 - 1), str(2**63)), "text[]", ("{" + ",".join(f'"m{i}"' for i in range(64)) + "}", '{"m63"}')),
+    "ek": ("enum('가','나 ','x,y') character set euckr", ("'나 '", "3"), "text", ("나", "x,y")),
+    "pt": ("point", ("ST_GeomFromText('POINT(-1.5 1e300)')",), "text", ("POINT(-1.5 1e300)",)),
+    "ls": ("linestring", ("ST_GeomFromText('LINESTRING(0 0,1 1)', 4326)",), "text", ("SRID=4326;LINESTRING(0 0,1 1)",)),
+    "pl": ("polygon", ("ST_GeomFromText('POLYGON((0 0,9 0,9 9,0 0),(1 1,2 1,2 2,1 1))')",), "text", ("POLYGON((0 0,9 0,9 9,0 0),(1 1,2 1,2 2,1 1))",)),
+    "mp": ("multipoint", ("ST_GeomFromText('MULTIPOINT(0 0,1 1)')",), "text", ("MULTIPOINT(0 0,1 1)",)),
+    "ml": ("multilinestring", ("ST_GeomFromText('MULTILINESTRING((0 0,1 1),(2 2,3 3))')",), "text", ("MULTILINESTRING((0 0,1 1),(2 2,3 3))",)),
+    "mg": ("multipolygon", ("ST_GeomFromText('MULTIPOLYGON(((0 0,1 0,1 1,0 0)))')",), "text", ("MULTIPOLYGON(((0 0,1 0,1 1,0 0)))",)),
+    "gc": ("geometrycollection", ("ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 2),LINESTRING(0 0,1 1))')",), "text", ("GEOMETRYCOLLECTION(POINT(1 2),LINESTRING(0 0,1 1))",)),
     "ip6": ("inet6", ("'::ffff:1.2.3.4'",), "inet", ("::ffff:1.2.3.4",)),
     "ip4": ("inet4", ("'1.2.3.4'",), "inet", ("1.2.3.4",)),
     "u": ("uuid", ("'123e4567-e89b-12d3-a456-426655440000'",), "uuid", ("123e4567-e89b-12d3-a456-426655440000",)),
 }  # fmt: skip
+# A text in every character set that a server has letters for.
+WORDS = {
+    "ascii": "plain", "utf8mb3": "한글é", "utf8mb4": "한글😀", "ucs2": "한é", "utf16le": "한😀", "utf32": "한😀",
+    "latin2": "žluť", "latin5": "ğüş", "latin7": "žąė", "cp1250": "žluť", "cp1251": "Привет", "cp1256": "سلام",
+    "cp1257": "žąė", "cp850": "éßÇ", "cp852": "žluť", "cp866": "Привет", "koi8r": "Привет", "koi8u": "Ґанок",
+    "greek": "Ωμέγα", "hebrew": "שלום", "tis620": "ไทย", "sjis": "日本語ｶﾅ", "cp932": "日本語①", "ujis": "日本語",
+    "eucjpms": "日本語①", "gb2312": "中文", "gbk": "中文", "big5": "中文字", "euckr": "똘똘이", "macroman": "éßÇ",
+    "macce": "žluť", "keybcs2": "žluť", "armscii8": "Հայ", "geostd8": "აბგ", "dec8": "éß", "hp8": "éß", "swe7": "ÅÄÖ",
+}  # fmt: skip
+MATRIX |= {
+    f"in_{charset}": (f"varchar(20) character set {charset}", (f"'{word}'", "''"), "character varying(20)", (word, ""))
+    for charset, word in WORDS.items()
+}
 # Overrides of a plan: what arrives, or None where it has to be refused.
 OVERRIDES: tuple[tuple[str, str, Values | None], ...] = (
     ("zero", "date", None),
@@ -119,6 +156,7 @@ class MySQLPlace(Place):
     widest = WIDEST
     odd = tuple(n for n in case.ODD if "😀" not in n)  # names are of three bytes a character at most
     password = mariadb.PASSWORD
+    unasked = MappingProxyType({"vector": "the server is older than the type"})
 
     def __init__(self, database: mariadb.MariaDatabase) -> None:
         self.database = database

@@ -143,6 +143,11 @@ class OraclePlace(Place):
     def __init__(self, stand: StandIn, options: str = "") -> None:
         self.stand = stand
         self.url = f"oracle://shop@127.0.0.1:1521/shop{options}"
+        said = "the catalogue calls it by another name of the list"
+        self.unasked = {
+            **dict.fromkeys(("integer", "real", "double precision"), said),
+            **dict.fromkeys(("anydata", "ref", "types of your own"), "each by its name"),
+        }
         self.probes = (
             *(Probe(table="matrix", column=n, expected=e, proposed=p) for n, (_, _, p, e) in MATRIX.items()),
             *(Probe(table="matrix", column=c, pg_type=p, expected=e) for c, p, e in OVERRIDES),

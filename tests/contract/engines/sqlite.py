@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from tests.contract import case
@@ -58,6 +59,31 @@ MATRIX: dict[str, tuple[str, Values, str, tuple[str | None, ...]]] = {
     "undeclared": ("", (1, "a", 0.1, None), "text", ("1", "a", "0.1", None)),
     "sevens": ("", (7, 8, None, 9), "bigint", ("7", "8", None, "9")),
     "identifiers": ("GUID", ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None, None, None), "uuid", ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None, None, None)),
+    **{
+        f"of_{name.lower().replace(' ', '_')}": (name, (low, high, 0, None), kind, (str(low), str(high), "0", None))
+        for name, kind, low, high in (
+            ("BIGINT", "bigint", -(2**63), 2**63 - 1), ("INT8", "bigint", -(2**63), 2**63 - 1),
+            ("INT4", "integer", -(2**31), 2**31 - 1), ("MEDIUMINT", "integer", -(2**31), 2**31 - 1),
+            ("INT2", "smallint", -32768, 32767), ("TINYINT", "smallint", -32768, 32767),
+            ("UNSIGNED BIG INT", "numeric", 0, 2**63 - 1),
+        )
+    },
+    **{
+        f"of_{name.lower()}": (name, (0.1, -1.7976931348623157e308, 7, None), "double precision", ("0.1", "-1.7976931348623157e308", "7", None))
+        for name in ("DOUBLE", "FLOAT")
+    },
+    "numerics": ("NUMERIC(38,2)", (0.25, -(2**53), 9, None), "numeric(38,2)", ("0.25", str(-(2**53)), "9", None)),
+    "chars": ("CHAR(4)", ("ab  ", "한글😀", "", None), "character varying(4)", ("ab  ", "한글😀", "", None)),
+    "ntexts": ("NVARCHAR(4)", ("ab  ", "한글😀", "", None), "character varying(4)", ("ab  ", "한글😀", "", None)),
+    "clobs": ("CLOB", ("한" * 70_000, "", "x", None), "text", ("한" * 70_000, "", "x", None)),
+    "bools": ("BOOL", (0, 1, None, 1), "boolean", ("f", "t", None, "t")),
+    "bits": ("BIT", (1, 0, None, 1), "boolean", ("t", "f", None, "t")),
+    "stamps": ("TIMESTAMP", ("1970-01-01 00:00:00+00:00", "2024-02-29T23:59:59.999999-14:00", None, None), "timestamp with time zone", ("1970-01-01 00:00:00+00", "2024-03-01 13:59:59.999999+00", None, None)),
+    "uuids": ("UUID", ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None, None, None), "uuid", ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None, None, None)),
+    "jsons": ("JSON", ('{"a": 12345678901234567890.5}', "[]", None, None), "json", ('{"a": 12345678901234567890.5}', "[]", None, None)),
+    "jsonbs": ("JSONB", ('{"a": 1}', "[]", None, None), "jsonb", ('{"a": 1}', "[]", None, None)),
+    "xmls": ("XML", ("<a b='é'/>", "<x/>", None, None), "xml", ("<a b='é'/>", "<x/>", None, None)),
+    "inets": ("INET", ("10.0.0.1/8", "::1", None, None), "inet", ("10.0.0.1/8", "::1", None, None)),
     "nuls": ("TEXT", ("a\x00b", "", None, None), "text", ("a\x00b", "", None, None)),
 }  # fmt: skip
 # Overrides of a plan: what arrives, or None where it has to be refused.
@@ -106,6 +132,13 @@ class SQLitePlace(Place):
     """One file."""
 
     engine = "sqlite"
+    unasked = MappingProxyType(
+        {
+            "integer primary key": "its declared type is INTEGER",
+            "anything else": "what is undeclared is asked",
+            "or nothing declared": "what is undeclared is asked",
+        }
+    )
 
     def __init__(self, path: Path) -> None:
         self.path = path

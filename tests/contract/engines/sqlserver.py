@@ -68,6 +68,19 @@ MATRIX: dict[str, tuple[str, tuple[Any, ...], str, tuple[str | None, ...] | None
     "shapes": ("geography", ((4326, "POINT (1 2 3 4)"), (0, "POINT EMPTY"), None), "text", ("SRID=4326;POINT (1 2 3 4)", "SRID=0;POINT EMPTY", None)),
     "variants": ("sql_variant", (("money", Decimal("1.2345")), ("datetime2(7)", (DAY - 1, LAST)), None), "text", ("1.2345", "9999-12-31 23:59:59.9999999", None)),
     "variants2": ("sql_variant", (("nvarchar(5)", "é한"), ("varbinary(2)", b"\x01\xff"), ("float", 0.1)), "text", ("é한", "0x01FF", "1.0000000000000001e-01")),
+    "parts": ("decimal(38,38)", (Decimal("0." + "9" * 38), Decimal("-1E-38"), None), "numeric(38,38)", ("0." + "9" * 38, "-0." + "0" * 37 + "1", None)),
+    "numbers": ("numeric(1,0)", (Decimal(9), Decimal(-9), None), "numeric(1,0)", ("9", "-9", None)),
+    "small_reals": ("real", (1.401298464324817e-45, -0.0, None), "real", ("1.401298464324817e-45", "-0.0", None)),
+    "fine_instants": ("datetimeoffset(7)", ((1, 738_000, 0), (DAY - 1, LAST, 0), None), "timestamp with time zone", None),
+    "korean_chars": ("char(6)", ("한글  ", "가가가", None), "character(6)", ("한글  ", "가가가", None)),
+    "korean_max": ("varchar(max)", ("한글" * 20_000, "", None), "text", ("한글" * 20_000, "", None)),
+    "korean_texts": ("text", ("똠방각하", "", None), "text", ("똠방각하", "", None)),
+    "pairs": ("nchar(4)", ("😀😀", "a😀 ", None), "character(4)", ("😀😀", "a😀 ", None)),
+    "planes": ("geometry", ((0, "POINT (-1.7976931348623157E+308 5E-324)"), (4326, "GEOMETRYCOLLECTION EMPTY"), None), "text", ("SRID=0;POINT (-1.7976931348623157E+308 5E-324)", "SRID=4326;GEOMETRYCOLLECTION EMPTY", None)),
+    "vectors": ("vector(2)", ("[3.4028235e+38,-1.0000000e+00]", "[0.0000000e+00,1.0000000e-45]", None), "text", ("[3.4028235e+38,-1.0000000e+00]", "[0.0000000e+00,1.0000000e-45]", None)),
+    "own": ("dbo_point", (b"\x00\xff" * 5_000, b"", None), "bytea", ("\\x" + "00ff" * 5_000, "\\x", None)),
+    "variants3": ("sql_variant", (("uniqueidentifier", "6f9619ff-8b86-d011-b42d-00c04fc964ff"), ("bigint", -(2**63)), ("decimal(38,10)", Decimal("-0.0000000001"))), "text", ("6F9619FF-8B86-D011-B42D-00C04FC964FF", str(-(2**63)), "-0.0000000001")),
+    "variants4": ("sql_variant", (("datetimeoffset(7)", (DAY - 1, LAST, -840)), ("date", LAST), ("time(7)", DAY - 1)), "text", ("9999-12-31 09:59:59.9999999 -14:00", "9999-12-31", "23:59:59.9999999")),
     "objects": ("json", ('{"a": 1}', "[]", None), "json", ('{"a": 1}', "[]", None)),
 }  # fmt: skip
 OVERRIDES: tuple[tuple[str, str, tuple[str | None, ...] | None], ...] = (
@@ -100,6 +113,10 @@ OVERRIDES: tuple[tuple[str, str, tuple[str | None, ...] | None], ...] = (
     ("versions", "bigint", ("2001", "0", None)),
     ("versions", "text", ("0x00000000000007D1", "0x0000000000000000", None)),
     ("guids", "text", ("6F9619FF-8B86-D011-B42D-00C04FC964FF", "00000000-0000-0000-0000-000000000000", None)),
+    ("fine_instants", "text", ("2021-07-30 00:00:00.0000001 +00:00", "9999-12-31 23:59:59.9999999 +00:00", None)),
+    ("parts", "numeric(38,37)", None),
+    ("moneys", "numeric(19,2)", None),
+    ("guids", "bytea", ("\\x6f9619ff8b86d011b42d00c04fc964ff", "\\x" + "00" * 16, None)),
     ("texts", "bytea", ("\\x", "\\x" + "é 한 😀 \x00".encode("utf-16-le").hex(), None)),
 )
 
@@ -120,6 +137,7 @@ class SQLServerPlace(Place):
             *(Probe(table="matrix", column=c, pg_type=p, expected=e) for c, p, e in OVERRIDES),
             Probe(table="matrix", column="korean", pg_type="text", encoding="cp949", expected=("한글", "가", None)),
         )
+        self.unasked = {"rowversion": "the catalogue calls it timestamp", "a clr type of its own": "dbo_point is one"}
 
     def above(self, column: str, value: int) -> str:
         return f"[{column}] > {value}"
@@ -140,6 +158,11 @@ class SQLServerPlace(Place):
 
     def vanish(self) -> None:
         self._stand.drop(case.VANISHING)
+
+
+def page(column: str) -> str:
+    """The code page of its collation."""
+    return "cp949" if column.startswith("korean") else "cp1252"
 
 
 def tables() -> list[Table]:
@@ -173,7 +196,7 @@ def tables() -> list[Table]:
         Table(name="fat", columns=(id_,), repeated=20_000),
         Table(
             name="matrix",
-            columns=(id_, *(Column(name=n, native=k, page="cp949" if n == "korean" else "cp1252") for n, (k, *_) in MATRIX.items())),
+            columns=(id_, *(Column(name=n, native=k, page=page(n)) for n, (k, *_) in MATRIX.items())),
             rows=[(i, *(values[i] for _, values, *_ in MATRIX.values())) for i in range(3)],
             indexes=(key,),
         ),
