@@ -23,12 +23,12 @@ from hypothesis import HealthCheck, settings
 
 from pghaul.model import redaction
 from pghaul.service.embedded import Cluster
-from pghaul.store.repository import Store
 from tests import mariadb as mariadb_servers
 from tests import servers
 from tests.components import COMPONENTS, need
 from tests.databases import DatabasePair, clone, database_pair, drop, template
 from tests.memory import files_in_memory, folder_for
+from tests.recorded import new_store
 
 gc.set_threshold(50_000, 20, 50)  # as the program itself has it, see src/pghaul/__main__.py
 files_in_memory()
@@ -187,18 +187,9 @@ def nothing_known() -> Iterator[None]:
     redaction.forget()
 
 
-@pytest.fixture(scope="session")
-def made_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state store as its first command makes it: test_store has the making, which costs the import of Alembic."""
-    file = tmp_path_factory.mktemp("made") / "state.db"
-    Store(f"sqlite:///{file.as_posix()}").close()
-    return file
-
-
 @pytest.fixture
-def state(tmp_path: Path, made_state: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A state store of this test's own, in PGHAUL_STATE, with nothing in it; its URL."""
-    shutil.copy(made_state, tmp_path / "state.db")
-    url = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("PGHAUL_STATE", url)
     return url

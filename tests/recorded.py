@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from pghaul.model.table import Column, Name, RelationKind, Table, Unsupported
 from pghaul.model.text import say
 from pghaul.model.verification import Difference, Method, RowDifference, TableVerdict, Verification
 from pghaul.store.repository import Store
+from tests.memory import folder_for
 
 RUN = "0123456789ab"
 VERIFICATION = "ba9876543210"
@@ -42,6 +45,23 @@ ATTEMPT = {
     "python": "3.12.4",
     "platform": "Linux 6.1 x86_64",
 }
+
+
+@functools.cache
+def made_store() -> bytes:
+    """A state store as its first command makes it, once for a process: the making costs the import of Alembic."""
+    folder = folder_for("store")
+    try:
+        Store(f"sqlite:///{(folder / 'state.db').as_posix()}").close()
+        return (folder / "state.db").read_bytes()
+    finally:
+        shutil.rmtree(folder)
+
+
+def new_store(folder: Path) -> str:
+    """An empty one in this folder; its URL. test_store has the making."""
+    (folder / "state.db").write_bytes(made_store())
+    return f"sqlite:///{(folder / 'state.db').as_posix()}"
 
 
 def after(seconds: float) -> datetime:
@@ -86,7 +106,7 @@ def record(
     **facts: Any,
 ) -> Store:
     """A store with one run; each table is one chunk, done, unless `chunks` and `receipts` say otherwise."""
-    store = Store(f"sqlite:///{(folder / 'state.db').as_posix()}")
+    store = Store(new_store(folder))
     chunks = chunks if chunks is not None else [Chunk(table=n, kind=ChunkKind.LEAF, bytes=50_000) for n in names]
     given = [receipt(n) for n in names] if receipts is None else list(receipts)
     finished = None if state in {RunState.RUNNING, RunState.PAUSED} else after(100)

@@ -11,6 +11,7 @@ from random import Random
 
 import psycopg
 import pytest
+from tests.faults.program import wait_until
 from tests.merging import sessions
 
 from pghaul.model.merging import MergeCounts, MergeDesign
@@ -111,10 +112,10 @@ def test_other_writers_are_met_and_nothing_is_lost(shape: str, pg18: Cluster) ->
         logged = shape != "one statement"  # for which a table must have no triggers
         session.execute(script + (LOG if logged else ""))
         with writers(pg18.url(session.server.database), 1 if locked else 3) as written:
+            assert wait_until(lambda: min(written) > 0)
             for number in range(MERGES):
                 rows = staged(random, number)
                 done.append(one_merge(session, modes[number % 4] if logged else MergeMode.UPSERT, rows))
-        assert min(written) > 0
         for counts, transaction in done:
             told = {"INSERT": counts.inserted, "UPDATE": counts.updated, "DELETE": counts.deleted}
             assert not logged or {op: n for op, n in told.items() if n} == logged_by(session, transaction)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pghaul.service.embedded import Cluster
 from tests.compare import assert_same_content, contents
 from tests.databases import database_pair
-from tests.faults.program import Program, wait_until
-from tests.looking import markers, value
+from tests.faults.program import Program
+from tests.faults.proxy import Connection, Moment, Proxy, Trigger
+from tests.looking import markers
 from tests.matrix import schema
 from tests.matrix.structure import differing, structure
 
@@ -33,13 +33,13 @@ class Moved:
 
 def move_killed_and_resumed(source: Cluster, target: Cluster, known: int, folder: Path) -> Moved:
     """Fails unless all rows and all structure are on the target; `known` is the older of the two versions."""
-    with database_pair(source, target, source_sql=schema.script(known)) as pair:
+    with database_pair(source, target, source_sql=schema.script(known)) as pair, Proxy(target.port) as proxy:
         program = Program(folder)
         begun = time.monotonic()
         try:
-            program.start("run", "--from", pair.source, "--to", pair.target, "--run-id", RUN_ID, *OPTIONS)
-            assert wait_until(_some_done(pair.target, program), SECONDS), _end(program)
-            program.kill_main()
+            _arm(proxy, pair.target, program)
+            ends = ("--from", pair.source, "--to", proxy.url(pair.target))
+            program.start("run", *ends, "--run-id", RUN_ID, *OPTIONS)
             assert program.wait(SECONDS) == -9, _end(program)
             before = len(markers(pair.target))
             program.resume(RUN_ID)
@@ -59,12 +59,13 @@ def _end(program: Program) -> str:
     return program.said()[-1500:]
 
 
-def _some_done(target: str, program: Program) -> Callable[[], bool]:
-    """Whether enough chunks are committed; also true when the program has ended, which then is the failure."""
+def _arm(proxy: Proxy, target: str, program: Program) -> None:
+    """Kill the main process when enough chunks are committed: between a worker's commit and the next thing it does."""
 
-    def done() -> bool:
-        if program.wait(0) is not None:
-            return True
-        return value(target, "SELECT to_regclass('pghaul.undo')") is not None and len(markers(target)) >= KILL_AFTER
+    def look(_: Connection) -> None:
+        if len(markers(target)) >= KILL_AFTER:
+            program.kill_main()
+        else:
+            _arm(proxy, target, program)
 
-    return done
+    proxy.arm(Trigger(moment=Moment.ANSWER, pattern="^COMMIT", application="/worker$", action=look))

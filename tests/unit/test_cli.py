@@ -15,6 +15,7 @@ from typing import TypeAlias
 import pytest
 import typer.main
 from rich.console import Console
+from tests.recorded import new_store
 from typer.testing import CliRunner
 
 from pghaul import __version__
@@ -56,7 +57,7 @@ Output: TypeAlias = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def state_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("PGHAUL_STATE", url)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("PGHAUL_DEBUG", raising=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from tests.recorded import new_store
 
 from pghaul import __version__
 from pghaul.engine import facts
@@ -68,7 +69,7 @@ def test_a_server_s_facts_are_those_that_its_session_has_read() -> None:
 
 
 def test_attempts_are_kept_beside_each_other_and_servers_as_they_are_now(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'state.db'}")
+    store = Store(new_store(tmp_path))
     store.create_run(RUN, PLAN, BLANK)
     assert store.facts(RUN.id) == {}
     store.save_facts(RUN.id, {"epoch": 1}, {"source": {"version": "16"}})

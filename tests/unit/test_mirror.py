@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.recorded import new_store
 from tests.unit.test_store import ODD, PLAN, RUN, manifest, receipt_of, run_of
 from tests.unit.test_store_faults import overwrite, url
 
@@ -42,6 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
+    new_store(tmp_path)
     return tmp_path / "state.db"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.recorded import new_store
 
 from pghaul.engine.journal import Journal
 from pghaul.model.chunk import Chunk, ChunkKind
@@ -135,7 +136,7 @@ def play(tmp_path: Path) -> Play:
 
     def played(*acts: Act, every: float = 30.0, stop: Callable[[], bool] = lambda: False, **known: Any) -> Played:
         time, told = Clock(), []
-        store = Store(f"sqlite:///{tmp_path / 'state.db'}")
+        store = Store(new_store(tmp_path))
         rounds = Rounds(time=time, acts=list(acts))
         series = Series(
             id=SERIES, state=RunState.RUNNING, source="a", target="c", every=every, started=datetime.now(UTC), **known

@@ -17,7 +17,6 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
-from tests.databases import DatabasePair
 
 import pghaul.store
 from pghaul.engine.journal import Journal
@@ -86,8 +85,8 @@ def receipt_of(name: Name, key: str) -> Receipt:
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{(tmp_path / 'made' / 'state.db').as_posix()}"
-    pair: DatabasePair = request.getfixturevalue("db_pair")
-    return pair.target
+    url: str = request.getfixturevalue("db_source")
+    return url
 
 
 @pytest.fixture

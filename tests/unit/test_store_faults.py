@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from sqlalchemy import create_engine, text
+from tests.recorded import new_store
 from tests.unit.test_store import PLAN, RUN, manifest, run_of
 
 from pghaul.model.errors import StateError
@@ -49,6 +50,7 @@ def opened(file: Path) -> Iterator[Store]:
 
 
 def filled(file: Path) -> Path:
+    new_store(file.parent)
     with opened(file) as store:
         store.create_run(run_of(), PLAN, manifest())
     return file

@@ -13,6 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
+from tests.recorded import new_store
 
 from pghaul.cli import check, render, sparkline
 from pghaul.cli.app import run
@@ -162,7 +163,7 @@ def test_a_log_is_followed_until_the_run_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What comes after the run's last state is told too."""
-    url = f"sqlite:///{(tmp_path / 'state.db').as_posix()}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("PGHAUL_STATE", url)
     going = Run(id=RUN, state=RunState.RUNNING, source="a", target="b", started=BEGIN, pid=os.getpid())
     plan = Plan(source="host=a", target="host=b", tables=[Selection(name="t")])
