@@ -10,6 +10,7 @@ from tests.moving import assert_done
 from tests.sqlite_files import carried, made, plan_of
 
 from pghaul.cli.app import run as command
+from pghaul.engine.arrow import ranges
 from pghaul.engine.verify import Request
 from pghaul.model.errors import NotFoundError
 from pghaul.model.verification import Difference, Method, TableVerdict
@@ -34,8 +35,8 @@ SPOILED = (
 )
 
 
-def verdicts(run: str) -> dict[str, TableVerdict]:
-    found = MigrationService().verify(run, Request(workers=1), listener=lambda _event: None)
+def verdicts(run: str, limit: int = 100) -> dict[str, TableVerdict]:
+    found = MigrationService().verify(run, Request(workers=1, limit=limit), listener=lambda _event: None)
     return {str(t.source): t for t in found.tables}
 
 
@@ -72,3 +73,37 @@ def test_what_differs_is_named_by_row_and_column(db_source: str, state: str, tmp
     assert (bag.missing, bag.extra) == (1, 2)
     assert {(dict(r.key)["v"], r.times) for r in bag.rows} == {("gone", (1, 0)), ("two", (2, 3)), ("new", (0, 1))}
     assert found["named"].agrees
+
+
+def test_large_tables_are_compared_range_by_range_and_told_as_one(
+    db_source: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than a range goes into a temporary table; the limit is that of the table."""
+    moved = carried(made(tmp_path / "a.db", FILE), db_source)
+    monkeypatch.setattr(ranges, "LEAST", 200)
+    price = next(c for c in verdicts(moved.run.id)["keyed"].columns if c.name == "price")
+    assert (price.nulls, price.greatest, price.total) == ((0, 0), ("12.50", "12.50"), ("318.75", "318.75"))
+    execute(db_source, *SPOILED)
+    found = verdicts(moved.run.id, limit=2)["keyed"]
+    assert (found.agrees, found.missing, found.extra, found.different) == (False, 1, 1, 1)
+    assert (found.source_rows, found.target_rows, len(found.rows), found.complete) == (50, 50, 2, False)
+
+
+def test_tables_that_inherit_from_the_target_are_not_read_with_it(db_source: str, state: str, tmp_path: Path) -> None:
+    execute(db_source, "CREATE TABLE bag (v text, x float8)", "CREATE TABLE old () INHERITS (bag)")
+    execute(db_source, "INSERT INTO old VALUES ('of a child', 1)")
+    moved = carried(made(tmp_path / "a.db", FILE), db_source, "bag", verify="checksum")
+    assert_done(moved)
+
+
+def test_a_partitioned_table_is_compared_with_its_partitions(db_source: str, state: str, tmp_path: Path) -> None:
+    path = made(tmp_path / "a.db", FILE)
+    execute(db_source, "CREATE TABLE named (code text, n int) PARTITION BY LIST (n)")
+    execute(db_source, "CREATE TABLE rest PARTITION OF named DEFAULT", "INSERT INTO named VALUES ('b', 1), ('a', 2)")
+    for method in (Method.COUNT, Method.CHECKSUM):
+        asked = Request(method=method, workers=1)
+        (found,) = (
+            MigrationService().verify(plan_of(path, db_source, "named"), asked, listener=lambda _event: None).tables
+        )
+        assert (found.agrees, found.source_rows, found.target_rows) == (False, 3, 2)
+    assert (found.missing, dict(found.rows[0].key)) == (1, {"code": "Ä", "n": "3"})

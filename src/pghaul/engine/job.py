@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # of other databases: pydantic is nothing that every worker n
     from pghaul.model.plan import Mapping, Selection
     from pghaul.model.transforming import Transform
     from pghaul.model.verification import TableVerdict
+    from pghaul.target.arrow.facts import Pair
 
 
 class JobKind(Enum):
@@ -182,10 +183,14 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBack:
-    """Which of the target's rows are those of this chunk, and in which order: as the source gives them."""
+    """Which of the target's rows are those of this chunk, and in which order: as the source gives them.
+
+    `own`: the relation's own rows, none of tables that inherit from it; a partitioned one has none.
+    """
 
     where: str = ""
     order: tuple[str, ...] = ()  # none: as they lie, which is as one stream has loaded them
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,5 +265,6 @@ class JobResult:
     reasons: tuple[Text, ...] = ()  # of the first rows that were set aside
     unproven: tuple[str, ...] = ()  # columns that its hashes leave out
     replaced: tuple[tuple[str, int], ...] = ()  # values that were changed to be held at all, as the plan allows
-    verdict: TableVerdict | None = None  # of a comparison with another kind of database
+    verdict: TableVerdict | None = None  # of a comparison with another kind of database: of a part of a table
+    columns: tuple[Pair, ...] = ()  # and what is in its columns, on both sides
     watermark: str = ""  # of a merge: up to where the source has been read

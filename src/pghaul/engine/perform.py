@@ -375,8 +375,13 @@ async def _check(job: Job, hands: Hands) -> JobResult:
 async def _compare_arrow(job: Job, plan: ArrowPlan, hands: Hands) -> JobResult:
     from pghaul.engine.arrow.check import check  # noqa: PLC0415 -- pyarrow is nothing that a relay needs
 
-    verdict = await check(job, plan, hands)
-    return JobResult(receipt=receipt_of(job, rows=verdict.source_rows), agrees=bool(verdict.agrees), verdict=verdict)
+    verdict, columns = await check(job, plan, hands)
+    return JobResult(
+        receipt=receipt_of(job, rows=verdict.source_rows),
+        agrees=bool(verdict.agrees),
+        verdict=verdict,
+        columns=columns,
+    )
 
 
 async def run_statements(job: Job, hands: Hands) -> int:

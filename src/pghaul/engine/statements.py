@@ -63,9 +63,9 @@ def is_empty(name: Name) -> str:
     return _on("SELECT NOT EXISTS (SELECT 1 FROM ONLY {})", name)
 
 
-def count(name: Name) -> str:
-    """Rows of the relation itself."""
-    return _on("SELECT pg_catalog.count(*) FROM ONLY {}", name)
+def count(name: Name, *, own: bool = True) -> str:
+    """Rows of the relation itself, or with what inherits from it and its partitions."""
+    return _on("SELECT pg_catalog.count(*) FROM ONLY {}" if own else "SELECT pg_catalog.count(*) FROM {}", name)
 
 
 def analyze(name: Name) -> str:

@@ -1,11 +1,14 @@
-"""A table of another kind of database compared with the target's, in a worker: by hashes first, then row by row."""
+"""A table of another kind of database, or a range of its key, compared with the target's, in a worker.
+
+By hashes first, then row by row.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pghaul.engine.arrow import proof
 from pghaul.engine.arrow.settled import settled
@@ -13,18 +16,21 @@ from pghaul.engine.arrow.stage import Stage
 from pghaul.engine.watch import Pulse
 from pghaul.model.errors import RowError
 from pghaul.model.table import Name
-from pghaul.model.verification import ColumnVerdict, Difference, RowDifference, TableVerdict
+from pghaul.model.verification import Difference, RowDifference, TableVerdict
 from pghaul.target.arrow.reading_back import spelled_by_server
 
 if TYPE_CHECKING:
     from pghaul.engine.arrow.reader import Reader
     from pghaul.engine.hands import Hands
     from pghaul.engine.job import ArrowPlan, Job, Narrowing
-    from pghaul.target.arrow.digest import Digest
+    from pghaul.target.arrow.facts import Pair
 
 
-async def check(job: Job, plan: ArrowPlan, hands: Hands) -> TableVerdict:
-    """What is the same, and what is not; nothing of it stays on the target."""
+Found: TypeAlias = "tuple[TableVerdict, tuple[Pair, ...]]"  # and what is in the columns
+
+
+async def check(job: Job, plan: ArrowPlan, hands: Hands) -> Found:
+    """What is the same, and what is not, and what is in the columns; nothing of it stays on the target."""
     if hands.reader is None or job.target is None or plan.back is None:
         raise ValueError(f"a comparison without two sides: {job.relation}")
     started = time.monotonic()
@@ -32,18 +38,18 @@ async def check(job: Job, plan: ArrowPlan, hands: Hands) -> TableVerdict:
     await hands.waiting(transaction.start())
     try:
         judge = _verdict if plan.known is None else _confirmed
-        verdict = await judge(job, plan, hands, hands.reader)
+        verdict, columns = await judge(job, plan, hands, hands.reader)
     finally:
         await hands.waiting(transaction.rollback())
-    return replace(verdict, seconds=round(time.monotonic() - started, 3))
+    return replace(verdict, seconds=round(time.monotonic() - started, 3)), columns
 
 
-async def _verdict(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> TableVerdict:
+async def _verdict(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Found:
     stage = await _read(job, plan, hands, reader)
     return await _compared(job, plan, hands, stage)
 
 
-async def _confirmed(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> TableVerdict:
+async def _confirmed(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Found:
     """Of a chunk that was loaded before: the source alone tells, where the receipt's hash is of all columns."""
     try:
         stage = await _read(job, plan, hands, reader)
@@ -57,13 +63,13 @@ async def _confirmed(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) ->
     return await _compared(job, plan, hands, stage)
 
 
-def _judged(plan: ArrowPlan, job: Job, *, rows: int, agrees: bool) -> TableVerdict:
+def _judged(plan: ArrowPlan, job: Job, *, rows: int, agrees: bool) -> Found:
     target = job.target
     name = Name(target.schema, target.table) if target else Name("", job.relation)
-    return TableVerdict(source=plan.reading.table, target=name, agrees=agrees, source_rows=rows)
+    return TableVerdict(source=plan.reading.table, target=name, agrees=agrees, source_rows=rows), ()
 
 
-async def _compared(job: Job, plan: ArrowPlan, hands: Hands, stage: Stage) -> TableVerdict:
+async def _compared(job: Job, plan: ArrowPlan, hands: Hands, stage: Stage) -> Found:
     """With what the target holds."""
     ours = stage.digest
     if ours is None or job.target is None or plan.back is None:
@@ -80,11 +86,11 @@ async def _compared(job: Job, plan: ArrowPlan, hands: Hands, stage: Stage) -> Ta
         source_hash=ours.hexdigest(),
         target_hash=theirs.hexdigest(),
         key=key,
-        columns=_columns(ours, theirs),
     )
-    if verdict.agrees or plan.narrowing is None:
-        return verdict
-    return await _narrowed(verdict, job, plan, plan.narrowing, hands, stage)
+    columns = tuple(zip(ours.collected(), theirs.collected(), strict=True))
+    if not verdict.agrees and plan.narrowing is not None:
+        verdict = await _narrowed(verdict, job, plan, plan.narrowing, hands, stage)
+    return verdict, columns
 
 
 async def _read(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Stage:
@@ -96,20 +102,6 @@ async def _read(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Stag
         stage.take(batch)
     await hands.waiting(reader.end())
     return stage
-
-
-def _columns(ours: Digest, theirs: Digest) -> tuple[ColumnVerdict, ...]:
-    """Side by side, what a person looks at."""
-    return tuple(
-        ColumnVerdict(
-            name=a.name,
-            nulls=(a.nulls, b.nulls),
-            least=(a.least, b.least),
-            greatest=(a.greatest, b.greatest),
-            total=(a.total, b.total),
-        )
-        for a, b in zip(ours.facts(), theirs.facts(), strict=True)
-    )
 
 
 async def _narrowed(

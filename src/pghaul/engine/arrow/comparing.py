@@ -1,7 +1,7 @@
 """Which rows differ, asked of the target: the source's rows are put into a temporary table beside its own.
 
 So both are what this server makes of them, jsonb and intervals too, whatever the key is and whether there is one. It
-is done only where the hashes of a table differ, in a transaction that is rolled back.
+is done only where the hashes of a table, or of a range of its key, differ, in a transaction that is rolled back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from psycopg import sql
 from psycopg.sql import SQL, Composable, Identifier
 
-from pghaul.engine.job import Field, Narrowing
+from pghaul.engine.job import Field, Narrowing, ReadBack
 from pghaul.model.table import Name, Table
 
 TABLE = "pghaul_compared"
@@ -21,7 +21,7 @@ KEYED = SQL(
     """
 SELECT s.here IS NOT NULL, t.here IS NOT NULL, {mine}, {theirs}
 FROM (SELECT {columns}, true AS here FROM pg_temp.{table}) AS s
-FULL JOIN (SELECT {columns}, true AS here FROM ONLY {target}{where}) AS t ON ({joined})
+FULL JOIN (SELECT {columns}, true AS here FROM {target}{where}) AS t ON ({joined})
 WHERE {mine} IS DISTINCT FROM {theirs} OR s.here IS NULL OR t.here IS NULL
 """
 )
@@ -37,7 +37,7 @@ PLAIN = SQL(
     """
 SELECT v, sum(mine)::int8 AS mine, sum(there)::int8 AS there
 FROM (SELECT {values} AS v, 1 AS mine, 0 AS there FROM pg_temp.{table}
-      UNION ALL SELECT {values}, 0, 1 FROM ONLY {target}{where}) AS a
+      UNION ALL SELECT {values}, 0, 1 FROM {target}{where}) AS a
 GROUP BY v HAVING sum(mine) <> sum(there)
 """
 )
@@ -50,16 +50,16 @@ FROM ({rows}) AS q
 )
 
 
-def narrowing(target: Table, fields: Sequence[Field], where: str, limit: int) -> Narrowing:
-    """The statements; `where` is that of the target's rows."""
+def narrowing(target: Table, fields: Sequence[Field], back: ReadBack, limit: int) -> Narrowing:
+    """The statements; `back` says which rows of the target are meant."""
     names = [f.name for f in fields]
     key = primary_key(target, names)
     mine, theirs = (_values(names, side) for side in ("s", "t"))
     words = {
         "table": Identifier(TABLE),
-        "target": _ident(target.name),
+        "target": SQL("{}{}").format(SQL("ONLY " if back.own else ""), _ident(target.name)),
         "columns": SQL(", ").join(map(Identifier, names)),
-        "where": SQL(" WHERE {}").format(_trusted(where)) if where else SQL(""),
+        "where": SQL(" WHERE {}").format(_trusted(back.where)) if back.where else SQL(""),
     }
     if key:
         pairs = [SQL("s.{0} = t.{0}").format(Identifier(k)) for k in key]
@@ -68,7 +68,7 @@ def narrowing(target: Table, fields: Sequence[Field], where: str, limit: int) ->
     else:
         rows = PLAIN.format(values=_values(names, None), **words)
         counts = COUNT_PLAIN.format(rows=rows)
-    create = CREATE.format(mine=Identifier(TABLE), columns=words["columns"], theirs=words["target"])
+    create = CREATE.format(mine=Identifier(TABLE), columns=words["columns"], theirs=_ident(target.name))
     shown = SQL("{} LIMIT {}").format(rows, sql.Literal(limit))
     return Narrowing(
         table=TABLE,

@@ -20,7 +20,7 @@ from pghaul.model.mapped import Made, MappedTable
 from pghaul.model.plan import Mapping as PlanMapping
 from pghaul.model.plan import Selection
 from pghaul.model.receipt import Receipt
-from pghaul.model.table import Name, Table
+from pghaul.model.table import Name, RelationKind, Table
 from pghaul.model.transforming import Transform
 from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 
@@ -156,26 +156,28 @@ def arrow_plan(loading: Loading, chunk: Chunk, *, limit: int | None = None) -> A
 def compared(loading: Loading, chunk: Chunk) -> ArrowPlan:
     """How all of a table is compared, or a range of it: by an integer key, which both sides sort alike."""
     plan = arrow_plan(loading, chunk)
+    own = loading.there.kind is not RelationKind.PARTITIONED
     if name := _key(loading, chunk):
-        return replace(plan, reading=replace(plan.reading, ordered=(chunk.column,)), back=_back(name, chunk))
+        back = replace(_back(name, chunk), own=own)
+        return replace(plan, reading=replace(plan.reading, ordered=(chunk.column,)), back=back)
     key = ranges.key_of(loading.table, loading.there)
     there = loading.table.named(key) if key else None
     if key is None or there is None:
-        return replace(plan, back=ReadBack())
-    return replace(plan, reading=replace(plan.reading, ordered=(key,)), back=ReadBack(order=(there,)))
+        return replace(plan, back=ReadBack(own=own))
+    return replace(plan, reading=replace(plan.reading, ordered=(key,)), back=ReadBack(order=(there,), own=own))
 
 
-def check(loading: Loading, epoch: Epoch, plan: ArrowPlan, narrowing: Narrowing, chunk: Chunk | None = None) -> Task:
-    """Compare it, or this chunk of it."""
-    bare = job_of(loading, epoch, JobKind.CHECK, chunk.key if chunk else "all")
+def check(loading: Loading, epoch: Epoch, chunk: Chunk, plan: ArrowPlan, narrowing: Narrowing) -> Task:
+    """Compare this part of it."""
+    bare = job_of(loading, epoch, JobKind.CHECK, chunk.key)
     made = replace(bare, target=_target(loading, plan), arrow=replace(plan, narrowing=narrowing))
-    return _task(made, loading, chunk.bytes if chunk else loading.table.source.bytes)
+    return _task(made, loading, chunk.bytes)
 
 
 def deleting(loading: Loading, chunk: Chunk) -> str:
     """Take out what a range has loaded."""
     within = _within(_key(loading, chunk) or "", chunk)
-    return f"DELETE FROM {statements.identifier(loading.name).as_string(None)} WHERE {within}"  # noqa: S608
+    return f"DELETE FROM ONLY {statements.identifier(loading.name).as_string(None)} WHERE {within}"  # noqa: S608
 
 
 def _target(loading: Loading, plan: ArrowPlan) -> CopySide:

@@ -43,7 +43,7 @@ async def of_target(table: Name, back: ReadBack, stage: Stage, hands: Hands, *, 
         for batch in reader.feed(data):
             digest.update(batch)
 
-    select = query(stage.encoding, table, where=back.where or None, order=back.order)
+    select = query(stage.encoding, table, own=back.own, where=back.where or None, order=back.order)
     await hands.waiting(hands.target.copy_from_query(select, output=sink, **WORDS))
     for batch in reader.end():
         digest.update(batch)

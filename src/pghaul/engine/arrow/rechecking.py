@@ -18,7 +18,7 @@ from pghaul.engine.arrow import comparing, compose
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Task
-from pghaul.engine.job import JobKind, Statement
+from pghaul.engine.job import JobKind, ReadBack, Statement
 from pghaul.model.chunk import Chunk
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name
@@ -64,9 +64,8 @@ def confirming(loading: Loading, epoch: Epoch, chunk: Chunk, receipt: Receipt) -
     """Read it again. Its hash is that of the very reading that has loaded it; else both sides go by a key."""
     known = receipt.source_hash
     plan = compose.arrow_plan(loading, chunk) if known and not loading.split else compose.compared(loading, chunk)
-    where = plan.back.where if plan.back else ""
-    narrowing = comparing.narrowing(loading.there, plan.fields, where, 0)
-    return compose.check(loading, epoch, replace(plan, known=known), narrowing, chunk)
+    narrowing = comparing.narrowing(loading.there, plan.fields, plan.back or ReadBack(), 0)
+    return compose.check(loading, epoch, chunk, replace(plan, known=known), narrowing)
 
 
 def emptying(loading: Loading, epoch: Epoch, chunks: Sequence[Chunk], loaded: Collection[str]) -> Task:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pghaul.engine.arrow import comparing, compose, decided, ground
+from pghaul.engine.arrow import comparing, compose, decided, ground, ranges
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
+from pghaul.engine.arrow.together import Together
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Hooks, InFlight, Task
-from pghaul.engine.job import JobResult
+from pghaul.engine.job import JobResult, ReadBack
 from pghaul.engine.pool import WorkerPool, lane
 from pghaul.engine.statements import count as counting
 from pghaul.engine.verify import Request
-from pghaul.model.chunk import Chunk, ChunkKind
+from pghaul.model.chunk import Chunk
 from pghaul.model.errors import NotFoundError, PghaulError, StoppedError
 from pghaul.model.event import Event, EventKind, Listener
 from pghaul.model.foreign import ForeignEndpoint
@@ -23,7 +24,7 @@ from pghaul.model.manifest import Manifest
 from pghaul.model.mapped import MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.profile import Endpoint
-from pghaul.model.table import Name
+from pghaul.model.table import Name, RelationKind
 from pghaul.model.text import say
 from pghaul.model.verification import Method, TableVerdict
 from pghaul.target.foreign import existing
@@ -85,7 +86,8 @@ def _stopped() -> StoppedError:
 
 def _counted(held: Ground, plan: Plan, table: MappedTable) -> TableVerdict:
     ours = held.source.count(table.source.name, said(plan, table.source.name, "where"))
-    theirs = int(held.target.value(counting(table.name)))
+    own = held.there[table.name].kind is not RelationKind.PARTITIONED
+    theirs = int(held.target.value(counting(table.name, own=own)))
     return TableVerdict(
         source=table.source.name,
         target=table.name,
@@ -127,11 +129,16 @@ def _compare(
     asked: Comparison, held: Ground, tables: Sequence[MappedTable], told: _Told, stop: Callable[[], bool]
 ) -> None:
     workers = asked.request.workers if held.source.guarantees.parallel else 1
-    with _pool(asked, held, min(workers, len(tables) or 1)) as pool:
+    tasks = _tasks(asked, held, tables, workers)
+    parts: dict[Name, list[str]] = {}
+    for task in tasks:
+        parts.setdefault(task.table, []).append(task.job.chunk)
+    found = {name: Together(chunks, asked.request.limit) for name, chunks in parts.items()}
+    with _pool(asked, held, min(workers, len(tasks) or 1)) as pool:
         options = asked.plan.options
-        hooks = _hooks(told, stop)
+        hooks = _hooks(told, found, stop)
         dispatcher = Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
-        dispatcher.run(_tasks(asked, held, tables))
+        dispatcher.run(tasks)
         pool.wind_down()
 
 
@@ -146,10 +153,11 @@ def _pool(asked: Comparison, held: Ground, size: int) -> Iterator[WorkerPool]:
         pool.close(GRACE)
 
 
-def _hooks(told: _Told, stop: Callable[[], bool]) -> Hooks:
+def _hooks(told: _Told, found: Mapping[Name, Together], stop: Callable[[], bool]) -> Hooks:
     def finished(task: Task, result: JobResult) -> None:
-        if result.verdict is not None:
-            told.keep(task.table, result.verdict)
+        verdict = found[task.table].add(task.job.chunk, result)
+        if verdict is not None:
+            told.keep(task.table, verdict)
 
     def failed(task: Task, exc: PghaulError) -> None:
         """The error itself is raised by the dispatcher."""
@@ -168,19 +176,23 @@ def _hooks(told: _Told, stop: Callable[[], bool]) -> Hooks:
     )
 
 
-def _tasks(asked: Comparison, held: Ground, tables: Sequence[MappedTable]) -> list[Task]:
-    """One for each table, by its key where it has one that both sides sort alike."""
-    wanted = {t.name for t in tables}
+def _tasks(asked: Comparison, held: Ground, tables: Sequence[MappedTable], workers: int) -> list[Task]:
+    """One for each table, or for each range of its key where it is large."""
     mapped = existing.matched(held.mapped, held.there)
-    chunks = [Chunk(table=t.name, kind=ChunkKind.LEAF, bytes=t.source.bytes) for t in tables]
+    chunks = [c for t in tables for c in _chunks(held, t, workers)]
     dispositions = {t.name: "truncate" for t in mapped.tables}
     loadings = decided.loadings(asked.plan, mapped, held.there, chunks, dispositions)
     epoch = Epoch(run=f"verify/{asked.id}", number=0, snapshot=held.token)
-    return [_task(ld, epoch, asked.request.limit) for ld in loadings if ld.name in wanted]
+    return [_task(ld, c, epoch, asked.request.limit) for ld in loadings for c in ld.chunks]
 
 
-def _task(loading: Loading, epoch: Epoch, limit: int) -> Task:
-    plan = compose.compared(loading, loading.chunks[0])
-    where = plan.back.where if plan.back else ""
-    narrowing = comparing.narrowing(loading.there, plan.fields, where, limit)
-    return compose.check(loading, epoch, plan, narrowing)
+def _chunks(held: Ground, table: MappedTable, workers: int) -> list[Chunk]:
+    return ranges.chunks(
+        table, held.source, held.there[table.name], split_bytes=ranges.LEAST, workers=workers, whole=False
+    )
+
+
+def _task(loading: Loading, chunk: Chunk, epoch: Epoch, limit: int) -> Task:
+    plan = compose.compared(loading, chunk)
+    narrowing = comparing.narrowing(loading.there, plan.fields, plan.back or ReadBack(), limit)
+    return compose.check(loading, epoch, chunk, plan, narrowing)

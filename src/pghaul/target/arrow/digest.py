@@ -53,6 +53,10 @@ class Digest:
         """Of each column, where they were asked for."""
         return tuple(f.told() for f in self._facts)
 
+    def collected(self) -> tuple[Facts, ...]:
+        """The same, to be added to those of another part."""
+        return tuple(self._facts)
+
     def differing(self, other: Digest) -> tuple[str, ...]:
         """Columns that are not the same; all of them where one side has more rows."""
         theirs = other.columns()

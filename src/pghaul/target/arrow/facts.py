@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +53,17 @@ class Facts:
             self._greatest = greatest if self._greatest is None else max(self._greatest, greatest)
         self._add(array)
 
+    def add(self, other: Facts) -> None:
+        """Those of another part of the same column."""
+        self._nulls += other._nulls
+        if other._least is not None:
+            self._least = other._least if self._least is None else min(self._least, other._least)
+            self._greatest = other._greatest if self._greatest is None else max(self._greatest, other._greatest)
+        if isinstance(other._total, Decimal):
+            self._total = EXACT.add(Decimal(self._total or 0), other._total)
+        elif other._total is not None:
+            self._total = int(self._total or 0) + other._total
+
     def told(self) -> ColumnFacts:
         """As text."""
         least, greatest = (_words(v, self._type) for v in (self._least, self._greatest))
@@ -67,6 +78,9 @@ class Facts:
             self._total = EXACT.add(Decimal(self._total or 0), pc.sum(pc.cast(array, wide)).as_py() or Decimal(0))
         elif pa.types.is_boolean(self._type):
             self._total = int(self._total or 0) + array.true_count
+
+
+Pair: TypeAlias = tuple[Facts, Facts]  # of the source's column and the target's
 
 
 def _comparable(array: pa.Array) -> pa.Array:

@@ -15,7 +15,7 @@ from pghaul.model.table import Name
 from pghaul.target.arrow.encoding import Encoding
 from pghaul.target.arrow.way import Way
 
-SELECT = SQL("SELECT {columns} FROM {table}{where}{order}")
+SELECT = SQL("SELECT {columns} FROM {only}{table}{where}{order}")
 COPY_OUT = SQL("COPY ({query}) TO STDOUT (FORMAT csv, FORCE_QUOTE *, ENCODING 'UTF8')")
 IN_DIGITS = SQL("pg_catalog.encode(pg_catalog.{send}({column}), 'hex')")
 DIGITS = SQL("pg_catalog.encode({column}, 'hex')")
@@ -29,14 +29,17 @@ SENDERS = (
 )
 
 
-def query(encoding: Encoding, table: Name, *, where: str | None = None, order: Sequence[str] = ()) -> str:
-    """SELECT of the encoding's columns, in its order; a partitioned table is read with its partitions.
+def query(
+    encoding: Encoding, table: Name, *, own: bool = True, where: str | None = None, order: Sequence[str] = ()
+) -> str:
+    """SELECT of the encoding's columns, in its order. `own`: without what inherits from it, or is a partition of it.
 
     `where` is SQL of somebody who may say it; `order` are columns.
     """
     columns = [_expression(w) for w in encoding.ways]
     return SELECT.format(
         columns=SQL(", ").join(columns),
+        only=SQL("ONLY ") if own else SQL(""),
         table=Identifier(table.schema, table.name),
         where=SQL(" WHERE ({})").format(_trusted(where)) if where else SQL(""),
         order=SQL(" ORDER BY {}").format(SQL(", ").join(Identifier(c) for c in order)) if order else SQL(""),
