@@ -11,8 +11,10 @@ import pytest
 from pyarrow import parquet
 from tests.moving import Moved, assert_done, rows
 
+from pghaul.engine.verify import Request
+from pghaul.model.errors import SourceError
 from pghaul.model.event import Event
-from pghaul.model.plan import Options, Plan, Selection, Verify
+from pghaul.model.plan import OnExisting, Options, Plan, Selection, Verify
 from pghaul.service.migration import MigrationService
 
 
@@ -60,6 +62,20 @@ def test_files_of_all_kinds_become_tables(db_source: str, state: str, tmp_path: 
         (1, 100),
         (2, 100),
     ]
+
+
+@pytest.mark.parametrize("db_source", ["pg18"], indirect=True)
+def test_a_damaged_file_is_in_the_way_of_its_own_table_only(db_source: str, state: str, tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        (tmp_path / f"{name}.csv").write_text("a,b\n1,2\n")
+    assert_done(moved := carried(tmp_path, db_source))
+    (tmp_path / "bad.csv").write_bytes(b"PAR1")
+    (tmp_path / "bad.csv").rename(tmp_path / "bad.parquet")
+    with pytest.raises(SourceError, match="bad cannot be read"):
+        carried(tmp_path, db_source, Selection(name="*", on_existing=OnExisting.TRUNCATE))
+    assert_done(carried(tmp_path, db_source, Selection(name="good", on_existing=OnExisting.TRUNCATE)))
+    found = MigrationService().verify(moved.run.id, Request(workers=1), listener=lambda _event: None)
+    assert {t.source.name: t.agrees for t in found.tables} == {"good": True, "bad": None}
 
 
 @pytest.mark.parametrize("db_source", ["pg18"], indirect=True)

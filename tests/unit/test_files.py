@@ -22,6 +22,13 @@ def opened(url: str) -> Files:
     return files.open(files.endpoint(url, {}, None))
 
 
+def trouble(folder: Path) -> str:
+    """What stands in the way of its one table."""
+    (table,) = opened(f"files://{folder}").database().tables
+    assert table.trouble is not None
+    return str(table.trouble.what)
+
+
 def read(source: Files, table: str) -> list[tuple[object, ...]]:
     """All of a table, as it is proposed."""
     return rows_of(source, whole(next(t for t in source.database().tables if t.name.name == table)))
@@ -63,7 +70,7 @@ def test_a_quote_that_nobody_closes_takes_no_rows(tmp_path: Path, text: str) -> 
 
 
 @pytest.mark.parametrize("ends", ["", "\n", "\r\n", "\n\n"])
-@pytest.mark.parametrize(("text", "rows"), [('a,b\n1,"x\n"', [(1, "x\n")]), ('a\n""""', [('"',)]), ("a,b\n", [])])
+@pytest.mark.parametrize(("text", "rows"), [('a,b\n1,"x\n"', [(1, "x\n")]), ('a\n""""', [('"',)]), ("a,b", [])])
 def test_a_csv_may_end_in_several_ways(tmp_path: Path, text: str, ends: str, rows: list[tuple[object, ...]]) -> None:
     (tmp_path / "x.csv").write_bytes((text + ends).encode())
     assert read(opened(f"files://{tmp_path}"), "x") == rows
@@ -76,8 +83,7 @@ def test_a_csv_in_another_encoding_is_read(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_utf_8_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"a\n\xff\n")
-    with pytest.raises(SourceError, match="UTF"):
-        opened(f"files://{tmp_path}").database()
+    assert "UTF" in trouble(tmp_path)
 
 
 def test_a_row_may_be_longer_than_a_block(tmp_path: Path) -> None:
@@ -88,37 +94,32 @@ def test_a_row_may_be_longer_than_a_block(tmp_path: Path) -> None:
 
 def test_a_field_too_many_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n1,2,3\n")
-    with pytest.raises(SourceError, match="Expected 2 columns"):
-        opened(f"files://{tmp_path}").database()
+    assert "Expected 2 columns" in trouble(tmp_path)
 
 
 def test_files_of_a_folder_that_differ_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "t" / "1.parquet")
     parquet.write_table(pa.table({"a": ["x"]}), tmp_path / "t" / "2.parquet")
-    with pytest.raises(SourceError, match="same columns"):
-        opened(f"files://{tmp_path}").database()
+    assert "same columns" in trouble(tmp_path)
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a\n1\n")
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
-    with pytest.raises(SourceError, match=r"t\.csv"):
-        opened(f"files://{tmp_path}")
+    assert "t.csv" in trouble(tmp_path)
     assert read(opened(f"parquet://{tmp_path}"), "t") == [(1,)]
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,a\n1,2\n")
-    with pytest.raises(SourceError, match="same name: a"):
-        opened(f"files://{tmp_path}").database()
+    assert "same name: a" in trouble(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.arrow", "x.csv"])
 def test_a_file_that_is_damaged_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"" if name == "x.csv" else b"PAR1 and nothing of it")
-    with pytest.raises(SourceError, match="cannot be read"):
-        opened(f"files://{tmp_path}").database()
+    assert "cannot be read" in trouble(tmp_path)
 
 
 def test_a_file_that_is_cut_off_is_refused_when_it_is_read(tmp_path: Path) -> None:

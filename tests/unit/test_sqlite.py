@@ -178,6 +178,11 @@ def test_a_damaged_page_is_an_error_and_the_other_tables_can_be_read(tmp_path: P
         file.seek(5 * 4096)
         file.write(b"\xff" * 4096)
     column = ReadColumn(name="w", native="TEXT", pg_type="text")
+    with opened(path) as source:
+        good, bad = source.database().tables
+        assert good.trouble is None
+        assert bad.trouble is not None
+        assert "--exclude t" in str(bad.trouble.advice)
     with opened(path, "?look=0") as source:
         with pytest.raises(SourceError, match="damaged"):
             list(source.read(Reading(table=Name("", "t"), columns=(column,))))

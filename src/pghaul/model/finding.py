@@ -8,6 +8,7 @@ from enum import Enum, StrEnum
 
 from pghaul.model import errors
 from pghaul.model.errors import PghaulError
+from pghaul.model.table import Name
 from pghaul.model.text import say
 
 ALSO_SAID = 10  # further errors that a refusal names; `plan` has all
@@ -132,6 +133,19 @@ def of_error(exc: PghaulError, object_: str) -> Finding:
         where=exc.where,
         sqlstate=exc.sqlstate,
         code=exc.number,
+    )
+
+
+def unreadable(exc: PghaulError, table: Name) -> Finding:
+    """A table of the source in whose way something stands that the others have nothing to do with."""
+    return Finding(
+        kind=Kind.SOURCE,
+        object=str(table),
+        what=say("{table} cannot be read: {why}", table=str(table), why=exc.message),
+        where=exc.where,
+        advice=say("{advice}; or leave the table out: --exclude {table}", advice=exc.advice, table=str(table)),
+        sqlstate=exc.sqlstate,
+        code=6906,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import quote, urlencode
 
+from pghaul.model.finding import Finding
 from pghaul.model.redaction import know
 from pghaul.model.table import Name, Unsupported
 
@@ -141,6 +142,7 @@ class ForeignTable:
     rows: int | None = None  # estimate, or exact where counting is cheap
     bytes: int = 0  # estimate
     exact_rows: bool = False
+    trouble: Finding | None = None  # why it cannot be read; of such a one nothing else need be known
 
     @property
     def primary(self) -> ForeignIndex | None:

@@ -54,6 +54,15 @@ class Ending:
             )
 
 
+def ended(stream: pa.NativeFile, encoding: str) -> pa.NativeFile:
+    """The file, its last line as one with an end: names alone, without it, would be no line."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if "\n".encode(encoding) != b"\n":
+        return stream
+    return pa.PythonFile(_Followed(stream, b"\n"), mode="r")
+
+
 class _Followed(io.RawIOBase):
     """A stream with something behind it."""
 
@@ -67,8 +76,15 @@ class _Followed(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         found: bytes = self._stream.read(size if size >= 0 else None)
-        if not found:
-            found, self._last = self._last, b""
+        while (left := size - len(found)) > 0:  # the first block has to hold a whole line
+            more = self._stream.read(left)
+            if not more:
+                more, self._last = self._last[:left], self._last[left:]
+            if not more:
+                break
+            found += more
+        if size < 0:
+            found, self._last = found + self._last, b""
         return found
 
     def close(self) -> None:

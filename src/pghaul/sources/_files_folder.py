@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pghaul.model.errors import NotFoundError, SourceError
+from pghaul.model.errors import AccessError, NotFoundError, PghaulError, SourceError
+from pghaul.model.table import Unsupported
 from pghaul.model.text import say
 
 SUFFIXES: Mapping[str, str] = {
@@ -32,6 +33,7 @@ class FileTable:
     name: str
     format: str  # csv, parquet or arrow
     files: tuple[Path, ...]
+    trouble: PghaulError | None = None  # these files cannot be one table
 
     @property
     def bytes(self) -> int:
@@ -67,23 +69,43 @@ def tables(path: Path, said: str) -> dict[str, FileTable]:
             )
         return {_stem(path): FileTable(name=_stem(path), format=kind, files=(path,))}
     found: dict[str, FileTable] = {}
-    for entry in sorted(path.iterdir()):
+    for entry in _entries(path):
         if entry.name.startswith((".", "_")):
             continue
         table = _of_folder(entry, said) if entry.is_dir() else _of_file(entry, said)
-        if table is None:
-            continue
-        if table.name in found:
-            raise SourceError(
-                say(
-                    "two files would be the same table: {one}, {other}", one=found[table.name].where, other=table.where
-                ),
-                where=str(path),
-                advice=say("rename one of them, or put both into a folder, which is one table"),
-                code=6971,
-            )
-        found[table.name] = table
+        if table is not None:
+            same = found.get(table.name)
+            found[table.name] = table if same is None else replace(same, trouble=_twice(same, table, path))
     return found
+
+
+def _entries(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir())
+    except OSError as exc:
+        raise _closed(exc, path) from exc
+
+
+def _twice(one: FileTable, other: FileTable, path: Path) -> SourceError:
+    return SourceError(
+        say("two files would be the same table: {one}, {other}", one=one.where, other=other.where),
+        where=str(path),
+        advice=say("rename one of them, or put both into a folder, which is one table"),
+        code=6971,
+    )
+
+
+def left_out(path: Path, said: str) -> Iterator[Unsupported]:
+    """Files of a folder that no table is made of, where not only one kind of them was asked for."""
+    if said or not path.is_dir():
+        return
+    for entry in _entries(path):
+        if entry.name.startswith("_"):
+            yield Unsupported(kind="FILE", name=entry.name, why=say("what begins with _ is left out"))
+        elif not entry.name.startswith(".") and entry.is_file() and format_of(entry) is None:
+            yield Unsupported(
+                kind="FILE", name=entry.name, why=say("its name does not end as that of a CSV, Parquet or Arrow file")
+            )
 
 
 def _of_file(path: Path, said: str) -> FileTable | None:
@@ -94,19 +116,40 @@ def _of_file(path: Path, said: str) -> FileTable | None:
 
 
 def _of_folder(path: Path, said: str) -> FileTable | None:
-    files = sorted(f for f in _below(path) if format_of(f) and (not said or format_of(f) == said))
-    kinds = {format_of(f) for f in files}
+    try:
+        files = sorted(f for f in _below(path) if format_of(f) and (not said or format_of(f) == said))
+    except OSError as exc:
+        return FileTable(name=path.name, format=said or "csv", files=(path,), trouble=_closed(exc, path))
+    kinds = sorted({str(format_of(f)) for f in files})
     if not files:
         return None
+    trouble = None
     if len(kinds) > 1:
-        raise SourceError(
-            say("the files of a folder are one table, and these are of several kinds"), where=str(path), code=6972
+        trouble = SourceError(
+            say("the files of a folder are one table, and these are of several kinds"),
+            where=str(path),
+            advice=say("give each kind of files a folder of its own"),
+            code=6972,
         )
-    return FileTable(name=path.name, format=str(kinds.pop()), files=tuple(files))
+    return FileTable(name=path.name, format=kinds[0], files=tuple(files), trouble=trouble)
+
+
+def _closed(exc: OSError, path: Path) -> AccessError:
+    return AccessError(
+        say("the folder cannot be read: {why}", why=exc.strerror or str(exc)),
+        where=exc.filename or str(path),
+        advice=say("look at the rights of the folder"),
+        code=5191,
+    )
 
 
 def _below(path: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(path):
+    """Raises OSError: a folder that may not be looked into would be rows that are missing."""
+
+    def failed(error: OSError) -> None:
+        raise error
+
+    for folder, folders, files in os.walk(path, onerror=failed):
         folders[:] = [f for f in folders if not f.startswith((".", "_"))]
         yield from (Path(folder) / f for f in files if not f.startswith((".", "_")))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import AccessError, NotFoundError, PghaulError, SourceError
 from pghaul.model.text import say
-from pghaul.sources._files_ending import Ending
+from pghaul.sources._files_ending import Ending, ended
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +64,13 @@ class Csv:
         """All columns are text."""
         import pyarrow as pa  # noqa: PLC0415
 
+        if not path.stat().st_size:
+            raise SourceError(
+                say("the file is empty: it has not even a line with names"),
+                where=str(path),
+                advice=say("write the names of its columns into it, with which it is an empty table"),
+                code=6980,
+            )
         for block in BLOCKS:
             try:
                 with told(path), self._open(path, block) as reader:
@@ -134,7 +141,7 @@ class Csv:
             types = {n: pa.string() for n in self.schema(path).names} | dict(wanted.types)
         stream = input_stream(str(path), compression="detect")
         return csv.open_csv(
-            stream if ending is None else ending.behind(stream),
+            ended(stream, said.get("encoding", "utf8")) if ending is None else ending.behind(stream),
             read_options=csv.ReadOptions(
                 block_size=block,
                 use_threads=False,
@@ -233,7 +240,10 @@ def _once(names: list[str], path: Path) -> list[str]:
     twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) != len(names) else []
     if twice:
         raise SourceError(
-            say("two columns have the same name: {names}", names=", ".join(twice)), where=str(path), code=6975
+            say("two columns have the same name: {names}", names=", ".join(twice)),
+            where=str(path),
+            advice=say("give one of them another name"),
+            code=6975,
         )
     return names
 

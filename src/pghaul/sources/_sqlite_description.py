@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from pghaul.model.errors import SourceError
+from pghaul.model.finding import unreadable
 from pghaul.model.foreign import (
     ForeignColumn,
     ForeignDatabase,
@@ -33,7 +34,7 @@ def describe(connection: Connection, limit: int | None) -> ForeignDatabase:
     tables, views, others = [], [], []
     for kind, name, without_rowid, text in objects:
         if kind == "table":
-            table, left = _table(connection, name, text or "", bool(without_rowid), limit)
+            table, left = _read_or_not(connection, name, text or "", bool(without_rowid), limit)
             tables.append(table)
             others += left
         elif kind == "view":
@@ -66,6 +67,18 @@ def _why(kind: str) -> str:
     return say("its rows are made by a module of SQLite")
 
 
+def _read_or_not(
+    connection: Connection, name: str, text: str, without_rowid: bool, limit: int | None
+) -> tuple[ForeignTable, list[Unsupported]]:
+    """A damaged page, a collation that only the application has: the other tables have nothing to do with it."""
+    try:
+        return _table(connection, name, text, without_rowid, limit)
+    except SourceError as exc:
+        exc.where = f"{connection.where}, {name}"
+        trouble = unreadable(exc, Name("", name))
+        return ForeignTable(name=Name("", name), columns=(), trouble=trouble), []
+
+
 def _table(
     connection: Connection, name: str, text: str, without_rowid: bool, limit: int | None
 ) -> tuple[ForeignTable, list[Unsupported]]:
@@ -73,7 +86,7 @@ def _table(
     raw = connection.ask(sql.COLUMNS.format(t=literal(name)))
     indexes, left = _indexes(connection, name, raw)
     rowid = _rowid_column(raw, indexes, without_rowid)
-    looks = _looks(connection, name, raw, limit)
+    looks = look(connection, name, [asked(quoted(row[0]), row[1]) for row in raw], limit)
     columns = tuple(
         _column(connection, name, row, seen, written, identity=row[0] == rowid)
         for row, seen in zip(raw, looks, strict=True)
@@ -96,14 +109,6 @@ def _table(
         ),
         left,
     )
-
-
-def _looks(connection: Connection, table: str, raw: Sequence[Any], limit: int | None) -> list[Look]:
-    try:
-        return look(connection, table, [asked(quoted(row[0]), row[1]) for row in raw], limit)
-    except SourceError as exc:
-        exc.where = f"{connection.where}, {table}"
-        raise
 
 
 def _column(

@@ -16,12 +16,14 @@ from urllib.parse import parse_qsl, unquote
 
 from pghaul.model.errors import (
     NotFoundError,
+    PghaulError,
     ShapeChangedError,
     SnapshotLostError,
     SourceError,
     StoppedError,
     UsageError,
 )
+from pghaul.model.finding import unreadable
 from pghaul.model.foreign import (
     Consistency,
     ForeignColumn,
@@ -37,7 +39,7 @@ from pghaul.model.table import Name
 from pghaul.model.text import say, saying
 from pghaul.sources import _files_folder as folder
 from pghaul.sources._files_folder import FileTable
-from pghaul.sources._files_formats import Arrow, Csv, Parquet, Wanted, opened
+from pghaul.sources._files_formats import Arrow, Csv, Parquet, Wanted, opened, told
 from pghaul.sources._files_types import TYPES, Guess, declared
 from pghaul.sources._files_values import converted, natural
 
@@ -258,6 +260,7 @@ class Files:
             identity=f"files:{self._path}",
             dialect="",
             tables=tuple(self._described(t) for t in self._tables.values()),
+            others=tuple(folder.left_out(self._path, self._options.get("format", ""))),
             encoding=self._options.get("encoding", "utf-8"),
         )
 
@@ -274,6 +277,17 @@ class Files:
         """There is no server."""
 
     def _described(self, table: FileTable) -> ForeignTable:
+        """One that cannot be read keeps nobody from the others."""
+        try:
+            if table.trouble is not None:
+                raise table.trouble
+            with told(Path(table.where)):
+                return self._sound(table)
+        except PghaulError as exc:
+            name = Name("", table.name)
+            return ForeignTable(name=name, columns=(), trouble=unreadable(exc, name))
+
+    def _sound(self, table: FileTable) -> ForeignTable:
         schema = self.columns(table)
         counted = [self.reader(table).rows(f) for f in table.files]
         rows = None if None in counted else sum(c or 0 for c in counted)
@@ -335,6 +349,8 @@ class Files:
         table = self._tables.get(name.name)
         if table is None or not all(f.exists() for f in table.files):
             raise NotFoundError(say("there is no table {name}", name=name.name), where=str(self._path), code=5262)
+        if table.trouble is not None:
+            raise table.trouble
         return table
 
     def read(self, reading: Reading) -> Rows:

@@ -74,6 +74,7 @@ class ArrowAttempt:
         ) as held:
             self.reached = True
             found = self._plan(held) if self._manifest is None else None
+            refuse(held.troubles)  # of a resume: a new run has been refused by then
             self._report.facts(making.facts(held.database), held.target.server)
             ledger = Ledger(held.target, order.run)
             ledger.install()

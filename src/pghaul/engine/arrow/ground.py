@@ -14,6 +14,7 @@ from pghaul.engine import scene
 from pghaul.engine.arrow import shape
 from pghaul.engine.worker import WorkerConfig
 from pghaul.model.errors import EndpointChangedError, NotFoundError
+from pghaul.model.finding import Finding
 from pghaul.model.foreign import ForeignDatabase, ForeignEndpoint
 from pghaul.model.manifest import Manifest
 from pghaul.model.mapped import MappedDatabase
@@ -40,6 +41,12 @@ class Ground:
     target: Session
     mapped: MappedDatabase
     there: dict[Name, Table]
+    names: list[Name]  # of the source's tables that are meant
+
+    @property
+    def troubles(self) -> list[Finding]:
+        """Of tables that are meant and cannot be read."""
+        return [t.trouble for t in self.database.tables if t.trouble is not None and t.name in self.names]
 
 
 @contextlib.contextmanager
@@ -132,6 +139,7 @@ def _on(
         target=target,
         mapped=mapped,
         there=there,
+        names=names,
     )
 
 

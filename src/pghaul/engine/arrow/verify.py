@@ -51,7 +51,8 @@ def verify(asked: Comparison, listener: Listener, stop: Callable[[], bool]) -> t
     with ground.opened(run, 0, asked.plan, asked.source, asked.target, asked.manifest) as held:
         mapped = existing.matched(held.mapped, held.there)
         wanted = [t for t in mapped.tables if _is_wanted(t, asked.request.patterns)]
-        if not wanted:
+        unread = _unread(held, asked.request.patterns)
+        if not wanted and not unread:
             shown = ", ".join(asked.request.patterns)
             raise NotFoundError(say("no table that is to be verified matches {pattern}", pattern=shown), code=5276)
         told = _Told(asked, listener, len(wanted))
@@ -68,11 +69,20 @@ def verify(asked: Comparison, listener: Listener, stop: Callable[[], bool]) -> t
         else:
             _compare(asked, held, there, told, stop)
         held.source.check()
-        return told.verdicts([t.name for t in wanted])
+        return (*told.verdicts([t.name for t in wanted]), *unread)
 
 
 def _is_wanted(table: MappedTable, patterns: Sequence[str]) -> bool:
     return not patterns or any(fits(p, n) for p in patterns for n in (table.source.name, table.name))
+
+
+def _unread(held: Ground, patterns: Sequence[str]) -> tuple[TableVerdict, ...]:
+    """Tables of the source that are meant and cannot be read."""
+    return tuple(
+        TableVerdict(source=t.name, target=t.name, agrees=None, why=t.trouble.what)
+        for t in held.database.tables
+        if t.trouble is not None and t.name in held.names and (not patterns or any(fits(p, t.name) for p in patterns))
+    )
 
 
 def _absent(table: MappedTable) -> TableVerdict:

@@ -39,7 +39,9 @@ def map_database(
     """
     naming = Naming(database, plan, prefix)
     outcome = Outcome(refused=refused or {}, prefix=prefix, left=list(database.others))
-    chosen = [t for t in database.tables if t.name in set(selected)]
+    wanted = [t for t in database.tables if t.name in set(selected)]
+    outcome.findings += [t.trouble for t in wanted if t.trouble is not None]
+    chosen = [t for t in wanted if t.trouble is None]
     carried = [*(t.name for t in chosen), *(v.name for v in database.views)]
     for name in carried:
         naming.reserve(naming.relation(name))
