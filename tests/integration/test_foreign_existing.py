@@ -97,3 +97,16 @@ def test_columns_of_tables_that_were_there_are_found_by_their_names(db_source: s
     assert rows(db_source, 'SELECT team_id, "TEAMNAME" FROM team ORDER BY 1') == [(1, "a"), (7, "b")]
     run_sql(db_source, "INSERT INTO team DEFAULT VALUES")
     assert value(db_source, "SELECT max(team_id) FROM team") == 8
+
+
+def test_what_stands_where_something_is_to_be_made_is_named(db_source: str, state: str, tmp_path: Path) -> None:
+    script = 'CREATE VIEW "Team" AS SELECT 1; CREATE TYPE "Player" AS ENUM (); CREATE SEQUENCE by_name;'
+    outside = "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;"
+    run_sql(db_source, f"{script} {outside} CREATE FOREIGN TABLE away (a int8) SERVER s")
+    path = made(tmp_path / "a.db", FILE + 'CREATE INDEX by_name ON Player ("Full Name"); CREATE TABLE away (a INTEGER)')
+    assert said(path, db_source, Mapping()) == [
+        ("error", "the target's public.away is a foreign table: its rows lie elsewhere"),
+        ("error", "public.Player is a type on the target, where a table of this name is to be made"),
+        ("error", "public.Team is a view on the target, where a table of this name is to be made"),
+        ("error", "public.by_name is a sequence on the target, where public.Player is to get an index of this name"),
+    ]

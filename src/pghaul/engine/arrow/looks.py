@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pghaul.engine import permits, preflight, requirements, space
-from pghaul.engine.arrow import orphans, ranges, shape, sizes, transforming
+from pghaul.engine.arrow import orphans, ranges, shape, sizes, taken, transforming
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.recipes import Chosen
 from pghaul.model.chunk import Chunk
@@ -23,6 +23,25 @@ from pghaul.target.foreign.selection import said
 COPIED = Chosen(recipe=Recipe.COPY, on_conflict=OnConflict.ERROR)
 ONLY_POSTGRESQL = ("layout", "key", "larger_than", "smaller_than", "query", "merge", "on_conflict")
 IDLE_OPTIONS = ("owners", "privileges", "source_encoding", "format", "locks", "duplicates", "duplicates_by")
+CHOOSE = say("choose what to do with them: --on-existing truncate | append | skip")
+LEAVE_OUT = say("leave it out")
+INSTEAD = {
+    "period": say("leave it out; say the span as a condition in the source's SQL: where"),
+    "layout": say("leave it out; partition on the target afterwards, by INSERT INTO … SELECT"),
+    "key": say("leave it out: large tables are cut by their primary key"),
+    "larger_than": say("name the tables that are meant, or leave others out: --exclude"),
+    "smaller_than": say("name the tables that are meant, or leave others out: --exclude"),
+    "query": say("name a table; where, columns and the transform sql say what is read of it"),
+    "merge": say("leave it out: rows are copied; a table that has rows takes on_existing = truncate, append or skip"),
+    "on_conflict": say("leave it out; a table that has rows takes on_existing = truncate, append or skip"),
+    "owners": say("leave it out: roles are other ones there; what is made belongs to the role that pghaul connects as"),
+    "privileges": say("leave it out: roles are other ones there; GRANT what is needed on the target"),
+    "source_encoding": say("leave it out; say encoding in [mapping], or encodings of a table"),
+    "format": say("leave it out: every table goes in the form that its types allow"),
+    "locks": say("leave it out; [mapping] consistency says how it is read"),
+    "duplicates": say("leave it out; mend duplicates on the source, or leave them out by where"),
+    "duplicates_by": say("leave it out; mend duplicates on the source, or leave them out by where"),
+}
 SEES = {
     Consistency.SNAPSHOT: say("all tables are read as they were at one moment"),
     Consistency.TABLE: say("each table is read as it was at one moment, and another one at another"),
@@ -49,12 +68,14 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     names = [t.name for t in mapped.tables]
     loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
     found += _unreadable(plan, mapped)
-    found += [*against, *_partitioned(ground, fate), *transforming.findings(plan, mapped, ground)]
+    found += [*against, *_no_plain_table(ground, fate), *transforming.findings(plan, mapped, ground)]
     if plan.mapping.ddl is None:  # then its findings have it already
         found += existing.differences(ground.target, mapped, ground.there)
     found += permits.loud_triggers(ground.target, sorted(permits.noisy(loaded)))
     found += requirements.ledger_findings(ground.target, run, names)
     found += permits.may_create(ground.target, fate.missing)
+    if plan.mapping.ddl is None:  # a script says itself what it makes
+        found += taken.findings(ground.target, mapped, [t.name for t in fate.missing])
     if plan.options.indexes:
         found += orphans.findings(ground.source, ground.database, mapped, plan)
     room = sizes.measured(plan, mapped, fate, ground)
@@ -79,7 +100,10 @@ def decide(
         found: OnExisting = said(plan, sources[name], "on_existing") or plan.options.on_existing
         return found
 
-    return preflight.examine(plan, shapes, ground.there, ground.target, ask, choice, dict.fromkeys(shapes, COPIED))
+    fate, found = preflight.examine(
+        plan, shapes, ground.there, ground.target, ask, choice, dict.fromkeys(shapes, COPIED)
+    )
+    return fate, [replace(f, advice=CHOOSE) if f.kind is Kind.ROWS_PRESENT else f for f in found]
 
 
 def _unreadable(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
@@ -105,9 +129,18 @@ def _unreadable(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
                 )
 
 
-def _partitioned(ground: Ground, fate: preflight.Fate) -> Iterator[Finding]:
+def _no_plain_table(ground: Ground, fate: preflight.Fate) -> Iterator[Finding]:
     """Neither emptied nor found empty as a plain table is."""
     for name, table in ground.there.items():
+        if table.kind is RelationKind.FOREIGN and fate.dispositions[name] != "skip":
+            yield Finding(
+                kind=Kind.SHAPE,
+                object=str(name),
+                what=say("the target's {table} is a foreign table: its rows lie elsewhere", table=str(name)),
+                where=say("target"),
+                advice=say("copy to where they lie, or give the table another name by `into`"),
+                code=5863,
+            )
         if table.kind is RelationKind.PARTITIONED and fate.dispositions[name] != "skip":
             yield Finding(
                 kind=Kind.SHAPE,
@@ -144,7 +177,7 @@ def _of_the_plan(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
             object=key,
             what=say("{key} is for a source that is PostgreSQL, and would change nothing here", key=key),
             where=key,
-            advice=say("leave it out; a condition in the source's SQL goes into where"),
+            advice=INSTEAD.get(key, LEAVE_OUT),
             code=1189,
         )
     recipes = {said(plan, t.source.name, "recipe") or plan.options.recipe for t in mapped.tables}
@@ -154,7 +187,7 @@ def _of_the_plan(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
             object=recipe.value,
             what=say("the recipe {recipe} reads from PostgreSQL only", recipe=recipe.value),
             where="recipe",
-            advice=say("leave it out: a source of another kind is copied"),
+            advice=INSTEAD["merge"],
             code=1185,
         )
     for table in mapped.tables:
