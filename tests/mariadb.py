@@ -92,24 +92,47 @@ class MariaDatabase:
         subprocess.run(command, input=script, cwd=folder, check=True, capture_output=True)
 
 
+class Daemon:
+    """A server that can be killed, and started again on the same port with what it had."""
+
+    def __init__(self, *settings: str) -> None:
+        self._program = need("mariadb-server")
+        self._settings = settings
+        self.server = MariaServer(port=free_port(), folder=folder_for("mariadb"))
+        self.process: subprocess.Popen[bytes] | None = None
+        try:
+            _create(self.server.folder)
+            self.start()
+            _make_user(self.server)
+        except BaseException:
+            self.remove()
+            raise
+
+    def start(self) -> None:
+        """Returns when it lets somebody in."""
+        self.process = _start(self._program, self.server.folder, self.server.port, *self._settings)
+        _await(self.server, self.process)
+
+    def kill(self) -> None:
+        """As kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def remove(self) -> None:
+        """All of it."""
+        self.kill()
+        shutil.rmtree(self.server.folder, ignore_errors=True)
+
+
 @contextmanager
 def running(*settings: str) -> Iterator[MariaServer]:
     """A started server in a temporary folder; stopped by its own process and deleted afterwards."""
-    program = need("mariadb-server")
-    folder = folder_for("mariadb")
+    daemon = Daemon(*settings)
     try:
-        _create(folder)
-        port = free_port()
-        process = _start(program, folder, port, *settings)
-        try:
-            server = MariaServer(port=port, folder=folder)
-            _await(server, process)
-            yield server
-        finally:
-            process.kill()
-            process.wait()
+        yield daemon.server
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        daemon.remove()
 
 
 _shared: list[tuple[MariaServer, contextlib.ExitStack]] = []
@@ -178,6 +201,9 @@ def _await(server: MariaServer, process: subprocess.Popen[bytes]) -> None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((server.folder / "log").read_text(errors="replace")[-2000:]) from None
             time.sleep(0.02)
+
+
+def _make_user(server: MariaServer) -> None:
     with contextlib.closing(server.connect()) as session, session.cursor() as cursor:
         cursor.execute(f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY %s", (PASSWORD,))
         cursor.execute(f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION")
@@ -187,9 +213,14 @@ def _await(server: MariaServer, process: subprocess.Popen[bytes]) -> None:
 def database(server: MariaServer) -> Iterator[MariaDatabase]:
     """A new one, dropped afterwards."""
     name = f"t{uuid.uuid4().hex[:12]}"
+    _ask(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    try:
+        yield MariaDatabase(server=server, name=name)
+    finally:
+        _ask(server, f"DROP DATABASE {name}")
+
+
+def _ask(server: MariaServer, statement: str) -> None:
+    """In a session of its own: a test may kill all that are open."""
     with contextlib.closing(server.connect()) as session, session.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        try:
-            yield MariaDatabase(server=server, name=name)
-        finally:
-            cursor.execute(f"DROP DATABASE {name}")
+        cursor.execute(statement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import tempfile
 import traceback
 from collections import Counter
@@ -13,30 +14,36 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
+import pymysql
 
 from pghaul.model.errors import PghaulError, ProgramError
 from pghaul.model.table import Name
 from tests.compare import Content, Difference, as_name, compare, contents
 from tests.faults.changes import CHANGES, apply
 from tests.faults.faults import (
-    FAULTS,
     WORKER,
     FaultAction,
     Scene,
     change_source,
+    fault,
     kill_main,
     lose_snapshot_and_change_source,
 )
+from tests.faults.foreign import CHANGES as FOREIGN_CHANGES
+from tests.faults.foreign import RESHAPED
 from tests.faults.lane import Lane
 from tests.faults.plant import FURNITURE, KEYED, LEAVES, TABLES
 from tests.faults.program import Program, wait_until
 from tests.faults.proxy import Moment, Proxy, Trigger
 from tests.faults.schedule import Case, trigger
-from tests.faults.stories import STORIES, Story
+from tests.faults.stories import STORIES
+from tests.faults.story import RUN_ID, Story
 
 TIMEOUT = 75.0  # seconds; the runs give up after 40
-RUN_ID = "0123456789ab"
 RESUMES = 2
+OTHER_RUN = "ba9876543210"
+RESHAPED_WORDS = ("is gone from the source", "is another one than when the run began")
+OTHERS = (sqlite3.Error, pymysql.err.Error, RuntimeError)  # of sources that are not PostgreSQL
 NOTHING_BEGUN = f"there is no run {RUN_ID}"
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pghaul/%' AND datname = current_database()"
 RECIPES = {"copy": (), "insert": ("--recipe", "insert"), "update": ("--on-conflict", "update")}
@@ -86,7 +93,7 @@ def _play_once(lane: Lane, case: Case, keep: Path | None) -> Result:
             try:
                 _perform(scene, case, result)
                 _judge(scene, result)
-            except (psycopg.Error, OSError, AssertionError, PghaulError) as exc:
+            except (psycopg.Error, *OTHERS, OSError, AssertionError, PghaulError) as exc:
                 result.broken, result.lane_broke = True, _is_about_the_lane(exc)
                 result.wrong.append("the case itself broke: " + "".join(traceback.format_exception(exc)[-2:]))
             finally:
@@ -121,8 +128,12 @@ def _staged(lane: Lane, case: Case, notes: list[str]) -> Iterator[Scene]:
         )
         rng = case.rng
         program = Program(folder)
+        source = None
         if story is not None:
-            program.environ = story.environ
+            program.environ = dict(story.environ)
+            if story.foreign is not None:
+                source = stack.enter_context(story.foreign(lane, folder, rng))
+                program.environ |= source.environ
         yield Scene(
             lane=lane,
             program=program,
@@ -132,6 +143,8 @@ def _staged(lane: Lane, case: Case, notes: list[str]) -> Iterator[Scene]:
             rng=rng,
             change=CHANGES[case.kind](rng) if case.kind in CHANGES else None,
             tables=story.tables if story else TABLES,
+            foreign=source,
+            case_kind=case.kind,
             notes=notes,
         )
 
@@ -141,7 +154,7 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
     if story is not None:
         story.before(scene)
     armed = trigger(case)
-    action = MODES[case.mode] if case.mode else FAULTS[case.kind].action
+    action = MODES[case.mode] if case.mode else fault(case.kind).action
     armed.action = lambda connection: action(scene, connection)
     if case.phase == "resume":
         _run(scene, case, cut_short=True)
@@ -167,6 +180,11 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         scene.upon_resume.clear()
         code = program.wait(TIMEOUT)
         result.exit_codes.append(code)
+        if code == 1 and _was_reshaped(scene):
+            scene.notes.append(f"refused: {program.complaint()}")
+            _begin_anew(scene, case)
+            code = program.wait(TIMEOUT)
+            result.exit_codes.append(code)
         if code == 1 and NOTHING_BEGUN in program.complaint():
             # The fault came before the run was recorded and anything was written: the same command again.
             scene.notes.append("nothing had begun: started again")
@@ -191,7 +209,7 @@ def _run(scene: Scene, case: Case, *, cut_short: bool = False) -> None:
         scene.proxies["target"].arm(kill)
     source, target = (scene.proxies[s].url(scene.urls[s]) for s in ("source", "target"))
     if story is not None:
-        scene.program.start(*story.words(source, target))
+        scene.program.start(*story.words(scene.foreign.url if scene.foreign else source, target))
         return
     scene.program.run(source, target, RUN_ID, *RECIPES[case.recipe], tables=KEYED if case.recipe == "update" else ALL)
 
@@ -207,8 +225,26 @@ def _resume(scene: Scene, case: Case) -> None:
         _run(scene, case)
 
 
+def _was_reshaped(scene: Scene) -> bool:
+    """A table has gone or is another one: the run says which, and cannot go on."""
+    return scene.case_kind in RESHAPED and any(words in scene.program.complaint() for words in RESHAPED_WORDS)
+
+
+def _begin_anew(scene: Scene, case: Case) -> None:
+    """A new run over what the old one has left, as it advises."""
+    story = STORIES[case.recipe]
+    assert scene.foreign is not None
+    words = story.words(scene.foreign.url, scene.proxies["target"].url(scene.urls["target"]))
+    scene.last_run = OTHER_RUN
+    words = tuple(OTHER_RUN if word == RUN_ID else word for word in words)
+    scene.program.start(*words, "--on-existing", "truncate")
+
+
 def _between(scene: Scene, case: Case) -> None:
     """The source changes after the main process died; our dead sessions hold no lock for long."""
+    if case.kind in FOREIGN_CHANGES and scene.foreign is not None:
+        scene.foreign.change(FOREIGN_CHANGES[case.kind](scene.rng))
+        return
     if case.mode == "between":
         assert scene.change is not None
         made = apply(scene.urls["source"], scene.change, patience_ms=15_000)

@@ -21,10 +21,12 @@ from pghaul.model.run import RunState
 from pghaul.service.embedded import Cluster
 from pghaul.service.migration import MigrationService
 from tests.faults.changes import Change, apply
+from tests.faults.foreign import CHANGES, Foreign, Maria, relays
 from tests.faults.lane import Lane, bring_up
 from tests.faults.plant import TABLES
 from tests.faults.program import Program, wait_until
 from tests.faults.proxy import Connection, Fate, Proxy
+from tests.faults.story import RUN_ID
 
 LONGER_THAN_LOCK_TIMEOUT = 1.6  # seconds; the runs are started with --lock-timeout 1
 LEDGER = ("pghaul.chunk_marker", "pghaul.watermark", "pghaul.quarantine")
@@ -41,6 +43,9 @@ class Scene:
     proxies: dict[str, Proxy]
     rng: random.Random
     change: Change | None = None
+    foreign: Foreign | None = None  # the source, where it is not PostgreSQL
+    case_kind: str = ""
+    last_run: str = RUN_ID
     tables: tuple[str, ...] = TABLES
     background: list[threading.Thread] = field(default_factory=list)
     upon_resume: list[Callable[[], None]] = field(default_factory=list)
@@ -254,6 +259,53 @@ def lose_snapshot_and_change_source(scene: Scene, _connection: Connection) -> No
     proxy.refuse(0)
 
 
+# --- on the side of a source that is not PostgreSQL ----------------------------------------------------------------
+
+
+def _mariadb(scene: Scene) -> Maria:
+    assert isinstance(scene.foreign, Maria)
+    return scene.foreign
+
+
+def kill_sessions(scene: Scene, _connection: Connection) -> None:
+    """KILL, of every session of ours: the leader's too."""
+    scene.notes.append(f"{_mariadb(scene).kill_clients()} sessions killed")
+
+
+def kill_source(scene: Scene, _connection: Connection) -> None:
+    """kill -9 of mariadbd; it is back at once, or after a while."""
+    daemon = _mariadb(scene).daemon
+    daemon.kill()
+    seconds = scene.rng.choice([0.0, 0.7, 2.0])
+
+    def back() -> None:
+        pause(seconds)
+        daemon.start()
+
+    scene.meanwhile(back)
+
+
+def stall_source(scene: Scene, _connection: Connection) -> None:
+    """It neither answers nor ends."""
+    source = _mariadb(scene)
+    source.stop()
+    seconds = scene.rng.choice([0.5, 2.5])
+
+    def wake() -> None:
+        pause(seconds)
+        source.go_on()
+
+    scene.meanwhile(wake)
+
+
+def kill_relay(scene: Scene, _connection: Connection) -> None:
+    found = relays(scene.program.processes())
+    scene.notes.append(f"{len(found)} relays killed")
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
 WORKER = "/worker$"
 WORKER_PHASES = ("copy", "copy", "copy", "index", "marker", "commit_before", "commit_after")
 LINK_PHASES = (*WORKER_PHASES, "copy", "schema", "leader", "resume")
@@ -289,3 +341,17 @@ FAULTS: dict[str, Fault] = {
     "main_killed": Fault(action=kill_main),
     "stale_worker": Fault(action=leave_a_stale_worker, phases=(*WORKER_PHASES, "resume")),
 }
+
+# Those that only a story of the Arrow lane knows. Its changes come between two attempts: the main process is killed.
+FOREIGN_FAULTS: dict[str, Fault] = {
+    "sessions_killed": Fault(action=kill_sessions),
+    "source_killed": Fault(action=kill_source),
+    "source_stalled": Fault(action=stall_source),
+    "relay_killed": Fault(action=kill_relay),
+    **{kind: Fault(action=kill_main) for kind in CHANGES},
+}
+
+
+def fault(kind: str) -> Fault:
+    """Of this kind."""
+    return FAULTS.get(kind) or FOREIGN_FAULTS[kind]

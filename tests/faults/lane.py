@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -21,6 +21,7 @@ from pghaul.service.embedded import SERVICE_USER, Cluster
 from tests.compare import Content, contents
 from tests.databases import clone, drop, template
 from tests.faults.plant import ROWS, SCHEMA, SCRATCH, SCRIPT, STALE, TABLES
+from tests.mariadb import Daemon
 from tests.memory import folder_for
 
 MAX_CONNECTIONS = 24
@@ -46,10 +47,17 @@ class Lane:
     before: dict[Name, Content]
     templates: tuple[str, str]
     stale: str  # template of a target that holds an older state
+    daemons: list[Daemon] = field(default_factory=list)
 
     def server(self, side: str) -> Cluster:
         """ "source" or "target"."""
         return self.source if side == "source" else self.target
+
+    def maria(self) -> Daemon:
+        """The lane's MariaDB, made when it is wanted first. What it has committed outlives it."""
+        if not self.daemons:
+            self.daemons.append(Daemon("--innodb-flush-log-at-trx-commit=2"))
+        return self.daemons[0]
 
     def revive(self) -> list[str]:
         """Start each server that does not answer, as an earlier case may have left it; what was to be done."""
@@ -157,7 +165,7 @@ def open_lane(versions: tuple[int, int] = (16, 18)) -> Iterator[Lane]:
         templates = template(source, SCRIPT), template(target, "")
         before = contents(source.url(templates[0]), TABLES)
         with _small_disk(folder, target) as disk:
-            yield Lane(
+            lane = Lane(
                 source=source,
                 target=target,
                 folder=folder,
@@ -166,6 +174,11 @@ def open_lane(versions: tuple[int, int] = (16, 18)) -> Iterator[Lane]:
                 templates=templates,
                 stale=template(target, SCHEMA + ROWS + STALE),
             )
+            try:
+                yield lane
+            finally:
+                for daemon in lane.daemons:
+                    daemon.remove()
     finally:
         source.remove()
         target.remove()

@@ -10,9 +10,11 @@ import random
 from dataclasses import dataclass, replace
 
 from tests.faults.changes import CHANGES
-from tests.faults.faults import FAULTS, WORKER
+from tests.faults.faults import FAULTS, FOREIGN_FAULTS, WORKER
+from tests.faults.foreign import CHANGES as FOREIGN_CHANGES
 from tests.faults.proxy import Moment, Trigger
-from tests.faults.stories import STORIES, place
+from tests.faults.stories import STORIES
+from tests.faults.story import place
 
 BLOCK = 50
 DECK = {
@@ -80,7 +82,8 @@ class Case:
     @property
     def needs_resume(self) -> bool:
         """Whether nothing but a resume can help."""
-        return self.kind in ("main_killed", "stale_worker") or self.mode == "between" or self.recipe == "replay"
+        by_nature = self.kind in ("main_killed", "stale_worker") or self.kind in FOREIGN_CHANGES
+        return by_nature or self.mode == "between" or self.recipe == "replay"
 
     def trigger_words(self) -> tuple[Moment, str, str, int, int]:
         """Moment, pattern, application, bytes, matches to skip."""
@@ -110,7 +113,7 @@ class Case:
 def trigger(case: Case) -> Trigger:
     """The trigger of this case; its action is set by whoever plays it."""
     moment, pattern, application, volume, skip = case.trigger_words()
-    fault = FAULTS.get(case.kind)
+    fault = FAULTS.get(case.kind) or FOREIGN_FAULTS.get(case.kind)
     made = Trigger(moment=moment, pattern=pattern, application=application, after_bytes=volume, skip=skip)
     if case.recipe in STORIES:
         made.after = STORIES[case.recipe].strikes[case.inner].after
@@ -179,16 +182,28 @@ def story_at(seed: int, index: int) -> Case | None:
 
 
 def _of_story(case: Case, recipe: str) -> Case:
-    """The same fault, at a moment of the story. Where it has no processes but one, it is that one which dies."""
+    """The same fault, at a moment of the story. Where it has no processes but one, it is that one which dies.
+
+    Every second one of the Arrow lane is a fault of its own kinds instead.
+    """
     rng = random.Random(f"{case.seed}:{case.index}:story")
-    strikes, kind = STORIES[recipe].strikes, case.kind
-    if (kind in BY_WORKER and not (STORIES[recipe].environ or recipe == "careful")) or (
-        recipe == "replay" and kind in ("pause", "pause_freed")
-    ):
+    story, kind = STORIES[recipe], case.kind
+    if story.kinds and rng.random() < 0.5:
+        return of_foreign(case, recipe, rng.choice(story.kinds))
+    processes = story.environ or story.foreign or recipe == "careful"
+    if (kind in BY_WORKER and not processes) or (recipe == "replay" and kind in ("pause", "pause_freed")):
         kind = "main_killed"
-    fit = [name for name, s in strikes.items() if kind not in BY_WORKER or s.application == WORKER]
+    fit = [name for name, s in story.strikes.items() if kind not in BY_WORKER or s.application == WORKER]
     inner = rng.choice(fit)
-    copying = strikes[inner].moment is Moment.COPIED and recipe != "replay"
+    copying = story.strikes[inner].moment is Moment.COPIED and recipe != "replay" and not story.foreign
     side = case.side if copying and kind not in ("lock_timeout", "disk_full") else "target"
     phase = "resume" if case.phase == "resume" and recipe != "replay" else inner
     return replace(case, kind=kind, recipe=recipe, phase=phase, inner=inner, side=side)
+
+
+def of_foreign(case: Case, recipe: str, kind: str) -> Case:
+    """A fault on the side of a source that is not PostgreSQL: more often while it is read."""
+    rng = random.Random(f"{case.seed}:{case.index}:foreign")
+    inner = rng.choice(["copy", "copy", "copy", *STORIES[recipe].strikes])
+    phase = "resume" if kind not in FOREIGN_CHANGES and rng.random() < 0.2 else inner
+    return replace(case, kind=kind, recipe=recipe, phase=phase, inner=inner, side="target")

@@ -1,14 +1,13 @@
 """What else may be under way when a fault strikes: merges, loads that set rows aside, replays of those.
 
 A story has its own tables, says at which moments it can be struck, and judges its end by full compares of its own.
+Those of other databases are in carrying.py.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,43 +17,15 @@ from pghaul.model.plan import Options, Plan, Selection
 from pghaul.service.migration import MigrationService
 from pghaul.target.ledger_sql import INSTALL
 from tests.compare import Row, content_difference, contents
+from tests.faults.carrying import CARRYING
 from tests.faults.program import RUN_OPTIONS
 from tests.faults.proxy import Moment
+from tests.faults.story import REPLAY, RUN_ID, WORKER, Story, Strike
 
 if TYPE_CHECKING:
     from tests.faults.faults import Scene
 
-WORKER, LEADER, REPLAY = "/worker$", "/leader$", "/replay$"
-RUN_ID = "0123456789ab"
 PROCESSES = Path(__file__).parent / "processes"  # a sitecustomize.py that sends little work to processes, too
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strike:
-    """A moment: `after` such a statement of the same session."""
-
-    moment: Moment = Moment.QUERY
-    pattern: str = ""
-    application: str = LEADER
-    after: str = ""
-    most: int = 0  # matches that may be skipped
-
-
-@dataclass(frozen=True, kw_only=True)
-class Story:
-    """`volume` is about the bytes of COPY that it moves; `ends` are exit codes of a good end."""
-
-    source: str
-    target: str
-    tables: tuple[str, ...]
-    strikes: dict[str, Strike]
-    words: Callable[[str, str], tuple[str, ...]]  # of the command, by both URLs
-    judge: Callable[[Scene], Iterable[str]]  # what is wrong
-    before: Callable[[Scene], None] = lambda _scene: None
-    volume: int = 400_000
-    ends: tuple[int, ...] = (0,)
-    resumed: bool = True  # by `pghaul resume`; else by the same command
-    environ: dict[str, str] = field(default_factory=dict)
 
 
 # --- merges --------------------------------------------------------------------------------------------------
@@ -363,12 +334,4 @@ STORIES: dict[str, Story] = {
         ends=(3,),
         resumed=False,
     ),
-}
-
-
-def place(story: Story, name: str, rng: random.Random, *, gentle: bool) -> tuple[Moment, str, str, int, int]:
-    """Moment, pattern, application, bytes, matches to skip."""
-    strike = story.strikes[name]
-    skip = 0 if gentle else rng.randint(0, strike.most)
-    volume = 0 if strike.moment is not Moment.COPIED else 1 if gentle else rng.randint(1, story.volume)
-    return strike.moment, strike.pattern, strike.application, volume, skip
+} | CARRYING

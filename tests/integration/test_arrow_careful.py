@@ -51,6 +51,8 @@ def test_rows_that_the_target_refuses_are_set_aside_and_the_others_arrive(
     run_sql(db_source, "ALTER TABLE t DROP CONSTRAINT t_n_check")
     which = Which(conditions=(("sqlstate", "23514"),))
     assert [r.inserted for r in MigrationService().quarantine(db_source).replay(which, run=new_run_id())] == [2]
+    assert MigrationService().quarantine(db_source).replay(which, run=new_run_id()) == []
+    assert [(lot.waiting, lot.rows) for lot in MigrationService().quarantine(db_source).lots(Which())] == [(2, 4)]
     assert rows(db_source, "SELECT id, code, n, j::text FROM t WHERE n < 0 ORDER BY id") == [
         (5, "c5", -5, '{"a":\n5}'),
         (2999, "c9", -2999, '{"a":\n2999}'),

@@ -17,6 +17,7 @@ from tests.databases import DatabasePair
 from tests.looking import execute, state_of
 from tests.moving import move
 from tests.pooler import running_pooler
+from tests.sqlite_files import shop, url_of
 from tests.stopping import move_until_stopped
 
 from pghaul.cli.app import run
@@ -111,6 +112,18 @@ def test_a_wrong_password(guarded: Cluster, db_pair: DatabasePair, state: str, c
     )
     assert f"at: postgresql://reader@127.0.0.1:{guarded.port}/postgres" in message
     assert (state_of(db_pair.target), state_of(guarded.url())) == before
+    assert_nothing_kept_a_password(state)
+
+
+def test_a_wrong_password_of_the_target_of_a_file(guarded: Cluster, state: str, tmp_path: Path, capsys: Output) -> None:
+    message = assert_refused(
+        ["run", url_of(shop(tmp_path)), with_password(guarded.url(user="reader")), "-v"],
+        capsys,
+        title="No access",
+        says="password authentication failed",
+        advice="check user and password",
+    )
+    assert f"at: postgresql://reader@127.0.0.1:{guarded.port}/postgres" in message
     assert_nothing_kept_a_password(state)
 
 
