@@ -77,6 +77,11 @@ def test_bytes_that_say_latin1_become_what_they_are(mariadb: MariaDatabase, db_s
     mariadb.run(
         "CREATE TABLE old (id int PRIMARY KEY, word text CHARACTER SET latin1)", f"INSERT INTO old VALUES {stored}"
     )
+    mariadb.run("CREATE TABLE west (a varchar(20) CHARACTER SET latin1)", "INSERT INTO west VALUES ('Zoë'), ('ÄÖÜß?')")
+    plan = Plan(source=mariadb.url, target=db_source, whole=True)
+    (told,) = [f for f in MigrationService().plan(plan).findings if f.severity is Severity.WARNING]
+    assert told.what == "old.word says latin1, and what is not ASCII in its first rows reads as cp949"
+    mariadb.run("DROP TABLE west")
     assert_done(carried(mariadb, db_source, mapping=Mapping(encoding="cp949")))
     assert [w for (w,) in rows(db_source, "SELECT word FROM old ORDER BY id")] == words
 

@@ -22,6 +22,7 @@ from pghaul.model.upkeep import Fate, Preparation, Wanted
 from pghaul.service import settings
 from pghaul.service.embedded import Cluster
 from pghaul.service.migration import MigrationService
+from pghaul.service.schedule_lines import schedule
 from pghaul.target import backup
 from pghaul.target.ledger_sql import INSTALL
 
@@ -319,6 +320,9 @@ def test_a_schedule_holds_no_password(tmp_path: Path, capsys: Told, state: str) 
     assert "OnCalendar=*-*-* 03:05:00" in out
     assert f'"{tmp_path}/100%% safe"' in out
     assert run(["target", "backup", *words, "--schedule", "25:00"]) == 2
+    korean = [schedule(["x"], "3:05", about) for about in ("고객 50%", "주문 50%")]
+    assert korean[0].unit != korean[1].unit
+    assert "Backup of 고객 50%% by" in korean[0].service
 
 
 # --- clean ------------------------------------------------------------------------------------------------------------

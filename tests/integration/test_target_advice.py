@@ -22,6 +22,7 @@ CREATE TABLE good (id serial PRIMARY KEY, parent_id int REFERENCES parent, note 
 CREATE INDEX ON good (parent_id, note);
 CREATE TABLE "no Key" (code int NOT NULL);
 CREATE UNIQUE INDEX the_key ON "no Key" (code);
+CREATE TABLE single (id int, code int NOT NULL UNIQUE);
 CREATE TABLE keyless (x int);
 INSERT INTO keyless SELECT generate_series(1, 20000);
 CREATE INDEX never_read ON keyless (x);
@@ -37,6 +38,7 @@ CREATE VIEW pg_stat_statements AS
 EXPECTED = {
     ("foreign-key-index", "public.child"),
     ("no-primary-key", "public.no Key"),
+    ("no-primary-key", "public.single"),
     ("no-primary-key", "public.keyless"),
     ("unused-index", "public.never_read"),
     ("duplicate-index", "public.twin_b"),

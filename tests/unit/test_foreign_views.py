@@ -115,3 +115,14 @@ def test_of_a_part_of_a_database_only_views_that_read_it_are_told() -> None:
     )
     assert [m.name for m in found.after] == ["view:public.v1"]
     assert [u.name for u in found.left] == ["Shop.V2"]
+
+
+def test_views_that_compare_texts_without_case_are_told_of() -> None:
+    name = ForeignColumn(
+        name="Name", native="varchar(9)", pg_type="character varying(9)", collation="utf8mb4_general_ci"
+    )
+    table = ForeignTable(name=Name("Shop", "Item"), columns=(name,))
+    compared = ("SELECT Name FROM Item WHERE Name = 'a'", "SELECT DISTINCT Name FROM Item")
+    found = mapped("mysql", *compared, "SELECT Name FROM Item", tables=(table,))
+    (told,) = [f for f in found.findings if f.code == 5391]
+    assert told.what.endswith("see it here: public.v0, public.v1")

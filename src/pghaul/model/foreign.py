@@ -89,6 +89,7 @@ class ForeignColumn:
     pg_type: str = ""  # what the source's type table proposes, format_type() spelling: "numeric(65,30)"
     note: str = ""  # why, where the proposal is not obvious: say() text
     unread: bool = False  # the source cannot read it, but by an expression of the plan
+    seems: str = ""  # what the bytes of its text seem to be, where its character set says otherwise: "cp949"
     refused: bool = False  # the note tells of values that the source will not hand out as pg_type
     observed: str = ""  # what was found in it, where types are per value (SQLite): "integer, text (12 of 40)"
     seen: str = ""  # what the source has found out and will need to read it, in words of its own

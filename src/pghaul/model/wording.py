@@ -152,6 +152,14 @@ _OBJECTS: Mapping[str, Text] = {
     "trigger": say("trigger"),
     "type": say("type"),
     "view": say("view"),
+    # What is made of a database that is not PostgreSQL: model/mapped.py.
+    "check": say("check constraint"),
+    "comment": say("comment"),
+    "primary": say("primary key"),
+    "reference": say("foreign key"),
+    "script": say("script"),
+    "unique": say("unique key"),
+    "validation": say("validation of a foreign key"),
 }
 _WORDS: Mapping[tuple[type[Enum], str], Text] = {
     (type(member), member.name): words for names in WORDED for member, words in names.items()

@@ -5,6 +5,7 @@ Printed and not installed: who runs it, where and with which rights is for peopl
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -37,18 +38,24 @@ def schedule(words: Sequence[str], at: str, about: str) -> Schedule:
         )
     hour, minute = int(found[1]), int(found[2])
     command = [*_program(), *words]
-    unit = f"pghaul-backup-{re.sub(r'[^A-Za-z0-9_.-]', '-', about)}"
+    unit = f"pghaul-backup-{_for_a_file(about)}"
     return Schedule(
         crontab=f"{minute} {hour} * * * {shlex.join(command)}".replace("%", "\\%") + "\n",
         unit=unit,
-        service=SERVICE.format(about=about, command=" ".join(map(_for_systemd, command))),
-        timer=TIMER.format(about=about, hour=hour, minute=minute),
+        service=SERVICE.format(about=about.replace("%", "%%"), command=" ".join(map(_for_systemd, command))),
+        timer=TIMER.format(about=about.replace("%", "%%"), hour=hour, minute=minute),
     )
 
 
 def _program() -> list[str]:
     found = shutil.which("pghaul")
     return [found] if found else [sys.executable, "-m", "pghaul"]
+
+
+def _for_a_file(name: str) -> str:
+    """What systemd takes in a unit's name; two databases whose names it does not take stay two."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+    return plain if plain == name else f"{plain}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
 
 
 def _for_systemd(word: str) -> str:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ROWS = 1_000_000  # of a table that are looked at, about, at most: a fifth of a second for each column
 BYTES = 1 << 30
+LABELS = frozenset({"latin1"})  # what takes any byte, and was the default for twenty years
+FIRST = 20_000  # rows of a table that are looked at for what their bytes seem to be: a few hundredths of a second
+SEEMS = {"utf-8": "utf8mb4", "cp949": "euckr"}  # the likeliest first
 GREATEST = 2**63 - 1  # of a bigint
 WIDE = "numeric(20,0)"  # what a bigint unsigned is proposed as
 NO_DATES = {
@@ -44,6 +47,7 @@ class Said:
     type: str
     note: str = ""
     refused: bool = False
+    seems: str = ""
 
 
 def look(
@@ -66,7 +70,40 @@ def look(
                 said = _concluded(column, values | ends, zero_dates, whole=whole or (column.name, "odd") in ends)
                 if said is not None:
                     found[table.name, column.name] = said
+        for name, seems in _labelled(session, database, table):
+            found[table.name, name] = Said(type=next(c.pg_type for c in table.columns if c.name == name), seems=seems)
     return found
+
+
+def _labelled(session: pymysql.Connection[Any], database: str, table: ForeignTable) -> Iterable[tuple[str, str]]:
+    """Texts that say latin1, and of which all that is not ASCII reads as UTF-8, or as Korean, in the first rows."""
+    names = [c.name for c in table.columns if c.charset in LABELS and not c.values and c.generated is None]
+    if not names:
+        return
+    counts = ", ".join(
+        f"COUNT(IF({condition}, 1, NULL)) AS c{i}x{j}"
+        for i, name in enumerate(names)
+        for j, condition in enumerate(_readings(quoted(name)))
+    )
+    columns = ", ".join(map(quoted, names))
+    rows = f"SELECT {columns} FROM {quoted(database)}.{quoted(table.name.name)} LIMIT {FIRST}"  # noqa: S608
+    (row,) = asked(session, f"SELECT {counts} FROM ({rows}) AS looked")  # noqa: S608
+    for i, name in enumerate(names):
+        high = int(row[f"C{i}X0"])
+        seems = next((e for j, e in enumerate(SEEMS, 1) if high and int(row[f"C{i}X{j}"]) == high), None)
+        if seems is not None:
+            yield name, seems
+
+
+def _readings(name: str) -> Iterable[str]:
+    """Conditions: it holds more than ASCII; and that reads as each encoding, without a question mark for any of it."""
+    high, raw = f"LENGTH(CONVERT({name} USING utf8mb4)) > LENGTH({name})", f"CAST({name} AS BINARY)"
+    yield high
+    own = f"LENGTH({raw}) - LENGTH(REPLACE({raw}, '?', ''))"
+    for charset in SEEMS.values():
+        text = f"CONVERT(CONVERT({raw} USING {charset}) USING utf8mb4)"
+        marks = f"CHAR_LENGTH({text}) - CHAR_LENGTH(REPLACE({text}, '?', ''))"
+        yield f"{high} AND CHAR_LENGTH({text}) < LENGTH({raw}) AND {marks} = {own}"
 
 
 def _keys(tables: Iterable[ForeignTable]) -> Iterable[tuple[Name, str]]:
@@ -160,7 +197,9 @@ def with_types(database: ForeignDatabase, said: Mapping[tuple[Name, str], Said])
         found = said.get((table, column.name))
         if found is None:
             return column
-        return replace(column, pg_type=found.type, note=found.note or column.note, refused=found.refused)
+        return replace(
+            column, pg_type=found.type, note=found.note or column.note, refused=found.refused, seems=found.seems
+        )
 
     return _changed(database, told)
 

@@ -53,8 +53,20 @@ SELECT n.nspname::text, c.relname::text,
          WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
            AND x.relkind = 'i' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint AS k WHERE k.conindid = x.oid)
            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND NOT a.attnotnull
-                              AND a.attnum = ANY (i.indkey::int2[])) ORDER BY x.oid LIMIT 1)
+                              AND a.attnum = ANY (i.indkey::int2[])) ORDER BY x.oid LIMIT 1),
+       u.conname::text,
+       (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
+         WHERE a.attrelid = c.oid AND a.attnum = ANY (u.conkey)),
+       CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'id')
+            THEN 'row_id' ELSE 'id' END
   FROM pg_catalog.pg_class AS c {ours}
+  LEFT JOIN LATERAL (
+       SELECT k.conname, k.conkey FROM pg_catalog.pg_constraint AS k
+        WHERE k.conrelid = c.oid AND k.contype = 'u' AND NOT k.condeferrable
+          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint AS f WHERE f.contype = 'f' AND f.conindid = k.conindid)
+          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute AS b
+                           WHERE b.attrelid = c.oid AND NOT b.attnotnull AND b.attnum = ANY (k.conkey))
+        ORDER BY k.oid LIMIT 1) AS u ON true
  WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'p')
    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = c.oid)

@@ -32,8 +32,9 @@ SLOW_SQL = SQL(
 )
 TUPLES = SQL("SELECT t.dead_tuple_percent + t.approx_free_percent FROM {function}(%s::pg_catalog.oid) AS t")
 PRIMARY_USING = SQL("ALTER TABLE {table} ADD PRIMARY KEY USING INDEX {index}")
-PRIMARY_NEW = SQL("ALTER TABLE {table} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY")
-PRIMARY_SERIAL = SQL("ALTER TABLE {table} ADD COLUMN id bigserial PRIMARY KEY")
+PRIMARY_OF = SQL("ALTER TABLE {table} DROP CONSTRAINT {constraint}, ADD PRIMARY KEY ({columns})")
+PRIMARY_NEW = SQL("ALTER TABLE {table} ADD COLUMN {column} bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY")
+PRIMARY_SERIAL = SQL("ALTER TABLE {table} ADD COLUMN {column} bigserial PRIMARY KEY")
 WIDER = SQL("ALTER TABLE {table} ALTER COLUMN {column} TYPE bigint; ALTER SEQUENCE {sequence} AS bigint")
 LONGER = SQL("ALTER SEQUENCE {sequence} AS bigint NO MAXVALUE")
 
@@ -126,15 +127,22 @@ def _duplicates(session: Session) -> Iterator[Advice]:
 
 
 def _keyless(session: Session) -> Iterator[Advice]:
-    for schema, table, index in session.rows(sql.KEYLESS.replace("{ours}", sql.OURS)):
+    for schema, table, index, constraint, columns, new_name in session.rows(sql.KEYLESS.replace("{ours}", sql.OURS)):
         new = PRIMARY_NEW if session.server.capabilities.identity else PRIMARY_SERIAL
         name = Identifier(schema, table)
+        if index:
+            statement = PRIMARY_USING.format(table=name, index=Identifier(index))
+        elif constraint:  # its own index can be used by no other one
+            keys = SQL(", ").join(map(Identifier, columns))
+            statement = PRIMARY_OF.format(table=name, constraint=Identifier(constraint), columns=keys)
+        else:
+            statement = new.format(table=name, column=Identifier(new_name))
         yield Advice(
             severity=Severity.WARNING,
             kind="no-primary-key",
             object=f"{schema}.{table}",
             what=say("no primary key: rows cannot be told apart, nor replicated, nor merged"),
-            sql=_sql(PRIMARY_USING.format(table=name, index=Identifier(index)) if index else new.format(table=name)),
+            sql=_sql(statement),
         )
 
 

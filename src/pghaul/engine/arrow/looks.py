@@ -67,7 +67,7 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     fate, against = decide(plan, mapped, ground, ask)
     names = [t.name for t in mapped.tables]
     loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
-    found += _unreadable(plan, mapped)
+    found += [*_unreadable(plan, mapped), *_mislabelled(mapped)]
     found += [*against, *_no_plain_table(ground, fate), *transforming.findings(plan, mapped, ground)]
     if plan.mapping.ddl is None:  # then its findings have it already
         found += existing.differences(ground.target, mapped, ground.there)
@@ -126,6 +126,30 @@ def _unreadable(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
                     where=say("source"),
                     advice=say("say how they are to be read, or give the column the type text"),
                     code=6935,
+                )
+
+
+def _mislabelled(mapped: MappedDatabase) -> Iterator[Finding]:
+    """A connection that lied once about what it sent: nothing refuses it, and nobody could read what arrives."""
+    for table in mapped.tables:
+        for column in table.carried:
+            if column.source.seems and column.encoding is None and types.base(column.type) in types.TEXTS:
+                yield Finding(
+                    severity=Severity.WARNING,
+                    kind=Kind.CHARACTERS,
+                    object=str(table.name),
+                    what=say(
+                        "{column} says {charset}, and what is not ASCII in its first rows reads as {encoding}",
+                        column=f"{table.source.name}.{column.source.name}".removeprefix("."),
+                        charset=column.source.charset or "",
+                        encoding=column.source.seems,
+                    ),
+                    where=say("source"),
+                    advice=say(
+                        "look at some of them; if that is what they are, say it: encodings under [[tables]],"
+                        " or --encoding for all"
+                    ),
+                    code=3097,
                 )
 
 

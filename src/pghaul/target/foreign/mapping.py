@@ -5,13 +5,12 @@ Nothing is left out in silence: what has no place is listed with its text, or is
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignDatabase
-from pghaul.model.mapped import Made, MappedColumn, MappedDatabase, MappedTable
+from pghaul.model.mapped import Made, MappedDatabase, MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name
 from pghaul.model.text import listed, say
@@ -20,8 +19,6 @@ from pghaul.target.foreign.keys import Keys
 from pghaul.target.foreign.naming import Naming, collisions
 from pghaul.target.foreign.outcome import Outcome
 from pghaul.target.foreign.tables import map_table
-
-CASELESS = re.compile(r"_ci(_|$)|^nocase$", re.IGNORECASE)  # utf8mb4_general_ci, SQL_Latin1_General_CP1_CI_AS, NOCASE
 
 
 def map_database(
@@ -97,7 +94,7 @@ def _without_case(tables: Sequence[MappedTable]) -> Iterator[Finding]:
     """Keys that the source finds unique by a collation of its own, and the target by every byte."""
     found = []
     for table in tables:
-        blind = {c.source.name for c in table.columns if CASELESS.search(c.source.collation or "") and _is_text(c)}
+        blind = {c.source.name for c in table.columns if types.sees_no_case(c.source, c.type)}
         keys = [i for i in table.source.indexes if i.unique and blind & set(i.columns)]
         found += [f"{table.name} ({', '.join(i.columns)})" for i in keys]
     if found:
@@ -111,10 +108,6 @@ def _without_case(tables: Sequence[MappedTable]) -> Iterator[Finding]:
             advice=say("where that matters, give the columns the type public.citext"),
             code=5390,
         )
-
-
-def _is_text(column: MappedColumn) -> bool:
-    return types.base(column.type) in types.TEXTS
 
 
 def _unused_types(database: ForeignDatabase, plan: Plan) -> Iterator[Finding]:

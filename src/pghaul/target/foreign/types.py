@@ -23,6 +23,7 @@ PRECISION = re.compile(r"\(\d+\)")
 LENGTH = re.compile(r"\s*\(.*\)", re.DOTALL)
 WORD = re.compile(r'(?:"[^"]+"|[\w$]+)(?:\.(?:"[^"]+"|[\w$]+))?')
 SAFE = re.compile(r'(?:"[^"]+"|[\w$. ])+(?:\(\s*[\w -]+(?:,\s*[\w -]+)?\s*\))?[\w ]*(?:\[\d*\])*')
+CASELESS = re.compile(r"_ci(_|$)|^nocase$", re.IGNORECASE)  # utf8mb4_general_ci, SQL_Latin1_General_CP1_CI_AS, NOCASE
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
 TEXTS = frozenset({"text", "character varying", "character"})
 
@@ -88,6 +89,11 @@ def _folded(words: str) -> str:
 def base(type_: str) -> str:
     """Without length: "numeric(10,2)" is numeric, "timestamp(3) without time zone" without its precision."""
     return re.sub(r"\(.*?\)", "", type_).strip()
+
+
+def sees_no_case(column: ForeignColumn, type_: str) -> bool:
+    """A text that the source compares by a collation which sees no case; as `type_` the target sees it."""
+    return base(type_) in TEXTS and CASELESS.search(column.collation or "") is not None
 
 
 def is_safe(type_: str) -> bool:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignDatabase, ForeignView
 from pghaul.model.mapped import Made, MappedColumn, MappedTable
 from pghaul.model.table import Name
-from pghaul.model.text import say
-from pghaul.target.foreign import ddl, translate
+from pghaul.model.text import listed, say
+from pghaul.target.foreign import ddl, translate, types
 from pghaul.target.foreign.grammar import NotTranslatedError, Purpose
 from pghaul.target.foreign.naming import Naming
 from pghaul.target.foreign.outcome import Outcome
+
+COMPARES = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between, exp.Group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Relation:
 
     name: Name
     columns: Mapping[str, tuple[str, MappedColumn | None]]
+    blind: bool = False  # of a view: its query compares texts whose case the source does not see
 
 
 def make(
@@ -31,6 +35,7 @@ def make(
     """Those that stand on what is carried. Of a part of a database only those are told that read something of it."""
     known = {_key(t.source.name): _of_table(t) for t in tables}
     waiting, made = list(database.views), []
+    blind: list[str] = []
     while waiting:
         rest = []
         for view in waiting:
@@ -46,12 +51,30 @@ def make(
             accepted = outcome.accept(found[0], "VIEW")
             if accepted:
                 made += [*accepted, *_comment(view, found[1])]
+                blind += [str(found[1].name)] if found[1].blind else []
                 known[_key(view.name)] = found[1]
         if len(rest) == len(waiting):
             _left(rest, database, known, outcome, whole=whole)
             break
         waiting = rest
+    if blind:
+        outcome.findings.append(_sees_case(blind))
     return made
+
+
+def _sees_case(views: Sequence[str]) -> Finding:
+    return Finding(
+        severity=Severity.NOTE,
+        kind=Kind.COLLATION,
+        object=views[0],
+        what=say(
+            "{n} views compare texts, of which the source sees no case, and see it here: {views}",
+            n=len(views),
+            views=listed(views),
+        ),
+        advice=say("where that matters, give the columns they compare the type public.citext"),
+        code=5391,
+    )
 
 
 class _WaitsError(Exception):
@@ -115,8 +138,9 @@ def _made(
                 raise _WaitsError
             raise NotTranslatedError(say("it reads {name}, which is not carried", name=_label(name)))
     query = Query(translate.parse(view.definition, database.dialect), view.name.schema, database.dialect, known, naming)
+    blind = query.is_blind()
     words = query.translated()
-    relation = Relation(name=naming.relation(view.name), columns=query.columns())
+    relation = Relation(name=naming.relation(view.name), columns=query.columns(), blind=blind)
     return ddl.view(relation.name, words, view.definition), relation
 
 
@@ -154,6 +178,16 @@ class Query:
             if found.setdefault(alias, relation) is not relation:
                 raise NotTranslatedError(say("two tables in it have the name {name}", name=alias))
         return found
+
+    def is_blind(self) -> bool:
+        """Whether it compares, or puts together, texts whose case the source does not see. To be asked first."""
+        places = [p for node in self._tree.find_all(*COMPARES) for p in (node, *node.args.values())]
+        columns = [c for p in places for c in (p if isinstance(p, list) else [p]) if isinstance(c, exp.Column)]
+        for select in self._tree.find_all(exp.Select):
+            if select.args.get("distinct"):
+                columns += [c for c in select.expressions if isinstance(c, exp.Column)]
+        meant = [self.find(c) for c in columns if not isinstance(c.this, exp.Star)]
+        return any(types.sees_no_case(c.source, c.type) for c in meant if c is not None)
 
     def translated(self) -> str:
         """PostgreSQL's query."""
