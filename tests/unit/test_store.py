@@ -17,6 +17,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
+from tests.databases import clone, drop, template
+from tests.recorded import new_store
 
 import pghaul.store
 from pghaul.engine.journal import Journal
@@ -30,6 +32,7 @@ from pghaul.model.receipt import Proof, Receipt
 from pghaul.model.run import Run, RunState, Wish
 from pghaul.model.sample import PastRate, Sample
 from pghaul.model.table import Column, Index, Name, RelationKind, Table, Unsupported
+from pghaul.service.embedded import Cluster
 from pghaul.store import metrics
 from pghaul.store.models import Base
 from pghaul.store.repository import Store
@@ -81,8 +84,30 @@ def receipt_of(name: Name, key: str) -> Receipt:
     return Receipt(table=name, chunk=key, rows=5, bytes=2**41, seconds=0.5, epoch=1, proof=Proof.ROWS, source_hash="ab")
 
 
+@pytest.fixture(scope="module")
+def made_on_server(pg16: Cluster) -> Iterator[str]:
+    """The name of a database with an empty store: the making takes longer than most that is done with it."""
+    name = clone(pg16, template(pg16, ""), "made")
+    Store(pg16.url(name)).close()
+    yield name
+    drop(pg16, name)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a store that is there, and empty."""
+    if request.param == "sqlite":
+        yield new_store(tmp_path)
+        return
+    server: Cluster = request.getfixturevalue("pg16")
+    name = clone(server, request.getfixturevalue("made_on_server"), "store")
+    yield server.url(name)
+    drop(server, name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def no_store_yet(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of one that is still to be made."""
     if request.param == "sqlite":
         return f"sqlite:///{(tmp_path / 'made' / 'state.db').as_posix()}"
     url: str = request.getfixturevalue("db_source")
@@ -256,8 +281,9 @@ def test_a_run_of_ten_thousand_leaves_is_written_and_read_whole(store: Store) ->
     assert store.load_run(RUN)[2] == many
 
 
-def test_the_migrations_make_what_the_models_say(store: Store, store_url: str) -> None:
-    engine = create_engine(store_url.replace("postgresql://", "postgresql+psycopg://"))
+def test_the_migrations_make_what_the_models_say(no_store_yet: str) -> None:
+    Store(no_store_yet).close()
+    engine = create_engine(no_store_yet.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
@@ -270,12 +296,12 @@ def test_the_head_in_the_code_is_the_head_of_the_scripts() -> None:
     assert ScriptDirectory(str(folder)).get_current_head() == HEAD
 
 
-def test_first_commands_at_once_make_one_store(store_url: str) -> None:
+def test_first_commands_at_once_make_one_store(no_store_yet: str) -> None:
     failures: list[BaseException] = []
 
     def first() -> None:
         try:
-            Store(store_url).close()
+            Store(no_store_yet).close()
         except BaseException as exc:  # noqa: BLE001 -- shown by the assertion
             failures.append(exc)
 
