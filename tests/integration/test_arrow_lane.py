@@ -328,3 +328,41 @@ def test_values_are_changed_on_their_way(db_source: str, state: str, tmp_path: P
     run = MigrationService().run(plan.model_copy(update={"tables": [trimmed]}), listener=lambda _event: None)
     assert run.state is RunState.DONE
     assert rows(db_source, "SELECT v FROM n") == [("x",)]
+
+
+# --- afterwards ---------------------------------------------------------------------------------------------------
+
+VACUUMED = """
+SELECT relname::text, vacuum_count, analyze_count FROM pg_stat_user_tables WHERE schemaname = 'public' ORDER BY 1
+"""
+MARKED = "SELECT relation FROM pghaul.chunk_marker WHERE chunk = 'vacuum' ORDER BY 1"
+
+
+def test_what_was_loaded_is_vacuumed_once(db_source: str, state: str, tmp_path: Path) -> None:
+    path = shop(tmp_path)
+    moved = carried(path, db_source)
+    assert_done(moved)
+    every = [("customer",), ("empty",), ("order",)]
+    assert [(n.removeprefix("public."),) for (n,) in rows(db_source, MARKED)] == every
+    assert rows(db_source, VACUUMED) == [(name, 1, 1) for (name,) in every]
+    assert not moved.notices("VACUUM")
+
+
+def test_a_role_that_may_not_vacuum_is_told_so_and_the_run_goes_well(
+    db_source: str, state: str, tmp_path: Path
+) -> None:
+    path = made(tmp_path / "one.db", "CREATE TABLE one (a INTEGER PRIMARY KEY); INSERT INTO one VALUES (1), (2);")
+    role = f"filler_{os.getpid()}"
+    run_sql(
+        db_source,
+        f"CREATE TABLE one (a bigint PRIMARY KEY); CREATE ROLE {role} LOGIN;"
+        f"GRANT SELECT, INSERT, TRUNCATE ON one TO {role};"
+        f"DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {role}', current_database()); END $$",
+    )
+    try:
+        moved = carried(path, db_source.replace("postgres@", f"{role}@"), on_existing="append")
+        assert_done(moved)
+        (told,) = [e.message for e in moved.of(EventKind.NOTICE) if e.data["kind"] == "VACUUM"]
+        assert "permission denied" in told
+    finally:
+        run_sql(db_source, f"DROP SCHEMA IF EXISTS pghaul CASCADE; DROP OWNED BY {role} CASCADE; DROP ROLE {role}")

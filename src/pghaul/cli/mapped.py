@@ -45,6 +45,9 @@ Orphans: TypeAlias = Annotated[
 Views: TypeAlias = Annotated[
     bool | None, typer.Option("--views/--no-views", help="Views that translate, too.", rich_help_panel=PANEL)
 ]
+Vacuum: TypeAlias = Annotated[
+    bool | None, typer.Option("--vacuum/--no-vacuum", help="VACUUM what was loaded.", rich_help_panel=PANEL)
+]
 Ddl: TypeAlias = Annotated[
     str | None,
     typer.Option("--ddl", metavar="FILE", help="Your own CREATE statements instead.", rich_help_panel=PANEL),

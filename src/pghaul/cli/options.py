@@ -334,6 +334,7 @@ def plan_words(  # noqa: PLR0917 -- Typer maps parameters to options
     nul: mapped.Nul = None,
     orphans: mapped.Orphans = None,
     views: mapped.Views = None,
+    vacuum: mapped.Vacuum = None,
     ddl: mapped.Ddl = None,
     batch_rows: mapped.BatchRows = None,
     consistency: mapped.Consistent = None,

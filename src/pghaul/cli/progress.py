@@ -84,6 +84,7 @@ STEPS: Mapping[str, Text] = {  # of the schema, and what a worker is at
     "empty": say("empty"),
     "compare": say("compare"),
     "analyze": say("analyze"),
+    "vacuum": say("vacuum"),
 }
 ENDED = saying("run {run} ended: {state}")
 DIFFERS, COPIED_AGAIN = say("DIFFERENT"), say("different, so it is copied again")

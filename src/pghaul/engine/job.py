@@ -30,6 +30,7 @@ class JobKind(Enum):
     CHECK = "check"  # hash both sides of what is there, change nothing
     INSERT = "insert"  # as COPY, by INSERT in batches
     ARROW = "arrow"  # as COPY, from a source that is not PostgreSQL
+    VACUUM = "vacuum"  # of some tables, outside of any transaction
     EMPTY = "empty"  # take out again what chunks had loaded, with their markers
 
     @property

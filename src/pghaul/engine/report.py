@@ -213,7 +213,7 @@ class Reporter:
             self._compared_to_keep(task, receipt, result)
         elif task.job.kind is JobKind.CHECK:
             self._compared(task, receipt, agrees=result.agrees)
-        elif task.job.kind is JobKind.STEP:
+        elif task.job.kind in {JobKind.STEP, JobKind.VACUUM}:
             self.emit(
                 EventKind.INDEX_DONE,
                 table=task.table,

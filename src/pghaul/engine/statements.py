@@ -73,6 +73,11 @@ def analyze(name: Name) -> str:
     return _on("ANALYZE {}", name)
 
 
+def vacuum(name: Name, *, analyze: bool) -> str:
+    """VACUUM may not run inside a transaction."""
+    return _on("VACUUM (ANALYZE) {}" if analyze else "VACUUM {}", name)
+
+
 def filenode(name: Name) -> str:
     """The relation's file now: TRUNCATE and rewrites change it."""
     return FILENODE.format(sql.Literal(name.schema), sql.Literal(name.name)).as_string(None)

@@ -21,8 +21,9 @@ from pghaul.engine.careful.aside import LookedError, row_error
 from pghaul.engine.careful.refusal import RefusedError
 from pghaul.engine.control import Control
 from pghaul.engine.hands import Hands
-from pghaul.engine.job import Job, JobResult
+from pghaul.engine.job import Job, JobKind, JobResult
 from pghaul.engine.perform import perform
+from pghaul.engine.vacuum import vacuum
 from pghaul.model.errors import ConnectionLostError, SnapshotLostError, StalledError
 from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.profile import Endpoint
@@ -125,6 +126,8 @@ class Worker:
         """With locks per chunk they are given back after each: going back to a savepoint keeps the snapshot."""
         if job.batch:
             return await perform_batch(job, hands)
+        if job.kind is JobKind.VACUUM:
+            return await vacuum(job, hands)
         if not job.lock_source or self._source is None:
             return await perform(job, hands)
         await self._source.execute("SAVEPOINT chunk", timeout=ANSWER)

@@ -343,6 +343,8 @@ class Mapping(Model):
     """Rows whose foreign key leads nowhere: `"fail"`, `"quarantine"`, or `"set-null"`."""
     views: bool = True
     """Carry views that translate; the others are listed with their text."""
+    vacuum: bool = True
+    """VACUUM loaded tables when all is there, with ANALYZE unless `analyze = false`; without it, ANALYZE only."""
     ddl: str | None = None
     """A file with our own CREATE statements, run in place of what would be made; columns are matched by name."""
     batch_rows: Annotated[int, Field(ge=1, le=65_536)] = 65_536

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pghaul.engine.arrow import compose, decided, ground, looks, making, orphans, rechecking, shape
+from pghaul.engine.arrow import compose, decided, ground, looks, making, orphans, rechecking, shape, upkeep
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
@@ -16,7 +16,7 @@ from pghaul.engine.attempt import GRACE, Order
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Task
 from pghaul.engine.finishing import put_back
-from pghaul.engine.job import JobResult
+from pghaul.engine.job import JobKind, JobResult
 from pghaul.engine.orphans import Orphans
 from pghaul.engine.permits import can_silence_triggers
 from pghaul.engine.pool import WorkerPool, lane
@@ -205,6 +205,7 @@ class ArrowAttempt:
             )
         making.run(held.target, [m for m in ours if m.kind == "comment"], self._report, "comments")
         making.views(held.target, [m for m in ours if m.kind == "view"], self._report)
+        dispatcher.run(upkeep.tasks(self._order.plan, loaded.values(), epoch, done))
 
     def _loadings(self, held: Ground, mapped: MappedDatabase, dispositions: Mapping[Name, str]) -> list[Loading]:
         manifest, plan = self._manifest, self._order.plan
@@ -268,7 +269,7 @@ class ArrowAttempt:
         for loading in again:
             chunks = changed[loading.name]
             self._report.redo(loading.name, chunks)
-            for key in (*(c.key for c in chunks), rechecking.ANALYZE):
+            for key in (*(c.key for c in chunks), *rechecking.AFTER):
                 done[loading.name].pop(key, None)
 
     def _drop_foreign_keys(
@@ -294,6 +295,9 @@ class ArrowAttempt:
                 self._changed.setdefault(task.table, set()).add(task.job.chunk)
             for column, count in result.replaced:
                 report.notice("REPLACED", f"{task.table}.{column}", REPLACED.format(n=count))
+            if task.job.kind is JobKind.VACUUM:
+                for why in result.reasons:
+                    report.notice("VACUUM", str(task.table), why)
             if result.unproven:
                 words = SPELLED.format(columns=", ".join(result.unproven))
                 report.notice("PROOF", str(task.table), words)

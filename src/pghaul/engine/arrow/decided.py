@@ -34,7 +34,7 @@ def loadings(
             disposition=dispositions[t.name],
             builds=tuple(builds.get(t.name, ())) if dispositions[t.name] == "created" else (),
             verify=plan.options.verify is Verify.CHECKSUM,
-            analyze=plan.options.analyze,
+            analyze=plan.options.analyze and not plan.mapping.vacuum,
             replica_role=t.name in noisy,
             mapping=plan.mapping,
             selection=selection_of(plan, t.source.name),

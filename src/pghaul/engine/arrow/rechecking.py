@@ -19,6 +19,7 @@ from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import JobKind, ReadBack, Statement
+from pghaul.engine.vacuum import CHUNK
 from pghaul.model.chunk import Chunk
 from pghaul.model.receipt import Receipt
 from pghaul.model.table import Name
@@ -29,7 +30,7 @@ TRUSTED = say("the ledger is trusted, as asked")
 AMONG_OTHERS = say("rows that were there before cannot be told from ours")
 ASIDE = say("rows of it are set aside, so that the two sides cannot be compared")
 EMPTIED = "emptied"  # the step's name in the ledger
-ANALYZE = "analyze"  # is done again with the rows
+AFTER = ("analyze", CHUNK)  # what is done again with the rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def emptying(loading: Loading, epoch: Epoch, chunks: Sequence[Chunk], loaded: Co
     rows = [compose.deleting(loading, c) for c in chunks] if others else [statements.truncate(loading.name)]
     job = compose.job_of(loading, epoch, JobKind.EMPTY, EMPTIED)
     words = {"run": sql.Literal(epoch.run), "relation": sql.Literal(str(loading.name))}
-    forget = sql.SQL(delete_chunks(job.marker)).format(chunks=sql.Literal([*keys, ANALYZE]), **words)
+    forget = sql.SQL(delete_chunks(job.marker)).format(chunks=sql.Literal([*keys, *AFTER]), **words)
     aside = sql.SQL(TAKE_BACK_CHUNKS).format(chunks=sql.Literal(keys), **words)
     made = [*([] if others else [statements.lock_target(loading.name)]), *rows]
     made += [forget.as_string(None), aside.as_string(None)]
