@@ -182,6 +182,14 @@ class KeyRange:
     high: int | None
 
 
+VECTORS = frozenset({"vector", "halfvec"})
+
+
+def is_vector(pg_type: str) -> bool:
+    """pgvector's, in whatever schema: it takes float32 as they are stored, and arrays of numbers as text."""
+    return pg_type.partition("(")[0].strip().rpartition(".")[2] in VECTORS and not pg_type.endswith("]")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadColumn:
     """One column to read, and the PostgreSQL type that its values are meant for.

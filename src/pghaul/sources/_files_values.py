@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import SourceError
-from pghaul.model.foreign import ReadColumn
+from pghaul.model.foreign import ReadColumn, is_vector
 from pghaul.model.text import say
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def _texts(array: pa.Array, column: ReadColumn) -> pa.Array:  # noqa: PLR0911 --
 
     kind, is_a = array.type, pa.types
     if is_a.is_binary(kind) or is_a.is_large_binary(kind) or is_a.is_fixed_size_binary(kind):
+        if is_vector(column.pg_type):
+            return _by_value(array, lambda v: f"\\x{v.hex()}")
         return _by_value(array, _bytes_as(column.pg_type))
     if any(a(kind) for a in _spelled_alike(is_a)):
         return array.cast(pa.string())
@@ -114,7 +116,7 @@ def _texts(array: pa.Array, column: ReadColumn) -> pa.Array:  # noqa: PLR0911 --
         return _by_value(array.cast(pa.duration("us")).cast(pa.int64()), lambda v: f"{v} microseconds")
     if column.pg_type.endswith("[]"):
         return _by_value(array, _array)
-    if column.pg_type.startswith("vector"):
+    if is_vector(column.pg_type):
         return _by_value(array, lambda v: "[" + ",".join(_float(x) for x in v) + "]")
     return _by_value(array, lambda v: json.dumps(_plain(v), ensure_ascii=False, allow_nan=False))
 

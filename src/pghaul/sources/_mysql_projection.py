@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.foreign import ReadColumn
+from pghaul.model.foreign import ReadColumn, is_vector
 from pghaul.sources._mysql_types import BINARIES, CHARACTERS, DATES, SHAPES, SIGNED, Native, parse
 
 if TYPE_CHECKING:
@@ -160,7 +160,8 @@ def _guarded(condition: str, name: str, number: int, kind: str, value: str = "")
 def _characters(native: Native, name: str, target: str, number: int, encoding: str | None, charset: str) -> Made | None:
     base = native.base
     if base in BINARIES:
-        as_they_are = encoding is not None or target in {"bytea", "text", "character varying", "character"}
+        plain = {"bytea", "text", "character varying", "character"}
+        as_they_are = encoding is not None or target in plain or is_vector(target)
         return (name if as_they_are else f"HEX({name})"), None, ""
     if base not in CHARACTERS:
         return None
@@ -187,6 +188,8 @@ def _others(native: Native, name: str, target: str, *, mariadb: bool) -> Made | 
             return f"ST_AsBinary({name})", None, ""
         said = f"IF(ST_SRID({name}) = 0, '', CONCAT('SRID=', ST_SRID({name}), ';'))"
         return f"CONCAT({said}, ST_AsText({name}))", None, ""
+    if native.base == "vector" and (is_vector(target) or target == "bytea"):
+        return f"CAST({name} AS BINARY)", None, ""  # float32; as text it has six digits
     if native.base == "vector":
         return f"{'VEC_ToText' if mariadb else 'VECTOR_TO_STRING'}({name})", None, ""
     return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import SourceError
-from pghaul.model.foreign import ReadColumn
+from pghaul.model.foreign import ReadColumn, is_vector
 from pghaul.model.text import say
 from pghaul.sources._oracle_types import LOBS, LONGS, MOMENTS, PLAIN, Spelled, resolved, taken_apart
 
@@ -208,7 +208,7 @@ def _bytes(asked: _Asked) -> Form:
     sized, size = asked.it.base == "BLOB", asked.it.args[0] if asked.it.args else None
     if asked.to.base == "uuid" and asked.it.base == "RAW":
         return asked.text(UUID)
-    if asked.to.base == "bytea" or asked.column.encoding:
+    if asked.to.base == "bytea" or is_vector(asked.to.base) or asked.column.encoding:
         return asked.form("{c}", "bytes", _arrow().large_binary(), width=size, sized=sized)
     if asked.it.base == "RAW":
         return asked.text("RAWTOHEX({c})", width=2 * (size or RAW_BYTES))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.foreign import ReadColumn
+from pghaul.model.foreign import ReadColumn, is_vector
 from pghaul.sources._sqlite_connection import quoted
 from pghaul.sources._sqlite_look import Look
 from pghaul.sources._sqlite_types import EXACT, epoch, julian
@@ -41,6 +41,10 @@ AS_BLOB = (
     f" WHEN 'integer' THEN {REFUSED} WHEN 'real' THEN {REFUSED} END"
 )
 BYTES = f"CAST(({AS_TEXT.replace(REFUSED, '{c}')}) AS BLOB)"
+BLOB_OR_TEXT = (
+    "CASE typeof({c}) WHEN 'text' THEN {c} WHEN 'blob' THEN '\\x' || hex({c})"
+    f" WHEN 'integer' THEN {REFUSED} WHEN 'real' THEN {REFUSED} END"
+)
 INEXACT = f"(typeof({{c}}) = 'integer' AND {{c}} COLLATE BINARY NOT BETWEEN -{EXACT} AND {EXACT})"
 AS_REAL = f"CASE WHEN {INEXACT} THEN {REFUSED} ELSE {{c}} END"
 JULIAN = f"CASE WHEN typeof({{c}}) IN ('text', 'blob') THEN {REFUSED} ELSE strftime('%Y-%m-%d %H:%M:%f', {{c}}) END"
@@ -97,6 +101,8 @@ def form(column: ReadColumn, seen: Look) -> Form:
     it = wanted(column.pg_type)
     if column.encoding:
         return _made(column, source, BYTES, "blob", ("integer", "real", "text", "blob"), _arrow().binary())
+    if is_vector(column.pg_type) and (vector := _vector(column, source, seen)) is not None:
+        return vector
     for known, make in _MAKERS.items():
         if it.base in known and (made := make(column, source, it, seen)) is not None:
             return made
@@ -194,6 +200,16 @@ def _boolean(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form |
 
 def _bytes(column: ReadColumn, source: str, _it: Wanted, _seen: Look) -> Form:
     return _made(column, source, AS_BLOB, "blob", ("text", "blob"), _arrow().binary())
+
+
+def _vector(column: ReadColumn, source: str, seen: Look) -> Form | None:
+    r"""Blobs as they are; where there are texts among them, \x and digits tell them from those."""
+    if seen.classes == {"blob"}:
+        only = f"CASE WHEN typeof({{c}}) IN ('blob', 'null') THEN {{c}} ELSE {REFUSED} END"
+        return _made(column, source, only, "blob", ("blob",), _arrow().binary())
+    if "blob" not in seen.classes:
+        return None
+    return _made(column, source, BLOB_OR_TEXT, "text", ("text", "blob"), _arrow().string())
 
 
 def _date(column: ReadColumn, source: str, _it: Wanted, seen: Look) -> Form | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pghaul.model.foreign import ReadColumn
+from pghaul.model.foreign import ReadColumn, is_vector
 from pghaul.sources._sqlserver_types import DECIMAL, DOUBLE_BYTE, LIKE_TEXT, Spelled, resolved, taken_apart
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _datetimeoffset(asked: _Asked) -> Form:
 
 def _bytes(asked: _Asked) -> Form:
     size = 8 if asked.it.base == "timestamp" else asked.it.size
-    if asked.to.base == "bytea":
+    if asked.to.base == "bytea" or is_vector(asked.to.base):
         expression = f"CONVERT(varbinary({size or 'max'}), {{c}})"
         return asked.form(expression, _arrow().binary(), width=size)
     if asked.to.base in INTEGERS and asked.it.base == "timestamp":

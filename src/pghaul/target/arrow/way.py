@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pghaul.model.errors import MappingError
 from pghaul.model.text import Text, say
+from pghaul.target.arrow import vectors
 from pghaul.target.arrow.casts import Cast, cast_to, plain, refused_by, unwrapped, without_end
 from pghaul.target.arrow.checks import Check, Mask, natural_checks, string_checks
 from pghaul.target.arrow.column import TargetColumn
@@ -23,7 +24,6 @@ ELEMENTS = frozenset(
         *("time without time zone", "timestamp without time zone"),
     }
 )
-VECTORS = frozenset({"vector", "halfvec"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,8 @@ def way_of(field: pa.Field, column: TargetColumn) -> Way:
         return _of_nulls(column, kind)
     if kind is not None and not column.spelled.array and kind.accepts(given):
         return _natural(given, column, kind)
+    if vectors.is_vector(column.spelled) and (is_bytes(given) or is_text(given)):
+        return _vectors(column, vectors.from_text if is_text(given) else vectors.from_bytes)
     if is_text(given):
         return _strings(given, column)
     if pa.types.is_duration(given) and column.spelled.name.startswith("interval"):
@@ -157,7 +159,7 @@ def _is_list(type_: pa.DataType) -> bool:
 
 def _of_list(given: pa.DataType, column: TargetColumn) -> Way:
     """One dimension; its elements go the way of a column of their type."""
-    if column.spelled.name.rpartition(".")[2] in VECTORS and not column.spelled.array:
+    if vectors.is_vector(column.spelled):
         return _of_vector(given, column)
     if column.spelled.array:
         element = TargetColumn(name=column.name, type=column.type.removesuffix("[]"), enum=column.enum)
@@ -179,16 +181,20 @@ def _of_list(given: pa.DataType, column: TargetColumn) -> Way:
 
 
 def _of_vector(given: pa.DataType, column: TargetColumn) -> Way:
-    """pgvector's own syntax; its dimensions are the server's to check."""
     narrow = given.value_type in {pa.float32(), pa.float16()}
     like = TargetColumn(name=column.name, type="real" if narrow else "double precision")
     element = way_of(pa.field(column.name, given.value_type), like)
     cast = _list_cast(element, pa.list_(pa.field("item", element.type)))
+    return _vectors(column, lambda array: literals(cast(array), "[", "]", quoted=False))
+
+
+def _vectors(column: TargetColumn, cast: Cast) -> Way:
+    """pgvector's own syntax."""
     return Way(
         column=column,
         type=pa.string(),
-        cast=lambda array: literals(cast(array), "[", "]", quoted=False),
-        checks=(),
+        cast=cast,
+        checks=vectors.checks(column.spelled, column.type),
         payload=Payload.NONE,
         exact=False,
     )

@@ -28,15 +28,18 @@ def map_database(
     *,
     refused: Mapping[str, str] | None = None,
     prefix: str = "",
+    schemas: Mapping[str, str] | None = None,
 ) -> MappedDatabase:
     """What becomes of the selected tables, and in which order it is made.
 
     `findings` has errors where the plan cannot be followed: who runs it refuses them (model.finding.refuse).
-    `refused` and `prefix` are the trial's (trial.py): what the server would not have, and where it is asked.
+    `refused` and `prefix` are the trial's (trial.py): what the server would not have, and where it is asked; `schemas`
+    are those of the types of its extensions, which need not be named then.
     """
     naming = Naming(database, plan, prefix)
-    outcome = Outcome(refused=refused or {}, prefix=prefix, left=list(database.others))
-    wanted = [t for t in database.tables if t.name in set(selected)]
+    outcome = Outcome(refused=refused or {}, prefix=prefix, schemas=schemas or {}, left=list(database.others))
+    names = set(selected)
+    wanted = [t for t in database.tables if t.name in names]
     outcome.findings += [t.trouble for t in wanted if t.trouble is not None]
     chosen = [t for t in wanted if t.trouble is None]
     carried = [*(t.name for t in chosen), *(v.name for v in database.views)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from psycopg import sql
+
 from pghaul.model.finding import Finding
 from pghaul.model.mapped import Made
 from pghaul.model.table import Unsupported
@@ -20,12 +22,19 @@ class Outcome:
 
     refused: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
+    schemas: Mapping[str, str] = field(default_factory=dict)  # of the types of the target's extensions
     left: list[Unsupported] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     def leave(self, kind: str, name: str, why: str, text: str | None = None) -> None:
         """Not carried: with the source's own words, so that somebody can write it anew."""
         self.left.append(Unsupported.with_text(kind, name, why, text))
+
+    def placed(self, type_: str) -> str:
+        """With the schema of the extension that it is of: our sessions have no search_path."""
+        name = type_.partition("(")[0].partition("[")[0].strip()
+        schema = self.schemas.get(name)
+        return type_ if schema is None else f"{sql.Identifier(schema).as_string(None)}.{type_}"
 
     def why(self, key: str) -> str | None:
         """What the server had against it."""

@@ -42,7 +42,7 @@ def map_table(table: ForeignTable, naming: Naming, plan: Plan, dialect: str, out
 
 
 def _typed(column: ForeignColumn, table: Name, naming: Naming, typed: types.Typed, outcome: Outcome) -> MappedColumn:
-    name, type_, enum = naming.column(column.name), typed.type, None
+    name, type_, enum = naming.column(column.name), outcome.placed(typed.type), None
     label = f"{table}.{name}"
     if enums.becomes_type(column, typed):
         enum = naming.type(table, name)

@@ -67,7 +67,7 @@ def added(columns: Sequence[MappedColumn], table: str, transforms: Sequence[Tran
 
 
 def _known(said: str, label: str, outcome: Outcome) -> str:
-    type_ = types.spelled(said)
+    type_ = outcome.placed(types.spelled(said))
     if not types.is_safe(type_):
         outcome.findings.append(_no_type(label, type_, say("that is no name of a type")))
         return "text"

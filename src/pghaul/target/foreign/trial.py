@@ -25,6 +25,13 @@ from pghaul.target.foreign.script import map_script
 
 TOO_MANY_LOCKS = "53200"  # all of it is made in one transaction: thousands of tables do not fit into its table of locks
 ROUNDS = 4  # a table without its bad default may have a bad key, without which a view fails
+EXTENSION_TYPES = """
+SELECT t.typname::text, n.nspname::text
+  FROM pg_catalog.pg_type AS t
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+  JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+ WHERE t.typtype IN ('b', 'd', 'e') AND t.typelem = 0 AND n.nspname <> 'pg_catalog'
+"""
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check", "sequence", "reference", "validation", "view"})
 
 
@@ -34,23 +41,32 @@ class _RolledBackError(Exception):
 
 def map_on(target: Session, database: ForeignDatabase, selected: Collection[Name], plan: Plan) -> MappedDatabase:
     """As map_database, without what this server would refuse. A target that lets nobody try is told of by a finding."""
+    schemas = _of_extensions(target)
     if plan.mapping.ddl:
-        return map_script(target, map_database(database, selected, plan), plan)
-    mapped = map_database(database, selected, plan)
+        return map_script(target, map_database(database, selected, plan, schemas=schemas), plan)
+    mapped = map_database(database, selected, plan, schemas=schemas)
     if any(f.kind is Kind.NAME and f.severity is Severity.ERROR for f in mapped.findings):
         return mapped  # two of one name cannot be made, and what the server says of that says nothing of the rest
     refused: dict[str, str] = {}
     try:
         for _ in range(ROUNDS):
-            new = _try(target, database, selected, plan, refused)
+            new = _try(target, database, selected, plan, refused, schemas)
             refused |= new
             if not new:
                 break
     except PghaulError as exc:
         if isinstance(exc, TransientError) and exc.sqlstate != TOO_MANY_LOCKS:
             raise
-        return _untried(map_database(database, selected, plan, refused=refused), exc)
-    return map_database(database, selected, plan, refused=refused)
+        return _untried(map_database(database, selected, plan, refused=refused, schemas=schemas), exc)
+    return map_database(database, selected, plan, refused=refused, schemas=schemas)
+
+
+def _of_extensions(target: Session) -> dict[str, str]:
+    """Where their types lie, by name: vector is public.vector; nothing of a name that several have."""
+    found: dict[str, list[str]] = {}
+    for name, schema in target.rows(EXTENSION_TYPES):
+        found.setdefault(name, []).append(schema)
+    return {name: schemas[0] for name, schemas in found.items() if len(schemas) == 1}
 
 
 def _untried(mapped: MappedDatabase, exc: PghaulError) -> MappedDatabase:
@@ -76,10 +92,15 @@ def _untried(mapped: MappedDatabase, exc: PghaulError) -> MappedDatabase:
 
 
 def _try(
-    target: Session, database: ForeignDatabase, selected: Collection[Name], plan: Plan, refused: dict[str, str]
+    target: Session,
+    database: ForeignDatabase,
+    selected: Collection[Name],
+    plan: Plan,
+    refused: dict[str, str],
+    schemas: dict[str, str],
 ) -> dict[str, str]:
     prefix = f"pghaul_trial_{secrets.token_hex(4)}_"
-    mapped = map_database(database, selected, plan, refused=refused, prefix=prefix)
+    mapped = map_database(database, selected, plan, refused=refused, prefix=prefix, schemas=schemas)
     found: dict[str, str] = {}
     with contextlib.suppress(_RolledBackError), target.transaction():
         target.execute("SET TRANSACTION READ WRITE")  # `plan` looks by a session that may not write
