@@ -100,6 +100,7 @@ class Stand:
         self.snapshot: int = options.pop("snapshot", 1)
         self.read_only: int = options.pop("read_only", 0)
         self.cut_after: int | None = options.pop("cut_after", None)
+        self.cuts: int = options.pop("cuts", 1_000)  # so many readings are
         self.denied: tuple[str, ...] = options.pop("denied", ())
         self.fails: Message | None = options.pop("fails", None)
         assert not options
@@ -202,7 +203,9 @@ class Stand:
         if hangs is not None:
             rows = [[None] * len(columns)]
         nbc = len(columns) % 2 == 0  # so that both kinds of rows are met
-        return [Result(columns=columns, rows=rows, compressed=nbc, cut_after=self.cut_after, hang_after=hangs)]
+        cut = self.cut_after if self.cuts and len(rows) > (self.cut_after or 0) else None
+        self.cuts -= cut is not None
+        return [Result(columns=columns, rows=rows, compressed=nbc, cut_after=cut, hang_after=hangs)]
 
     def _shape(self, expression: str, table: Table) -> Shape:
         for known, (native, value) in self.expressions.items():
