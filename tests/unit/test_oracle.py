@@ -13,6 +13,8 @@ import pyarrow as pa
 import pytest
 from tests.components import SHARED_DATA, missing
 from tests.oracle.server import Server, complaint
+from tests.oracle.stand_in import StandIn
+from tests.oracle.tables import Table, number
 
 from pghaul.model.errors import (
     AccessError,
@@ -450,3 +452,20 @@ def test_texts_that_the_server_makes_are_measured_before(server: Server) -> None
     unknown = form(asked_for("A", "text"), 't."A"', "LONG")
     assert (unknown.width, unknown.sized) == (None, False)
     assert server.asked == []
+
+
+def test_a_connection_that_is_lost_in_the_middle_is_a_passing_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(name="N", columns=(number("ID", 9),), rows=[(i,) for i in range(500)])
+    stand = StandIn(tables=[table], breaks_after=200)
+    monkeypatch.setattr(oracledb, "connect", stand.connect)
+    read = Reading(table=Name("SHOP", "N"), columns=(asked_for("ID", "integer"),), batch_rows=100)
+    with opened(URL.replace(":1522", "")) as source, pytest.raises(ConnectionLostError):
+        list(source.read(read))
+    stand.breaks_after = None
+    with opened(URL.replace(":1522", "")) as source:
+        assert sum(b.num_rows for b in source.read(read)) == 500
+
+
+def test_a_statement_that_was_not_recorded_is_not_answered() -> None:
+    with pytest.raises(AssertionError, match="not recorded"):
+        StandIn(tables=[]).answer(f"{_oracle_sql.TABLES} ", {"owner": None})
