@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.looking import value
 from tests.moving import rows, run_sql
-from tests.sqlite_files import carried, made
+from tests.sqlite_files import carried, made, plan_of, url_of
 
+from pghaul.engine.verify import Request
 from pghaul.model.errors import QuarantineError, RowError
 from pghaul.model.event import EventKind
 from pghaul.model.quarantine import Which
@@ -74,3 +75,35 @@ def test_more_than_may_be_set_aside_end_the_run(db_source: str, state: str, tmp_
     with pytest.raises(QuarantineError, match=r"more rows of public\.t than may be set aside"):
         carried(made(tmp_path / "odd.db", ODD), db_source, max_rejects=2)
     assert value(db_source, "SELECT count(*) FROM t") == 0
+
+
+# 25 is a text, 26 no date, 27 a real, 28 bytes: beyond the rows that are looked at.
+LATE = """
+CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, d DATE);
+WITH RECURSIVE i (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 30)
+INSERT INTO t SELECT n, n, '2024-01-02' FROM i;
+UPDATE t SET n = 'a''b' WHERE id = 25; UPDATE t SET d = '31/12/2024' WHERE id = 26;
+UPDATE t SET n = 2.5 WHERE id = 27; UPDATE t SET n = x'00ff' WHERE id = 28;
+"""
+LATE_KEPT = "SELECT source_key::json->>'id', sqlstate, column_name, convert_from(row_data, 'UTF8')"
+
+
+def test_a_value_of_another_class_that_comes_late_is_one_row_set_aside(
+    db_source: str, state: str, tmp_path: Path
+) -> None:
+    path = made(tmp_path / "late.db", LATE)
+    plan = plan_of(path, db_source, verify="checksum").model_copy(update={"source": f"{url_of(path)}?look=9"})
+    with pytest.raises(RowError, match=r"refused rows: id = 25, column n: a value of class text .* bigint: a'b"):
+        MigrationService().run(plan, listener=lambda _event: None)
+    lenient = plan.model_copy(update={"options": plan.options.model_copy(update={"max_rejects": 4})})
+    run = MigrationService().run(lenient, listener=lambda _event: None)
+    assert run.state is RunState.DIFFERENT
+    assert value(db_source, "SELECT count(*) FROM t") == 26
+    assert rows(db_source, f"{LATE_KEPT} FROM pghaul.quarantine ORDER BY 1") == [
+        ("25", "22018", "n", "25\ta'b\t2024-01-02"),
+        ("26", "22018", "d", "26\t26\t31/12/2024"),
+        ("27", "22018", "n", "27\t2.5\t2024-01-02"),
+        ("28", "22018", "n", "28\t\\\\x00ff\t2024-01-02"),
+    ]
+    found = MigrationService().verify(run.id, Request(workers=1), listener=lambda _event: None)
+    assert [(t.agrees, "cannot become" in str(t.why)) for t in found.tables] == [(None, True)]

@@ -13,7 +13,7 @@ from tests.contract.case import rows_of, whole
 from pghaul.model.errors import NotFoundError, SnapshotLostError, SourceError, UsageError
 from pghaul.model.foreign import ReadColumn, Reading
 from pghaul.model.table import Name
-from pghaul.sources import files
+from pghaul.sources import files, misfits
 from pghaul.sources.files import Files
 
 
@@ -166,3 +166,18 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_url_that_makes_no_sense_is_refused(url: str) -> None:
     with pytest.raises(UsageError):
         files.endpoint(url, {}, None)
+
+
+def test_a_number_that_comes_late_is_spelled_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read loosely, what is none is set apart, and what would come back as another text too."""
+    (tmp_path / "t.csv").write_text("n\n1\n2\n007\nx\n0x10\n")
+    monkeypatch.setattr(files, "LOOK", 1)
+    monkeypatch.setattr(files, "ROWS", 2)
+    source = opened(f"files://{tmp_path}")
+    monkeypatch.setattr(source, "_guess", lambda _table: ({"n": "bigint"}, 2, False))
+    column = ReadColumn(name="n", native="csv", pg_type="bigint")
+    with pytest.raises(SourceError, match=r"written in another way|Failed to parse"):
+        list(source.read(Reading(table=Name("", "t"), columns=(column,))))
+    (batch,) = source.read(Reading(table=Name("", "t"), columns=(column,), loose=True))
+    assert batch.to_pylist() == [{"n": 1}, {"n": 2}, {"n": None}, {"n": None}, {"n": None}]
+    assert [(m.row, m.text) for m in misfits.told(batch)] == [(2, "007"), (3, "x"), (4, "0x10")]

@@ -206,6 +206,16 @@ class ReadColumn:
     seen: str = ""  # what the source said of it when it was described, so that it need not look again
 
 
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A value of a batch's row, from 0, that could not be read as it was asked for: what it is, as text."""
+
+    row: int
+    column: str
+    text: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What is to be read of one table. `ordered`: by these columns (a unique key), ascending; empty: as it comes."""
@@ -216,5 +226,8 @@ class Reading:
     range: KeyRange | None = None
     ordered: tuple[str, ...] = ()
     limit: int | None = None
+    loose: bool = (
+        False  # a value that cannot be read so is set apart (sources/misfits.py), where the source can do that
+    )
     batch_rows: int = 65_536  # at most; a source makes smaller batches of wide rows
     batch_bytes: int = 16 << 20

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pghaul.model.errors import AccessError, NotFoundError, PghaulError, SourceError
 from pghaul.model.text import say
 from pghaul.sources._files_ending import Ending, ended
+from pghaul.sources.misfits import SQLSTATE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,6 +129,7 @@ class Csv:
                 ),
                 where=str(path),
                 advice=say("give the column another type in the plan: text holds everything that is text"),
+                sqlstate=SQLSTATE,
                 code=6978,
             ) from exc
 

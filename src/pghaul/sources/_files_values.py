@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import SourceError
-from pghaul.model.foreign import ReadColumn, is_vector
+from pghaul.model.foreign import Misfit, ReadColumn, is_vector
 from pghaul.model.text import say
+from pghaul.sources import misfits
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SHOWN = 60  # characters of a value
 DOUBLE = 64  # bits
 
 
@@ -69,8 +72,49 @@ def _goes(kind: pa.DataType, plain: pa.DataType) -> bool:
     return bool(kind == plain)
 
 
-def converted(array: pa.Array, column: ReadColumn, wanted: pa.DataType, where: str) -> pa.Array:
-    """Exactly, or SourceError that names the column."""
+def strictly(
+    batch: pa.RecordBatch, columns: Sequence[ReadColumn], schema: pa.Schema, where: str, again: Collection[str]
+) -> pa.RecordBatch:
+    """All of its columns converted. Raises SourceError for the first value that cannot be.
+
+    `again`: columns whose numbers have to be spelled as they would be written again.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    pairs = zip(columns, schema, strict=True)
+    arrays = [converted(batch.column(c.name), c, field.type, where, again=c.name in again) for c, field in pairs]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def loosely(
+    batch: pa.RecordBatch, columns: Sequence[ReadColumn], schema: pa.Schema, where: str, again: Collection[str]
+) -> pa.RecordBatch:
+    """The same, with NULL for values that cannot be, and told which these are."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    found, arrays = [], []
+    for column, field in zip(columns, schema, strict=True):
+        array = batch.column(column.name)
+        bad = misfits.failing(array, partial(_fails, column, field.type, column.name in again))
+        for row in bad:
+            text = str(array[row].as_py())
+            shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+            message = say("{value} is no {type}", value=repr(shown), type=column.pg_type)
+            found.append(Misfit(row, column.name, text, message))
+        arrays.append(converted(misfits.without(array, bad) if bad else array, column, field.type, where, again=False))
+    return misfits.marked(pa.RecordBatch.from_arrays(arrays, schema=schema), found)
+
+
+def _fails(column: ReadColumn, wanted: pa.DataType, again: bool, array: pa.Array) -> bool:
+    try:
+        converted(array, column, wanted, "", again=again)
+    except SourceError:
+        return True
+    return False
+
+
+def converted(array: pa.Array, column: ReadColumn, wanted: pa.DataType, where: str, *, again: bool = False) -> pa.Array:
+    """Exactly, or SourceError that names the column. `again`: 007 is no number, for it would come back as 7."""
     import pyarrow as pa  # noqa: PLC0415
 
     if pa.types.is_dictionary(array.type):
@@ -78,7 +122,7 @@ def converted(array: pa.Array, column: ReadColumn, wanted: pa.DataType, where: s
     try:
         if pa.types.is_string(wanted) and not _is_text(array.type):
             return _texts(array, column)
-        return array.cast(wanted) if array.type != wanted else array
+        return _cast(array, wanted, again=again)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, OverflowError) as exc:
         raise SourceError(
             say(
@@ -89,8 +133,16 @@ def converted(array: pa.Array, column: ReadColumn, wanted: pa.DataType, where: s
             ),
             where=where,
             advice=say("give the column another type in the plan: text holds everything that is text"),
+            sqlstate=misfits.SQLSTATE,
             code=6973,
         ) from exc
+
+
+def _cast(array: pa.Array, wanted: pa.DataType, *, again: bool) -> pa.Array:
+    made = array.cast(wanted) if array.type != wanted else array
+    if again and not made.cast(array.type).equals(array):
+        raise ValueError(say("it would be written in another way"))
+    return made
 
 
 def _is_text(kind: pa.DataType) -> bool:

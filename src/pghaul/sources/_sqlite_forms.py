@@ -8,8 +8,8 @@ where it refuses by itself, and by casts in Arrow that are checked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.foreign import ReadColumn, is_vector
@@ -63,6 +63,7 @@ class Form:
     type: Any  # pa.DataType of the batches
     turn: Turn | None = None
     also: str = ""  # what else is refused
+    source: str = ""  # the column in SQL
 
     @property
     def offends(self) -> str:
@@ -72,6 +73,23 @@ class Form:
         refused += [INEXACT] if self.carried == "real" else []
         refused += [self.also] if self.also else []
         return f"({' OR '.join(refused)})"
+
+
+def loosely(forms: Sequence[Form]) -> list[Form]:
+    """The same with NULL for what is certainly refused, and behind them one that tells of it: place, class, value.
+
+    SQLite's own quote() is the shortest way to spell a value of any class.
+    """
+    cases = " ".join(
+        f"WHEN {f.offends.replace('{c}', f.source)} THEN '{n} ' || typeof({f.source}) || ' ' || quote({f.source})"
+        for n, f in enumerate(forms)
+    )
+    read = [
+        replace(f, expression=f"CASE WHEN {f.offends.replace('{c}', f.source)} THEN NULL ELSE {f.expression} END")
+        for f in forms
+    ]
+    telling = f"CASE {cases} END"
+    return [*read, Form(name="", expression=telling, carried="text", takes=("text",), type=_arrow().string())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,7 @@ def _made(
         type=kind,
         turn=turn,
         also=also,
+        source=source,
     )
 
 

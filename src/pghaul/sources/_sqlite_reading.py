@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pghaul.model.errors import PghaulError, SourceError
-from pghaul.model.foreign import KeyRange, Reading
+from pghaul.model.foreign import KeyRange, Misfit, Reading
 from pghaul.model.text import say
 from pghaul.sources import _sqlite_sql as sql
+from pghaul.sources import misfits
 from pghaul.sources._sqlite_connection import Connection, quoted
-from pghaul.sources._sqlite_forms import SENTINELS, Form
+from pghaul.sources._sqlite_forms import SENTINELS, Form, loosely
 from pghaul.sources.gathering import first_failing, gathered
 from pghaul.sources.reading_ahead import Ahead
 from pghaul.sources.reading_sql import where_clause
@@ -23,6 +25,7 @@ from pghaul.sources.reading_sql import where_clause
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MOST_COLUMNS = 2_000  # of a result of SQLite
 MOST_ROWS = 8_192  # of a batch of the driver: more is not faster
 MOST_BYTES = 4 << 20  # of a batch of ours: larger ones are not faster either, and several are on their way at once
 PATIENCE = 0.5  # seconds for a batch that is being read when nobody wants it any more
@@ -61,6 +64,8 @@ class Rows:
         import pyarrow as pa  # noqa: PLC0415
 
         self.schema = pa.schema([pa.field(f.name, f.type) for f in forms])
+        self._loose = reading.loose and len(forms) < MOST_COLUMNS
+        forms = loosely(forms) if self._loose else forms
         self._connection, self._reading, self._forms = connection, reading, forms
         self._locate = locate
         self._batch_rows = rows
@@ -143,7 +148,8 @@ class Rows:
     def _pass_on(self, reader: Any) -> None:
         reading = self._reading
         most = min(reading.batch_bytes, MOST_BYTES)
-        for batch in gathered(self._made(reader), rows=reading.batch_rows, size=most):
+        made = self._made(reader)  # loosely: one by one, as each has its own misfits
+        for batch in made if self._loose else gathered(made, rows=reading.batch_rows, size=most):
             if not self._ahead.give(batch):
                 return
             del batch  # while the next one is made
@@ -151,7 +157,7 @@ class Rows:
     def _made(self, reader: Any) -> Iterator[pa.RecordBatch]:
         first = True
         for raw in reader:
-            batch = self._turned(raw.slice(1) if first else raw)
+            batch = (self._sorted_out if self._loose else self._turned)(raw.slice(1) if first else raw)
             first = False
             if batch.num_rows:
                 yield batch
@@ -163,6 +169,22 @@ class Rows:
 
         columns = [self._turn(f, a) for f, a in zip(self._forms, raw.columns, strict=True)]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _sorted_out(self, raw: pa.RecordBatch) -> pa.RecordBatch:
+        """As _turned; values that cannot be read so are NULL, and told of."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        found = [_refused_by_class(n, t, self._reading, self._forms) for n, t in _tellings(raw.columns[-1])]
+        columns = []
+        for form, array in zip(self._forms[:-1], raw.columns, strict=False):
+            bad = misfits.failing(array, partial(_fails, form))
+            found += [self._misfit(form, array, n) for n in bad]
+            columns.append(self._turn(form, misfits.without(array, bad) if bad else array))
+        return misfits.marked(pa.RecordBatch.from_arrays(columns, schema=self.schema), found)
+
+    def _misfit(self, form: Form, array: pa.Array, row: int) -> Misfit:
+        value, kind = _shown(array.slice(row, 1)), _type_of(self._reading, form.name)
+        return Misfit(row, form.name, _raw(array, row), say("{value} is no {type}", value=value, type=kind))
 
     def _turn(self, form: Form, array: pa.Array) -> pa.Array:
         try:
@@ -183,8 +205,46 @@ class Rows:
             ),
             where=f"{self._connection.where}, {self._reading.table.name}",
             advice=say("give the column another type in the plan: text holds everything that is text"),
+            sqlstate=misfits.SQLSTATE,
             code=6926,
         )
+
+
+def _tellings(column: pa.Array) -> Iterator[tuple[int, str]]:
+    """Row, and what is told of it."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    for n in column.is_valid().to_numpy(zero_copy_only=False).nonzero()[0]:
+        yield int(n), column.view(pa.binary())[int(n)].as_py().decode("utf-8", "backslashreplace")
+
+
+def _refused_by_class(row: int, told: str, reading: Reading, forms: Sequence[Form]) -> Misfit:
+    place, kind, value = told.split(" ", 2)
+    name = forms[int(place)].name
+    if kind == "text":
+        value = value[1:-1].replace("''", "'")
+    elif kind == "blob":
+        value = "\\x" + value[2:-1].lower()
+    message = say(
+        "a value of class {found} cannot become {type}: {value}",
+        found=kind,
+        type=_type_of(reading, name),
+        value=value if len(value) <= 60 else f"{value[:60]}…",
+    )
+    return Misfit(row, name, value, message)
+
+
+def _raw(array: pa.Array, row: int) -> str:
+    """A value as a line of text takes it."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    value = array.view(pa.binary())[row].as_py() if pa.types.is_string(array.type) else array[row].as_py()
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode() if pa.types.is_string(array.type) else "\\x" + value.hex()
+    except UnicodeDecodeError:
+        return "\\x" + value.hex()
 
 
 def _fails(form: Form, array: pa.Array) -> bool:

@@ -41,7 +41,7 @@ from pghaul.sources import _files_folder as folder
 from pghaul.sources._files_folder import FileTable
 from pghaul.sources._files_formats import Arrow, Csv, Parquet, Wanted, opened, told
 from pghaul.sources._files_types import TYPES, Guess, declared
-from pghaul.sources._files_values import converted, natural
+from pghaul.sources._files_values import loosely, natural, strictly
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,7 +114,9 @@ class Rows:
                 code=5810,
             )
         kinds = {c.name: _held(held[c.name], c.pg_type, c.encoding, table) for c in reading.columns}
-        self._types = kinds
+        self._again = source.guessed_numbers(table)
+        as_text = table.format == "csv" and reading.loose
+        self._types = {n: k for n, k in kinds.items() if not as_text and n not in self._again}
         self._schema = pa.schema([(c.name, natural(c, kinds[c.name])) for c in reading.columns])
 
     @property
@@ -146,7 +148,6 @@ class Rows:
             raise StoppedError(say("the reading was ended"), code=4010)
 
     def _converted(self) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa  # noqa: PLC0415
 
         names = tuple(dict.fromkeys(c.name for c in self._reading.columns))
         asked = self._reading
@@ -156,11 +157,8 @@ class Rows:
             for batch in reader.batches(file, wanted):
                 self._check()
                 where = str(file)
-                arrays = [
-                    converted(batch.column(c.name), c, field.type, where)
-                    for c, field in zip(self._reading.columns, self._schema, strict=True)
-                ]
-                yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+                convert = loosely if asked.loose else strictly
+                yield convert(batch, self._reading.columns, self._schema, where, self._again)
 
     def _ordered(self) -> Iterator[pa.RecordBatch]:
         """In memory: a file lies in the order in which it was written."""
@@ -315,6 +313,12 @@ class Files:
         if table.name not in self._guessed:
             self._guessed[table.name] = self._look(table)
         return self._guessed[table.name]
+
+    def guessed_numbers(self, table: FileTable) -> frozenset[str]:
+        """Columns of which not all values were looked at: one that comes later may be spelled as a text."""
+        if table.format != "csv" or table.bytes <= LOOK or self._options.get("look") == "all":
+            return frozenset()
+        return frozenset(n for n, kind in self._guess(table)[0].items() if kind == "bigint")
 
     def _look(self, table: FileTable) -> tuple[dict[str, str], int, bool]:
         names = self.columns(table).names

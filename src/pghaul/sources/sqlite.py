@@ -34,6 +34,7 @@ from pghaul.sources._sqlite_forms import Form, form
 from pghaul.sources._sqlite_look import Asked, Look, limit_for, look, recalled
 from pghaul.sources._sqlite_reading import MOST_ROWS, Rows, condition
 from pghaul.sources._sqlite_types import TYPES
+from pghaul.sources.misfits import SQLSTATE
 from pghaul.sources.reading_sql import check_names
 
 SCHEMES = ("sqlite",)
@@ -295,6 +296,7 @@ class SQLite:
                     ),
                     where=f"{self._path}, {reading.table.name}",
                     advice=say("give the column another type in the plan: text holds everything that is text"),
+                    sqlstate=SQLSTATE,
                     code=6928,
                 )
 

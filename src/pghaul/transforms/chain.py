@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pghaul.model.errors import RowError
-from pghaul.model.foreign import ReadColumn
+from pghaul.model.foreign import Misfit, ReadColumn
 from pghaul.model.plan import Mapping as PlanMapping
 from pghaul.model.text import Text, joined, say
 from pghaul.model.transforming import MASKING, Transform, new_name
@@ -106,13 +106,14 @@ class Chain:
         self.schema = pa.schema([pa.field(self._called(schema.names[p]), schema.types[p]) for p in self._places])
         return self.schema
 
-    def apply(self, batch: pa.RecordBatch, *, first: int = 1) -> Applied:
+    def apply(self, batch: pa.RecordBatch, *, first: int = 1, misfits: Sequence[Misfit] = ()) -> Applied:
         """A batch of the schema that was bound. `first` is the number of its first row, for errors.
 
         Rows at fault go through all steps, too: what is kept of them for the quarantine is masked as any other row.
+        `misfits` are values that the source could not read as they were asked for.
         """
         given = batch = pa.RecordBatch.from_arrays(batch.columns, schema=self._given)
-        problems: list[tuple[str, Problem]] = []
+        problems = [(m.column, _unread(m, batch.num_rows)) for m in misfits]
         replaced: dict[str, int] = {}
         for step in self._steps:
             done = step.apply(batch)
@@ -129,12 +130,18 @@ class Chain:
         return Applied(
             batch=made.take(pa.array(np.flatnonzero(~bad))),
             rejected=rejected,
-            aside=self._aside(given, made, rejected),
+            aside=self._aside(given, made, rejected, {(m.row, m.column): m.text for m in misfits}),
             kept=np.flatnonzero(~bad),
             replaced=replaced,
         )
 
-    def _aside(self, given: pa.RecordBatch, made: pa.RecordBatch, rejected: Sequence[Rejected]) -> pa.RecordBatch:
+    def _aside(
+        self,
+        given: pa.RecordBatch,
+        made: pa.RecordBatch,
+        rejected: Sequence[Rejected],
+        unread: Mapping[tuple[int, str], str],
+    ) -> pa.RecordBatch:
         """The rows that are set aside, as they would arrive; what was refused as it was read, or NULL if masked."""
         rows = pa.array([r.row for r in rejected], pa.int64())
         arrays = []
@@ -144,6 +151,9 @@ class Chain:
             if any(refused):
                 hidden = name in self._masked or name not in given.schema.names
                 raw = None if hidden else texts(unwrapped(given.column(name).take(rows)))
+                if raw is not None and unread:
+                    known = pa.array([unread.get((r.row, name)) for r in rejected], pa.string())
+                    raw = pc.coalesce(known, raw)
                 kept = pc.if_else(pa.array(refused), pa.scalar(None, pa.string()) if raw is None else raw, texts(kept))
             arrays.append(kept)
         return pa.RecordBatch.from_arrays(arrays, names=self.schema.names)
@@ -191,6 +201,12 @@ class Chain:
             sqlstate=fatal[0][2].sqlstate,
             code=3071,
         )
+
+
+def _unread(misfit: Misfit, rows: int) -> Problem:
+    mask = np.zeros(rows, np.bool_)
+    mask[misfit.row] = True
+    return Problem(mask=mask, message=Text("{why}", {"why": misfit.message}), sqlstate="22018")
 
 
 def _known(field_: pa.Field, column: ReadColumn) -> pa.Field:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -27,6 +28,7 @@ from pghaul.engine.relay import Buffer, rows_of
 from pghaul.engine.watch import Pulse
 from pghaul.model.errors import CountMismatchError
 from pghaul.model.text import say
+from pghaul.sources import misfits
 from pghaul.target.arrow import refusing as trying
 from pghaul.target.arrow import row_text
 from pghaul.target.arrow.encoding import Refused
@@ -44,7 +46,7 @@ async def load(job: Job, plan: ArrowPlan, care: Care, hands: Hands) -> Loaded:
     if reader is None or job.target is None:
         raise ValueError(f"a chunk without two sides: {job.relation} {job.chunk}")
     plan = await hands.waiting(settled(plan, job.target, hands.target))
-    schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
+    schema = await hands.waiting(reader.begin(replace(plan.reading, loose=True), job.snapshot))
     stage = Stage(schema, plan, relation=job.relation, proves=plan.back is not None, strict=False)
     pulse, aside = Pulse(), Aside(job, care, hands)
     with Pace(hands.control, pulse) as pace:
@@ -111,7 +113,7 @@ class _Sifting:
             )
 
     async def _one(self, batch: pa.RecordBatch) -> None:
-        applied = await asyncio.to_thread(self._stage.transformed, batch)
+        applied = await asyncio.to_thread(self._stage.transformed, batch, misfits.told(batch))
         numbers = np.arange(batch.num_rows) if applied.kept is None else applied.kept
         for place, found in enumerate(applied.rejected):
             await self._refused(applied.aside, place, found.row, found)

@@ -14,9 +14,10 @@ from pghaul.engine.arrow import proof
 from pghaul.engine.arrow.settled import settled
 from pghaul.engine.arrow.stage import Stage
 from pghaul.engine.watch import Pulse
-from pghaul.model.errors import RowError
+from pghaul.model.errors import RowError, SourceError
 from pghaul.model.table import Name
 from pghaul.model.verification import Difference, RowDifference, TableVerdict
+from pghaul.sources.misfits import SQLSTATE
 from pghaul.target.arrow.reading_back import spelled_by_server
 
 if TYPE_CHECKING:
@@ -45,15 +46,29 @@ async def check(job: Job, plan: ArrowPlan, hands: Hands) -> Found:
 
 
 async def _verdict(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Found:
-    stage = await _read(job, plan, hands, reader)
+    try:
+        stage = await _read(job, plan, hands, reader)
+    except (RowError, SourceError) as exc:
+        if not _is_of_rows(exc):
+            raise
+        await hands.waiting(reader.end())
+        (verdict, columns) = _judged(plan, job, rows=0, agrees=False)
+        return replace(verdict, agrees=None, why=exc.message), columns
     return await _compared(job, plan, hands, stage)
+
+
+def _is_of_rows(error: RowError | SourceError) -> bool:
+    """The target cannot hold some of its rows; they may have been set aside."""
+    return isinstance(error, RowError) or error.sqlstate == SQLSTATE
 
 
 async def _confirmed(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Found:
     """Of a chunk that was loaded before: the source alone tells, where the receipt's hash is of all columns."""
     try:
         stage = await _read(job, plan, hands, reader)
-    except RowError:  # none of the rows that were loaded was refused
+    except (RowError, SourceError) as exc:  # none of the rows that were loaded was refused
+        if not _is_of_rows(exc):
+            raise
         await hands.waiting(reader.end())
         return _judged(plan, job, rows=0, agrees=False)
     if plan.known and stage.digest is not None:

@@ -24,8 +24,9 @@ from pghaul.engine.pace import Pace
 from pghaul.engine.relay import Buffer, Write, both, rows_of
 from pghaul.engine.streams import heard
 from pghaul.engine.watch import Pulse
-from pghaul.model.errors import CountMismatchError, RowError
+from pghaul.model.errors import CountMismatchError, RowError, SourceError
 from pghaul.model.text import Text, say
+from pghaul.sources.misfits import SQLSTATE
 
 if TYPE_CHECKING:
     from pghaul.engine.hands import Hands
@@ -134,6 +135,10 @@ async def load(job: Job, plan: ArrowPlan, hands: Hands) -> Loaded:
             await hands.waiting(_move(flow, job, hands.target), pulse)
         except RowError as exc:
             raise as_refused(exc) from exc
+        except SourceError as exc:
+            if exc.sqlstate != SQLSTATE:
+                raise
+            raise as_refused(exc) from exc
     await hands.waiting(reader.end())
     source_hash, target_hash, unproven = await proof.of_both(job, plan.back, stage, hands)
     return Loaded(
@@ -159,7 +164,7 @@ async def _move(flow: _Flow, job: Job, target: asyncpg.Connection) -> None:
         )
 
 
-def as_refused(error: RowError) -> RefusedError:
+def as_refused(error: RowError | SourceError) -> RefusedError:
     """Rows that never came as far as the server: as if it had refused them."""
     said = asyncpg.PostgresError.new({"C": error.sqlstate or "22000", "M": str(error.message)})
     return RefusedError(said, error)

@@ -5,7 +5,7 @@ Used by one thread at a time. No object is made per row or per value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from pghaul.transforms.chain import Applied, chain
 
 if TYPE_CHECKING:
     from pghaul.engine.job import ArrowPlan
+    from pghaul.model.foreign import Misfit
 
 
 class Stage:
@@ -64,9 +65,9 @@ class Stage:
             self.digest.update(ours(self.encoding, canonical))
         return canonical
 
-    def transformed(self, batch: pa.RecordBatch) -> Applied:
+    def transformed(self, batch: pa.RecordBatch, misfits: Sequence[Misfit] = ()) -> Applied:
         """After the chain, under the target's names. Rows that it tells apart are for who sets them aside."""
-        applied = self._chain.apply(batch, first=self.rows + 1)
+        applied = self._chain.apply(batch, first=self.rows + 1, misfits=misfits)
         for name, count in applied.replaced.items():
             self.replaced[name] = self.replaced.get(name, 0) + count
         named = pa.RecordBatch.from_arrays(applied.batch.columns, schema=self.schema)

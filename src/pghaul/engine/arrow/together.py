@@ -28,7 +28,7 @@ class Together:
         if result.verdict is None or chunk in self._verdicts:
             return None
         self._verdicts[chunk] = result.verdict
-        for known, new in zip(self._columns, result.columns, strict=bool(self._columns)):
+        for known, new in zip(self._columns, result.columns, strict=False):
             known[0].add(new[0])
             known[1].add(new[1])
         self._columns = self._columns or result.columns
@@ -39,7 +39,8 @@ class Together:
         rows = tuple(r for p in parts for r in p.rows)
         return replace(
             parts[0],
-            agrees=all(p.agrees for p in parts),
+            agrees=_agree([p.agrees for p in parts]),
+            why=next((p.why for p in parts if p.why), ""),
             source_rows=sum(p.source_rows for p in parts),
             target_rows=sum(p.target_rows for p in parts),
             source_hash=_hash([p.source_hash for p in parts]),
@@ -52,6 +53,11 @@ class Together:
             seconds=round(sum(p.seconds for p in parts), 3),
             columns=tuple(_column(p) for p in self._columns),
         )
+
+
+def _agree(parts: Sequence[bool | None]) -> bool | None:
+    """None: a part of it could not be compared."""
+    return False if False in parts else None if None in parts else True
 
 
 def _hash(parts: Sequence[str]) -> str:
