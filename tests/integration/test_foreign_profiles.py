@@ -97,6 +97,11 @@ def test_a_shop_is_moved_stopped_resumed_and_proven_by_its_name(
     call("plan", "--from", "shop", "--to", db_source, "--workers", "1", "-o", "shop.toml")
     assert read_plan(tmp_path / "shop.toml").source == "shop"
     call("run", "shop.toml", "--dry-run")
+    told = json.loads(call("check", "shop.toml", "--phase", "before", "--json"))["items"]
+    assert {i["outcome"] for i in told if (i["id"], i["side"]) in {("source", "source"), ("clock", "source")}} == {
+        "fine"
+    }
+    call("check", "shop.toml", "--phase", "day")
     brake = Brake()
     with pytest.raises(StoppedError):
         MigrationService().run(read_plan(tmp_path / "shop.toml"), listener=brake.hear, stop=brake.pulled)
@@ -105,6 +110,9 @@ def test_a_shop_is_moved_stopped_resumed_and_proven_by_its_name(
     call("resume", stopped)
     assert value(db_source, "SELECT (SELECT count(*) FROM customer) + (SELECT count(*) FROM orders)") == 500
     call("verify", stopped)
+    assert "that cannot be asked of it from here" in call(
+        "check", "shop.toml", "--phase", "after", expect=1
+    )  # the test server has no fsync
     call("show", stopped)
     call("report", stopped)
     call("profile", "remove", "shop")

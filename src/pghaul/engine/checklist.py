@@ -14,12 +14,15 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from pghaul.engine import quiet
-from pghaul.engine.scene import glimpsed
+from pghaul.engine.arrow.probe import probe
+from pghaul.engine.scene import glimpsed, glimpsed_target
 from pghaul.model.checklist import Item, Outcome, Phase
 from pghaul.model.errors import PghaulError
 from pghaul.model.finding import Severity
+from pghaul.model.foreign import ForeignEndpoint
 from pghaul.model.plan import Plan
 from pghaul.model.preview import Preview
+from pghaul.model.probe import ForeignProbe
 from pghaul.model.profile import Endpoint
 from pghaul.model.run import Run, RunState
 from pghaul.model.table import Name
@@ -33,6 +36,7 @@ NAMED = 3  # of the tables, sessions … that an answer is about, as many are na
 CLOCKS_APART = 5.0  # seconds: more, and what two servers stamped in one moment looks like two
 LAG = 60.0  # seconds
 STALE = 24 * 3600.0  # a verification older than a day proves yesterday
+UNSEEN = say("nobody writes to the source any more; that cannot be asked of it from here")
 SPARE = 2  # sessions that a run keeps beside those of its workers, on each side
 
 
@@ -46,9 +50,13 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Both sessions are read-only. `runs`: of this pair of databases, the latest first; `proofs` as well."""
+    """Sessions are read-only. `runs`: of this pair of databases, the latest first; `proofs` as well.
 
-    source: Session
+    A source that is not PostgreSQL has no session here, but what a test of its profile tells.
+    """
+
+    source: Session | None
+    foreign: ForeignProbe | None
     target: Session
     preview: Preview
     read: Sequence[Name]  # the source's tables
@@ -59,15 +67,27 @@ class Scene:
 
     def sides(self) -> Mapping[str, tuple[Session, Sequence[Name]]]:
         """By name."""
-        return {"source": (self.source, self.read), "target": (self.target, self.written)}
+        here = {"source": (self.source, self.read)} if self.source else {}
+        return {**here, "target": (self.target, self.written)}
 
 
 @contextlib.contextmanager
-def looking(plan: Plan, source: Endpoint, target: Endpoint, preview: Preview, past: Past) -> Iterator[Scene]:
+def looking(
+    plan: Plan, source: Endpoint | ForeignEndpoint, target: Endpoint, preview: Preview, past: Past
+) -> Iterator[Scene]:
     """Opens both sides, to read only."""
-    with glimpsed(secrets.token_hex(6), plan, source, target) as (here, there):
+    run = secrets.token_hex(6)
+    with contextlib.ExitStack() as stack:
+        here: Session | None = None
+        foreign: ForeignProbe | None = None
+        if isinstance(source, ForeignEndpoint):
+            foreign = probe(source)
+            there = stack.enter_context(glimpsed_target(run, plan, target))
+        else:
+            here, there = stack.enter_context(glimpsed(run, plan, source, target))
         yield Scene(
             source=here,
+            foreign=foreign,
             target=there,
             preview=preview,
             read=sorted({t.source for t in preview.tables}),
@@ -133,6 +153,19 @@ def plan(scene: Scene) -> Iterator[Item]:
     )
 
 
+def other_kind(scene: Scene) -> Iterator[Item]:
+    """Of a source that is not PostgreSQL: what `pghaul profile test` finds."""
+    if scene.foreign is None:
+        return
+    found = scene.foreign.findings
+    bad = [f.what for f in found if f.severity is Severity.ERROR]
+    odd = [f.what for f in found if f.severity is Severity.WARNING]
+    outcome = Outcome.BAD if bad else Outcome.LOOK if odd else Outcome.FINE
+    advice = say("`pghaul profile test` shows all of it, with what to do")
+    about = say("the source answers and can be read")
+    yield _item("source", "source", outcome, about, joined("; ", (bad + odd)[:NAMED]), advice)
+
+
 def space(scene: Scene) -> Iterator[Item]:
     """Errors of space stand in the plan's findings; here, whether it is known at all."""
     if scene.preview.space.free is None:
@@ -169,10 +202,15 @@ def clocks(scene: Scene) -> Iterator[Item]:
     for side, (session, _) in scene.sides().items():
         before = time.time()
         theirs = health.clock(session)
-        apart = theirs - (before + time.time()) / 2
-        found = say("{seconds:+.1f} s from the clock here", seconds=apart)
-        outcome = Outcome.FINE if abs(apart) <= CLOCKS_APART else Outcome.LOOK
-        yield _item("clock", side, outcome, say("the clock is right"), found, say("let NTP set it"))
+        yield _clock(side, theirs - (before + time.time()) / 2)
+    if scene.foreign and scene.foreign.facts and (distance := scene.foreign.facts.distance):
+        yield _clock("source", distance.clock_ahead)
+
+
+def _clock(side: str, apart: float) -> Item:
+    found = say("{seconds:+.1f} s from the clock here", seconds=apart)
+    outcome = Outcome.FINE if abs(apart) <= CLOCKS_APART else Outcome.LOOK
+    return _item("clock", side, outcome, say("the clock is right"), found, say("let NTP set it"))
 
 
 def lag(scene: Scene) -> Iterator[Item]:
@@ -214,7 +252,9 @@ def _took(run: Run) -> Text:
 
 
 def belongings(scene: Scene) -> Iterator[Item]:
-    """What is odd on the source arrives as it is."""
+    """What is odd on the source arrives as it is. Of another kind of database, the plan says it."""
+    if scene.source is None:
+        return
     about = say("every table has a key")
     advice = say("without one, a difference can be told but not named by its key")
     yield _names_item("keys", "source", about, health.keyless(scene.source, scene.read), advice)
@@ -267,6 +307,9 @@ def last_run(scene: Scene) -> Iterator[Item]:
 
 def writers(scene: Scene) -> Iterator[Item]:
     """The cutover waits until there are none."""
+    if scene.source is None:
+        yield _item("writers", "source", Outcome.BY_HAND, UNSEEN)
+        return
     seen = quiet.look(scene.source, scene.read)
     about = say("nobody writes to the source's tables at this moment")
     busy = sorted({str(w) for w in seen.writers})
@@ -334,7 +377,8 @@ def target_belongings(scene: Scene) -> Iterator[Item]:
     yield _names_item(
         "not-valid", "target", about, health.not_valid(target, tables), say("ALTER TABLE … VALIDATE CONSTRAINT")
     )
-    silent = set(health.silent_triggers(target, tables)) - set(health.silent_triggers(scene.source, scene.read))
+    meant = health.silent_triggers(scene.source, scene.read) if scene.source else ()
+    silent = set(health.silent_triggers(target, tables)) - set(meant)
     about = say("no trigger is off that is on at the source")
     yield _names_item("triggers", "target", about, sorted(silent), say("ALTER TABLE … ENABLE TRIGGER"), Outcome.BAD)
     about = say("every table was analysed")
@@ -360,6 +404,9 @@ def target_settings(scene: Scene) -> Iterator[Item]:
 
 def still_on_the_source(scene: Scene) -> Iterator[Item]:
     """Whoever was forgotten is still there."""
+    if scene.source is None:
+        yield _item("writers", "source", Outcome.BY_HAND, UNSEEN)
+        return
     seen = quiet.look(scene.source, scene.read)
     about = say("nobody writes to the old tables")
     busy = sorted({str(w) for w in seen.writers})
@@ -378,6 +425,7 @@ def by_hand_after(_: Scene) -> Iterator[Item]:
 
 BEFORE: tuple[Question, ...] = (
     plan,
+    other_kind,
     space,
     connections,
     rehearsal,
@@ -390,6 +438,7 @@ BEFORE: tuple[Question, ...] = (
 )
 DAY: tuple[Question, ...] = (
     last_run,
+    other_kind,
     writers,
     waits,
     long_transactions,

@@ -16,7 +16,7 @@ from pghaul.model.table import Name, RelationKind, Table
 from pghaul.model.text import say, saying
 from pghaul.postgres.catalog import describe
 from pghaul.postgres.session import Session, connect, terminate_sessions
-from pghaul.postgres.settings import settings
+from pghaul.postgres.settings import Role, settings
 from pghaul.postgres.versions import Capabilities
 from pghaul.sources.choice import Chosen, choose
 from pghaul.sources.postgresql import Snapshot
@@ -138,14 +138,29 @@ def standby_told(source: Session) -> Iterator[None]:
 @contextlib.contextmanager
 def glimpsed(run: str, plan: Plan, source: Endpoint, target: Endpoint) -> Iterator[tuple[Session, Session]]:
     """Both servers, to look at only: the server itself would refuse a write of ours."""
-    name = application_name(run, 0, "plan")
-    options: Any = {"stall_timeout": plan.options.stall_timeout, "lock_timeout": plan.options.lock_timeout}
     with contextlib.ExitStack() as stack:
-        here = stack.enter_context(connect(source, application_name=name, role="source", **options))
-        there = stack.enter_context(connect(target, application_name=name, role="target", **options))
-        there.execute("SET default_transaction_read_only = on")
+        here = stack.enter_context(_looking(run, plan, source, "source"))
+        there = stack.enter_context(glimpsed_target(run, plan, target))
         stack.callback(Snapshot.glance(here).release)
         yield here, there
+
+
+@contextlib.contextmanager
+def glimpsed_target(run: str, plan: Plan, target: Endpoint) -> Iterator[Session]:
+    """The target alone, likewise: where the source is another kind of database."""
+    with _looking(run, plan, target, "target") as there:
+        there.execute("SET default_transaction_read_only = on")
+        yield there
+
+
+def _looking(run: str, plan: Plan, endpoint: Endpoint, role: Role) -> Session:
+    return connect(
+        endpoint,
+        application_name=application_name(run, 0, "plan"),
+        role=role,
+        stall_timeout=plan.options.stall_timeout,
+        lock_timeout=plan.options.lock_timeout,
+    )
 
 
 def selection(session: Session, plan: Plan) -> tuple[list[Name], dict[Name, Table], dict[Name, str | None]]:

@@ -150,9 +150,7 @@ class MigrationService:
         """The runbook's questions of a phase, answered as far as a program can; changes nothing anywhere."""
         from pghaul.engine import checklist  # noqa: PLC0415 -- drivers
 
-        source, target = self._reach.postgresql(
-            plan.source, plan.target, source_password, target_password, word="check"
-        )
+        source, target = self._reach.both(plan.source, plan.target, source_password, target_password)
         preview = self.plan(plan, source_password=source_password, target_password=target_password)
         pair = (source.display, target.display)
         past = checklist.Past(

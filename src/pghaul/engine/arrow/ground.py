@@ -87,18 +87,8 @@ def opened(
 @contextlib.contextmanager
 def glimpsed(run: str, plan: Plan, source: ForeignEndpoint, target: Endpoint) -> Iterator[Ground]:
     """To look at only: the target itself would refuse a write of ours."""
-    options = plan.options
     with contextlib.ExitStack() as stack:
-        there = stack.enter_context(
-            connect(
-                target,
-                application_name=scene.application_name(run, 0, "plan"),
-                role="target",
-                stall_timeout=options.stall_timeout,
-                lock_timeout=options.lock_timeout,
-            )
-        )
-        there.execute("SET default_transaction_read_only = on")
+        there = stack.enter_context(scene.glimpsed_target(run, plan, target))
         yield _on(stack, plan, source, there, None)
 
 
