@@ -169,12 +169,12 @@ def test_the_wizard_takes_a_profile_and_a_url(
     monkeypatch.setenv("PGHAUL_SOURCE_PASSWORD", SECRET)
     call("profile", "add", "shop", url(keeper))
     file = tmp_path / "wizard.toml"
-    answers += ["shop", "2", "shop", db_source, "", "", "1", str(file), "y"]
+    answers += ["shop", "1", "shop", db_source, "", "", "1", str(file), "y"]
     said = call("plan", "--interactive")
     assert "rows go to PostgreSQL only, and not to mysql" in said
     plan = read_plan(file)
-    assert (plan.source, [s.name for s in plan.tables], plan.whole) == ("shop", ["orders"], False)
-    assert rows(db_source, "SELECT count(*) FROM orders") == [(200,)]
+    assert (plan.source, [s.name for s in plan.tables], plan.whole) == ("shop", ["customer"], False)
+    assert rows(db_source, "SELECT count(*) FROM customer") == [(300,)]
     answers += [url(keeper), "", db_source, "truncate", "", "1", str(tmp_path / "two.toml"), "n"]
     call("plan", "--interactive")
     plan = read_plan(tmp_path / "two.toml")
