@@ -41,7 +41,7 @@ STRIKES = {
     "index": Strike(pattern="CREATE (UNIQUE )?INDEX|ADD CONSTRAINT", application=WORKER, most=3),
     "commit_before": Strike(pattern=r"^\s*COMMIT", application=WORKER, most=7),
     "commit_after": Strike(moment=Moment.ANSWER, pattern="^COMMIT$", application=WORKER, most=7),
-    "validate": Strike(pattern="VALIDATE CONSTRAINT", application=LEADER),
+    "validate": Strike(pattern="VALIDATE CONSTRAINT", application=LEADER, after=r"(INSERT INTO|UPDATE) pghaul\.run "),
     "end": Strike(pattern=r"UPDATE pghaul\.run SET state", application=LEADER),
 }
 

@@ -170,7 +170,8 @@ def _perform(scene: Scene, case: Case, result: Result) -> None:
         scene.notes.append(f"the fault itself: {armed.error!r}")
         result.injected = False
     result.exit_codes.append(code)
-    _between(scene, case)
+    if result.injected:
+        _between(scene, case)
     while code is not None and not _ended_well(scene, code, story) and result.helped < RESUMES:
         result.helped += 1
         scene.notes.append(f"exit {code}: {program.complaint()}")
