@@ -46,6 +46,7 @@ os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # not th
 os.environ["PGHAUL_LANG"] = "en"  # what a test expects is English, on a Korean's machine too
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 SETTINGS["max_prepared_transactions"] = "8"  # what they do to increments
+SETTINGS["timezone"] = "UTC"  # not the zone of whoever runs the tests
 SETTINGS["autovacuum_naptime"] = "1d"  # it is on, as it should be; but it analyzes no table while a test looks at it
 
 

@@ -207,8 +207,11 @@ def test_progress_and_samples_are_read_back(recorded: Store) -> None:
     assert recorded.samples(RUN) == [sample_of(1)]
 
 
-def test_many_samples_are_thinned_out_evenly_and_the_ends_stay(recorded: Store) -> None:
-    most = metrics.MOST_SAMPLES
+def test_many_samples_are_thinned_out_evenly_and_the_ends_stay(
+    recorded: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 40
+    monkeypatch.setattr(metrics, "MOST_SAMPLES", most)
     for number in range(most + 1):
         recorded.save_progress(run_of(), {}, sample_of(number))
     kept = [s.rows for s in recorded.samples(RUN)]
