@@ -80,6 +80,14 @@ def test_a_dry_run_sends_a_sample_all_the_way_and_takes_it_back(db_source: str, 
     assert state_of(db_source) == before
 
 
+def test_a_dry_run_goes_by_what_a_domain_is_made_of(db_source: str, state: str, tmp_path: Path) -> None:
+    path = made(tmp_path / "d.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'ab  ');")
+    run_sql(db_source, "CREATE DOMAIN short AS varchar(3); CREATE TABLE t (id bigint PRIMARY KEY, v short)")
+    found = MigrationService().plan(plan_of(path, db_source), sample=True)
+    assert [f.code for f in found.findings if f.object == "public.t"] == [6905]
+    assert "too long" in next(f.what for f in found.findings if f.code == 6905)
+
+
 def test_a_dry_run_names_what_would_fail(db_source: str, state: str, tmp_path: Path) -> None:
     path = made(
         tmp_path / "a.db",

@@ -12,6 +12,7 @@ from pghaul.engine.arrow import compose, decided
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
+from pghaul.engine.arrow.settled import settled_by
 from pghaul.engine.arrow.stage import Stage
 from pghaul.engine.job import ArrowPlan
 from pghaul.model.errors import PghaulError, TransientError
@@ -21,7 +22,8 @@ from pghaul.model.plan import Plan
 from pghaul.model.text import say
 from pghaul.postgres.catalog import describe
 
-ROWS = 1000  # of each table
+ROWS = 1000  # of each table …
+ENOUGH = 16 << 20  # … or so many bytes: rows may be of any width
 WRITES = "SET TRANSACTION READ WRITE"  # the session of a look is read-only
 QUIET = "SET LOCAL session_replication_role = replica"
 
@@ -88,11 +90,17 @@ def _of(exc: PghaulError, object_: str) -> Finding:
 
 def _sampled(held: Ground, loading: Loading) -> int:
     """Read, transformed, cast, encoded and copied as a run does it, but by the leader."""
-    plan = compose.arrow_plan(loading, loading.chunks[0], limit=ROWS)
+    plan = settled_by(compose.arrow_plan(loading, loading.chunks[0], limit=ROWS), loading.name, held.target)
+    data = bytearray()
     with closing(held.source.read(plan.reading)) as batches:
         stage = Stage(batches.schema, plan, relation=str(loading.name), proves=False)
-        data = b"".join(bytes(part) for batch in batches for part in stage.encode(batch)) + stage.finish()
-    held.target.copy_in(_copy(loading, plan, stage), data)
+        for batch in batches:
+            for part in stage.encode(batch):
+                data += part
+            if len(data) > ENOUGH:
+                break
+        data += stage.finish()
+    held.target.copy_in(_copy(loading, plan, stage), bytes(data))
     return stage.rows
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -11,14 +12,18 @@ from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.target.arrow.column import TargetColumn
 
+if TYPE_CHECKING:
+    from pghaul.postgres.session import Session
+
 # Domains are what they are made of; their modifiers are those of the innermost that has any.
-COLUMNS_SQL = """
+_COLUMNS = """
 WITH RECURSIVE base AS (
     SELECT a.attname, a.atttypid AS type, a.atttypmod AS modifier
       FROM pg_catalog.pg_attribute AS a
       JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
       JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-     WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.text
+     WHERE n.nspname OPERATOR(pg_catalog.=) {schema}::pg_catalog.text
+       AND c.relname OPERATOR(pg_catalog.=) {table}::pg_catalog.text
        AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
     UNION ALL
     SELECT b.attname, t.typbasetype, t.typtypmod
@@ -32,12 +37,22 @@ SELECT b.attname::pg_catalog.text, pg_catalog.format_type(b.type, b.modifier), b
 """
 
 
+COLUMNS_SQL = _COLUMNS.format(schema="$1", table="$2")
+COLUMNS_OF_SESSION = _COLUMNS.format(schema="%s", table="%s")
+
+
 async def columns_of(connection: asyncpg.Connection, table: Name, names: Sequence[str]) -> list[TargetColumn]:
     """In the order of `names`. Raises MappingError for those that the table lacks."""
-    found = {
-        name: TargetColumn(name=name, type=type_, oid=oid, enum=enum)
-        for name, type_, oid, enum in await connection.fetch(COLUMNS_SQL, table.schema, table.name)
-    }
+    return _ordered(await connection.fetch(COLUMNS_SQL, table.schema, table.name), table, names)
+
+
+def columns_by(session: Session, table: Name, names: Sequence[str]) -> list[TargetColumn]:
+    """The same, of a leader's session."""
+    return _ordered(session.rows(COLUMNS_OF_SESSION, (table.schema, table.name)), table, names)
+
+
+def _ordered(rows: Iterable[Sequence[Any]], table: Name, names: Sequence[str]) -> list[TargetColumn]:
+    found = {name: TargetColumn(name=name, type=type_, oid=oid, enum=enum) for name, type_, oid, enum in rows}
     missing = [n for n in names if n not in found]
     if missing:
         raise MappingError(

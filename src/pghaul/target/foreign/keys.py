@@ -185,11 +185,14 @@ class Keys:
         for column in self.table.columns:
             if column.identity:
                 yield ddl.set_sequence(self.table.name, column.name, column.identity_next)
-            elif column.source.identity and types.base(column.type) == "numeric":
+            elif column.source.identity and types.base(column.type) in self._counted_by_sequences():
                 yield from ddl.counted(
                     self.table.name, column.name, self._naming.sequence(self.table.name, column.name)
                 )
                 yield ddl.set_sequence(self.table.name, column.name, column.identity_next)
+
+    def _counted_by_sequences(self) -> frozenset[str]:
+        return frozenset({"numeric"}) if self._outcome.counts else types.INTEGERS | {"numeric"}
 
     def comments(self) -> Iterator[Made]:
         """Of the table and its columns."""

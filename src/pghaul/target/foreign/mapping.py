@@ -14,6 +14,7 @@ from pghaul.model.mapped import Made, MappedDatabase, MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name
 from pghaul.model.text import listed, say
+from pghaul.postgres.versions import Capabilities
 from pghaul.target.foreign import ddl, enums, references, types, views
 from pghaul.target.foreign.keys import Keys
 from pghaul.target.foreign.naming import Naming, collisions
@@ -29,15 +30,16 @@ def map_database(
     refused: Mapping[str, str] | None = None,
     prefix: str = "",
     schemas: Mapping[str, str] | None = None,
+    can: Capabilities | None = None,
 ) -> MappedDatabase:
     """What becomes of the selected tables, and in which order it is made.
 
     `findings` has errors where the plan cannot be followed: who runs it refuses them (model.finding.refuse).
     `refused` and `prefix` are the trial's (trial.py): what the server would not have, and where it is asked; `schemas`
-    are those of the types of its extensions, which need not be named then.
+    are those of the types of its extensions, which need not be named then. `can`: what its version has.
     """
     naming = Naming(database, plan, prefix)
-    outcome = Outcome(refused=refused or {}, prefix=prefix, schemas=schemas or {}, left=list(database.others))
+    outcome = Outcome(refused=refused or {}, prefix=prefix, schemas=schemas or {}, can=can, left=list(database.others))
     names = set(selected)
     wanted = [t for t in database.tables if t.name in names]
     outcome.findings += [t.trouble for t in wanted if t.trouble is not None]

@@ -11,6 +11,7 @@ from pghaul.model.finding import Finding
 from pghaul.model.mapped import Made
 from pghaul.model.table import Unsupported
 from pghaul.model.text import Text, say
+from pghaul.postgres.versions import Capabilities
 
 
 @dataclass(kw_only=True)
@@ -23,8 +24,24 @@ class Outcome:
     refused: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     schemas: Mapping[str, str] = field(default_factory=dict)  # of the types of the target's extensions
+    can: Capabilities | None = None  # of the target; None: everything
     left: list[Unsupported] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def counts(self) -> bool:
+        """Are there identity columns? Else a sequence counts."""
+        return self.can is None or self.can.identity
+
+    @property
+    def computes(self) -> bool:
+        """Are there generated columns?"""
+        return self.can is None or self.can.generated_columns
+
+    def known(self, type_: str) -> str:
+        """What a source proposes, as the target has it: jsonb is younger than json."""
+        older = self.can is not None and not self.can.replica_identity  # both came with 9.4
+        return "json" if older and type_ == "jsonb" else type_
 
     def leave(self, kind: str, name: str, why: str, text: str | None = None) -> None:
         """Not carried: with the source's own words, so that somebody can write it anew."""

@@ -19,6 +19,8 @@ from pghaul.target.foreign.outcome import Outcome, refusal
 from pghaul.target.foreign.selection import said
 from pghaul.target.foreign.translate import Dialect
 
+TOO_OLD = say("the target is older than generated columns, which came with PostgreSQL 12")
+
 
 def map_table(table: ForeignTable, naming: Naming, plan: Plan, dialect: str, outcome: Outcome) -> MappedTable:
     """Its columns under their new names."""
@@ -43,6 +45,7 @@ def map_table(table: ForeignTable, naming: Naming, plan: Plan, dialect: str, out
 
 def _typed(column: ForeignColumn, table: Name, naming: Naming, typed: types.Typed, outcome: Outcome) -> MappedColumn:
     name, type_, enum = naming.column(column.name), outcome.placed(typed.type), None
+    type_ = outcome.known(type_) if typed.by == "source" else type_
     label = f"{table}.{name}"
     if enums.becomes_type(column, typed):
         enum = naming.type(table, name)
@@ -63,7 +66,7 @@ def _typed(column: ForeignColumn, table: Name, naming: Naming, typed: types.Type
         name=name,
         type=type_,
         not_null=column.not_null or counted,
-        identity=counted,
+        identity=counted and outcome.counts,
         identity_next=column.identity_next if column.identity else None,
         enum=enum,
         note=column.note,
@@ -136,6 +139,9 @@ def _computed(column: MappedColumn, table: Name, dialect: Dialect, outcome: Outc
 def _generated(column: MappedColumn, table: Name, dialect: Dialect, outcome: Outcome) -> MappedColumn:
     label, text = f"{table}.{column.name}", column.source.generated or ""
     others = {n: c for n, c in dialect.columns.items() if not c.source.generated}
+    if not outcome.computes:
+        outcome.findings.append(_now_plain(label, TOO_OLD, text))
+        return column
     try:
         made = translate.expression(text, replace(dialect, columns=others), Purpose.GENERATED)
         why = outcome.why(f"generated:{label}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterator
+from typing import TypedDict
 
 from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.finding import Finding, Kind, Severity
@@ -17,13 +19,16 @@ from pghaul.model.foreign import ForeignDatabase
 from pghaul.model.mapped import MappedColumn, MappedDatabase, MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name
-from pghaul.model.text import say
+from pghaul.model.text import joined, say, saying
+from pghaul.model.wording import kind_named
 from pghaul.postgres.session import Session
+from pghaul.postgres.versions import Capabilities
 from pghaul.target.foreign import ddl
 from pghaul.target.foreign.mapping import map_database
 from pghaul.target.foreign.script import map_script
 
 TOO_MANY_LOCKS = "53200"  # all of it is made in one transaction: thousands of tables do not fit into its table of locks
+SEVERAL = saying("{n} × {kind}")
 ROUNDS = 4  # a table without its bad default may have a bad key, without which a view fails
 EXTENSION_TYPES = """
 SELECT t.typname::text, n.nspname::text
@@ -35,30 +40,37 @@ SELECT t.typname::text, n.nspname::text
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check", "sequence", "reference", "validation", "view"})
 
 
+class Given(TypedDict):
+    """What map_database is told of the target."""
+
+    schemas: dict[str, str]
+    can: Capabilities
+
+
 class _RolledBackError(Exception):
     """Nothing of it is to stay."""
 
 
 def map_on(target: Session, database: ForeignDatabase, selected: Collection[Name], plan: Plan) -> MappedDatabase:
     """As map_database, without what this server would refuse. A target that lets nobody try is told of by a finding."""
-    schemas = _of_extensions(target)
+    given: Given = {"schemas": _of_extensions(target), "can": target.server.capabilities}
     if plan.mapping.ddl:
-        return map_script(target, map_database(database, selected, plan, schemas=schemas), plan)
-    mapped = map_database(database, selected, plan, schemas=schemas)
+        return map_script(target, map_database(database, selected, plan, **given), plan)
+    mapped = map_database(database, selected, plan, **given)
     if any(f.kind is Kind.NAME and f.severity is Severity.ERROR for f in mapped.findings):
         return mapped  # two of one name cannot be made, and what the server says of that says nothing of the rest
     refused: dict[str, str] = {}
     try:
         for _ in range(ROUNDS):
-            new = _try(target, database, selected, plan, refused, schemas)
+            new = _try(target, database, selected, plan, refused, given)
             refused |= new
             if not new:
                 break
     except PghaulError as exc:
         if isinstance(exc, TransientError) and exc.sqlstate != TOO_MANY_LOCKS:
             raise
-        return _untried(map_database(database, selected, plan, refused=refused, schemas=schemas), exc)
-    return map_database(database, selected, plan, refused=refused, schemas=schemas)
+        return _untried(map_database(database, selected, plan, refused=refused, **given), exc)
+    return map_database(database, selected, plan, refused=refused, **given)
 
 
 def _of_extensions(target: Session) -> dict[str, str]:
@@ -74,7 +86,11 @@ def _untried(mapped: MappedDatabase, exc: PghaulError) -> MappedDatabase:
         severity=Severity.WARNING,
         kind=Kind.DEFINITION,
         object=mapped.database.identity,
-        what=say("definitions could not be tried on the target: {why}", why=exc.message),
+        what=say(
+            "definitions could not be tried on the target ({things}): {why}",
+            things=joined(", ", [SEVERAL.format(n=n, kind=kind_named(k)) for k, n in _tried_later(mapped)]),
+            why=exc.message,
+        ),
         advice=say(
             "one that the target refuses will end the run after its rows; CREATE on the database lets us try them"
         ),
@@ -91,16 +107,21 @@ def _untried(mapped: MappedDatabase, exc: PghaulError) -> MappedDatabase:
     )
 
 
+def _tried_later(mapped: MappedDatabase) -> list[tuple[str, int]]:
+    """What a server may refuse, by kind."""
+    return sorted(Counter(m.kind for m in (*mapped.before, *mapped.after) if m.kind in {"table", *OF_A_TABLE}).items())
+
+
 def _try(
     target: Session,
     database: ForeignDatabase,
     selected: Collection[Name],
     plan: Plan,
     refused: dict[str, str],
-    schemas: dict[str, str],
+    given: Given,
 ) -> dict[str, str]:
     prefix = f"pghaul_trial_{secrets.token_hex(4)}_"
-    mapped = map_database(database, selected, plan, refused=refused, prefix=prefix, schemas=schemas)
+    mapped = map_database(database, selected, plan, refused=refused, prefix=prefix, **given)
     found: dict[str, str] = {}
     with contextlib.suppress(_RolledBackError), target.transaction():
         target.execute("SET TRANSACTION READ WRITE")  # `plan` looks by a session that may not write
