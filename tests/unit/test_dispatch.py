@@ -253,6 +253,23 @@ def test_a_worker_that_gives_signs_of_life_is_left_in_peace(monkeypatch: pytest.
     assert pool.rebuilt == 0
 
 
+def test_workers_that_take_long_to_begin_get_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is too busy for the first bound; what has begun is bound as ever."""
+    clock, pool, rebuilt = [0.0], FakePool(1, {"a": [SILENT, SILENT, SILENT]}), dict[int, float]()
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda _: None))
+    monkeypatch.setattr(dispatch, "FIRST_SIGN", 5.0)
+
+    def look(_: Sequence[InFlight]) -> None:
+        clock[0] += 1.0
+        rebuilt.setdefault(pool.rebuilt, clock[0])
+
+    heard = run(pool, task("a"), stall_timeout=0.5, heard=Heard(look=look))
+    assert heard.finished == ["a"]
+    lasted = [rebuilt[n] - rebuilt[n - 1] for n in (1, 2, 3)]
+    assert lasted[0] < lasted[1] < lasted[2]
+    assert lasted[2] > 20.0
+
+
 def test_while_the_run_is_paused_no_job_is_handed_out_and_then_all_are() -> None:
     pool, looks = FakePool(2), []
 

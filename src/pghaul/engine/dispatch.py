@@ -21,7 +21,9 @@ from pghaul.model.text import say
 LOOK = 0.1  # seconds between two looks at wishes and progress (10 Hz)
 # A frozen worker (stopped, swapped out) is killed after this many stall timeouts without a sign of life.
 FROZEN = 5
-FIRST_SIGN = 5.0  # seconds that a worker gets at least: it has to be spawned, and to reach both servers
+# Seconds that a worker gets at least: it has to be spawned, to import its drivers, and to reach both servers. Twice as
+# many with each pool that gave up before anything was done: where the machine is that busy, none would ever get there.
+FIRST_SIGN = 5.0
 DIED = say("a worker process has died")
 REBUILT = say("its worker pool was rebuilt")
 
@@ -44,7 +46,7 @@ class _Flight:
     task: Task
     slot: int
     ticks: int = 0
-    seen: float = field(default_factory=time.monotonic)
+    seen: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,8 @@ class Dispatcher:
         self._pool = pool
         self._hooks = hooks
         self._retries = retries
-        self._frozen = max(FIRST_SIGN, FROZEN * stall_timeout)
+        self._frozen = FROZEN * stall_timeout
+        self._in_vain = 0  # pools in a row that were given up as frozen
         self._order = itertools.count()
         self._flying: dict[Future[JobResult], _Flight] = {}
         self._ready: list[tuple[int, int, Task]] = []
@@ -144,7 +147,7 @@ class Dispatcher:
         except BrokenProcessPool:  # the new ones have died as well
             self._died(task)
             return
-        self._flying[future] = _Flight(task=task, slot=slot)
+        self._flying[future] = _Flight(task=task, slot=slot, seen=time.monotonic())
         for part in task.parts or (task,):
             self._hooks.started(part)
 
@@ -191,6 +194,7 @@ class Dispatcher:
 
     def _done(self, task: Task, result: JobResult) -> None:
         task.done = True
+        self._in_vain = 0
         if task.parts:
             self._hooks.finished_together(list(zip(task.parts, result.parts, strict=True)))
         else:
@@ -235,5 +239,7 @@ class Dispatcher:
             ticks = self._pool.control.ticks(flight.slot)
             if ticks != flight.ticks:
                 flight.ticks, flight.seen = ticks, now
-        if any(now - f.seen > self._frozen for f in self._flying.values()):
+        patience = max(self._frozen, FIRST_SIGN * 2**self._in_vain)
+        if any(now - f.seen > patience for f in self._flying.values()):
+            self._in_vain += 1
             self._lost_worker()
