@@ -280,7 +280,8 @@ def look_everywhere(place: Place, inside: Inside) -> None:
 def test_a_copy_whose_server_goes_away(server: Cluster, place: Place, inside: Inside, side: str) -> None:
     process = place.start(*words(server, "--max-rate", "100kB/s", "--retries", "0", "--give-up-after", "0.1"))
     try:
-        assert wait_until(lambda: is_copying(server, side)), place.said()
+        # The source's COPY may be done at once, as far as its server can tell: sockets hold all of these rows.
+        assert wait_until(lambda: is_copying(server, "aim")), place.said()
         assert wait_until(lambda: ended_by_kills(server, side, process)), place.said()
     finally:
         process.kill()
