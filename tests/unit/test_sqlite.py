@@ -147,6 +147,12 @@ def test_what_was_not_looked_at_is_refused_by_name(tmp_path: Path) -> None:
         assert rows(source)[-2:] == [("one", b"a"), ("1", b"\x00")]
 
 
+def test_bytes_among_numbers_are_told_of_before_they_are_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x'), (x'00', x'00')")
+    with opened(path) as source:
+        assert [(c.pg_type, c.refused) for c in described(source).columns] == [("text", True), ("bytea", False)]
+
+
 def test_the_value_that_has_no_place_is_shown(tmp_path: Path) -> None:
     path = make(tmp_path / "a.db", "CREATE TABLE t (p DECIMAL(9,2)); INSERT INTO t VALUES (1), (2.5), (1.125), (7);")
     with opened(path) as source, pytest.raises(SourceError, match=r"column p holds 1\.125, which is no numeric\(9,2\)"):

@@ -68,6 +68,7 @@ class Guarantees:
     parallel: bool = True  # several workers may read at once
     ranges: bool = True  # a part of a table can be read, by a range of an integer key
     where: bool = True  # a condition in the source's SQL can be given
+    loose: bool = False  # a value that cannot be read as it is asked for is set apart, where that is asked for
     sees_changes: bool = False  # check() tells whether somebody has written since the source was opened
 
 

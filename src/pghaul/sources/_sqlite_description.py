@@ -129,6 +129,7 @@ def _column(
         pg_type=kind,
         note=note,
         observed=seen.described,
+        refused=bool(seen.blob) and kind == "text",
         seen=kept(seen, asked(quoted(name), native)),
     )
 

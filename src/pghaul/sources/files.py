@@ -207,7 +207,7 @@ def _cut(batch: pa.RecordBatch, reading: Reading) -> Iterator[pa.RecordBatch]:
 class Files:
     """An open folder or file (sources.protocol.Source)."""
 
-    guarantees = Guarantees(consistency=Consistency.TABLE, ranges=False, where=False, sees_changes=True)
+    guarantees = Guarantees(consistency=Consistency.TABLE, ranges=False, where=False, sees_changes=True, loose=True)
 
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
         self._path, self._options = path, options

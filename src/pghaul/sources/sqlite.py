@@ -87,7 +87,7 @@ def types() -> tuple[tuple[str, str, str], ...]:
 class SQLite:
     """An open database (sources.protocol.Source)."""
 
-    guarantees = Guarantees(consistency=Consistency.SNAPSHOT, sees_changes=True)
+    guarantees = Guarantees(consistency=Consistency.SNAPSHOT, sees_changes=True, loose=True)
 
     def __init__(self, path: Path, rows: str = "") -> None:
         self._path = path

@@ -23,6 +23,8 @@ from pghaul.target.foreign.selection import said
 COPIED = Chosen(recipe=Recipe.COPY, on_conflict=OnConflict.ERROR)
 ONLY_POSTGRESQL = ("layout", "key", "larger_than", "smaller_than", "query", "merge", "on_conflict")
 IDLE_OPTIONS = ("owners", "privileges", "source_encoding", "format", "locks", "duplicates", "duplicates_by")
+READ_AS = say("say how they are to be read, or give the column the type text")
+MIXED = say("say how they are to be read: the transform sql, such as CASE typeof(x) WHEN 'blob' THEN hex(x) ELSE x END")
 CHOOSE = say("choose what to do with them: --on-existing truncate | append | skip")
 LEAVE_OUT = say("leave it out")
 INSTEAD = {
@@ -67,7 +69,7 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     fate, against = decide(plan, mapped, ground, ask)
     names = [t.name for t in mapped.tables]
     loaded = [t for n, t in ground.there.items() if fate.dispositions[n] != "skip"]
-    found += [*_unreadable(plan, mapped), *_mislabelled(mapped)]
+    found += [*_unreadable(plan, mapped, ground), *_mislabelled(mapped)]
     found += [*against, *_no_plain_table(ground, fate), *transforming.findings(plan, mapped, ground)]
     if plan.mapping.ddl is None:  # then its findings have it already
         found += existing.differences(ground.target, mapped, ground.there)
@@ -106,15 +108,17 @@ def decide(
     return fate, [replace(f, advice=CHOOSE) if f.kind is Kind.ROWS_PRESENT else f for f in found]
 
 
-def _unreadable(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
+def _unreadable(plan: Plan, mapped: MappedDatabase, ground: Ground) -> Iterator[Finding]:
     """Values that the source has counted, and will refuse to hand out; a condition may leave them out."""
+    aside = plan.options.max_rejects != 0 and ground.source.guarantees.loose
     for table in mapped.tables:
+        apart = aside or bool(said(plan, table.source.name, "where"))
         computed = {t.column for t in said(plan, table.source.name, "transform") or () if t.kind == "sql"}
         for column in table.carried:
             same = types.base(column.read_as or column.type) == types.base(column.source.pg_type)
             if column.source.refused and same and column.source.name not in computed:
                 yield Finding(
-                    severity=Severity.WARNING if said(plan, table.source.name, "where") else Severity.ERROR,
+                    severity=Severity.WARNING if apart else Severity.ERROR,
                     kind=Kind.SOURCE,
                     object=str(table.name),
                     what=say(
@@ -124,7 +128,7 @@ def _unreadable(plan: Plan, mapped: MappedDatabase) -> Iterator[Finding]:
                         why=column.note,
                     ),
                     where=say("source"),
-                    advice=say("say how they are to be read, or give the column the type text"),
+                    advice=MIXED if types.base(column.type) in types.TEXTS else READ_AS,
                     code=6935,
                 )
 
