@@ -101,7 +101,7 @@ def _same(bench: Bench, case: Foreign) -> None:
 
 
 def _ours(bench: Bench, case: Foreign) -> Command:
-    return peers.pghaul(bench.pair, [], "--all", "--no-analyze", source=case.url)
+    return peers.pghaul(bench.pair, [], "--all", "--no-analyze", "--no-vacuum", source=case.url)
 
 
 def _pgloader(program: str, bench: Bench, case: Foreign) -> Command:
