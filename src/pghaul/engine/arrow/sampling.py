@@ -90,7 +90,7 @@ def _of(exc: PghaulError, object_: str) -> Finding:
 
 def _sampled(held: Ground, loading: Loading) -> int:
     """Read, transformed, cast, encoded and copied as a run does it, but by the leader."""
-    plan = settled_by(compose.arrow_plan(loading, loading.chunks[0], limit=ROWS), loading.name, held.target)
+    plan = settled_by(compose.arrow_plan(loading, loading.chunks[0], limit=ROWS), loading.name, held.target.rows)
     data = bytearray()
     with closing(held.source.read(plan.reading)) as batches:
         stage = Stage(batches.schema, plan, relation=str(loading.name), proves=False)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import asyncpg
 
     from pghaul.engine.job import ArrowPlan
-    from pghaul.postgres.session import Session
     from pghaul.target.arrow.column import TargetColumn
+    from pghaul.target.arrow.described import Ask
 
 FIRST_OF_SOMEBODY = 16_384  # the first oid of a type that somebody has made
 
@@ -29,9 +29,9 @@ async def settled(plan: ArrowPlan, side: CopySide, target: asyncpg.Connection) -
     return _with(plan, await columns_of(target, Name(side.schema, side.table), [f.name for f in plan.fields]))
 
 
-def settled_by(plan: ArrowPlan, table: Name, session: Session) -> ArrowPlan:
+def settled_by(plan: ArrowPlan, table: Name, ask: Ask) -> ArrowPlan:
     """The same, for a sample that the leader takes in a transaction of its own."""
-    return plan if _plain(plan) else _with(plan, columns_by(session, table, [f.name for f in plan.fields]))
+    return plan if _plain(plan) else _with(plan, columns_by(ask, table, [f.name for f in plan.fields]))
 
 
 def _plain(plan: ArrowPlan) -> bool:

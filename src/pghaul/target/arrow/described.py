@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -12,8 +12,7 @@ from pghaul.model.table import Name
 from pghaul.model.text import listed, say
 from pghaul.target.arrow.column import TargetColumn
 
-if TYPE_CHECKING:
-    from pghaul.postgres.session import Session
+Ask: TypeAlias = Callable[[str, tuple[str, str]], Iterable[Sequence[Any]]]  # rows of a leader's session
 
 # Domains are what they are made of; their modifiers are those of the innermost that has any.
 _COLUMNS = """
@@ -46,9 +45,9 @@ async def columns_of(connection: asyncpg.Connection, table: Name, names: Sequenc
     return _ordered(await connection.fetch(COLUMNS_SQL, table.schema, table.name), table, names)
 
 
-def columns_by(session: Session, table: Name, names: Sequence[str]) -> list[TargetColumn]:
+def columns_by(ask: Ask, table: Name, names: Sequence[str]) -> list[TargetColumn]:
     """The same, of a leader's session."""
-    return _ordered(session.rows(COLUMNS_OF_SESSION, (table.schema, table.name)), table, names)
+    return _ordered(ask(COLUMNS_OF_SESSION, (table.schema, table.name)), table, names)
 
 
 def _ordered(rows: Iterable[Sequence[Any]], table: Name, names: Sequence[str]) -> list[TargetColumn]:
