@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 SOURCE_FAULTS = ("sessions_killed", "source_killed", "source_stalled", "relay_killed")
 LEFT = """
 SELECT 'table ' || relname FROM pg_class WHERE relname ~ '^(stage|changes|pghaul)_' AND relkind = 'r'
-UNION ALL SELECT 'claim ' || relation FROM pghaul.claim
+UNION ALL SELECT 'claim ' || relation FROM pghaul.claim WHERE run_id = %(run)s
 UNION ALL SELECT 'undo ' || restore_sql FROM pghaul.undo WHERE NOT done
 UNION ALL SELECT 'set aside ' || relation FROM pghaul.quarantine
-UNION ALL SELECT 'state ' || state FROM pghaul.run WHERE state <> 'done' AND run_id = %s
+UNION ALL SELECT 'state ' || state FROM pghaul.run WHERE state <> 'done' AND run_id = %(run)s
 """
 BUILT = """
 SELECT conrelid::regclass::text || ' ' || contype::text FROM pg_constraint
@@ -69,7 +69,7 @@ def judge(scene: Scene) -> Iterable[str]:
             lost, doubled = expected - found, found - expected
             yield f"{name}: {lost.total()} lost, {doubled.total()} too many: {[*lost, *doubled][:2]}"
     with psycopg.connect(scene.urls["target"], autocommit=True) as session:
-        yield from (f"left over: {what}" for (what,) in session.execute(LEFT, (scene.last_run,)))
+        yield from (f"left over: {what}" for (what,) in session.execute(LEFT, {"run": scene.last_run}))
         missing = EXPECTED - {what for (what,) in session.execute(BUILT)}
     if missing:
         yield f"not on the target: {sorted(missing)}"
