@@ -13,12 +13,15 @@ from tests.contract.test_types import same
 from tests.moving import assert_done, rows
 from tests.sqlite_files import carried
 
-COLUMNS = {name: proposed for name, (_, _, proposed, _) in MATRIX.items() if name != "nuls"}  # no NUL in texts there
+LEFT_OUT = ("nuls", "xmls")  # no NUL in texts there; the tests' server was built without libxml
+COLUMNS = {name: proposed for name, (_, _, proposed, _) in MATRIX.items() if name not in LEFT_OUT}
 AT_UTC = "(\"{}\" AT TIME ZONE 'UTC')::text || '+00'"
 SPELLED = {"t": "true", "f": "false", "inf": "Infinity", "-inf": "-Infinity"}  # boolean::text, double precision::text
 
 
 def _text(name: str, kind: str) -> str:
+    if kind == "inet":  # its cast to text says how many bits a host has
+        return f'CASE WHEN "{name}" IS NOT NULL THEN format(\'%s\', "{name}") END'
     return AT_UTC.format(name) if kind == "timestamp with time zone" else f'"{name}"::text'
 
 
@@ -34,7 +37,8 @@ def test_the_type_matrix_arrives(db_source: str, state: str, tmp_path: Path) -> 
     path = tmp_path / "a.db"
     with closing(sqlite3.connect(path)) as connection:
         fill_matrix(connection)
-        connection.executescript("ALTER TABLE matrix DROP COLUMN nuls; DROP TABLE latin")
+        drops = "".join(f"ALTER TABLE matrix DROP COLUMN {name};" for name in LEFT_OUT)
+        connection.executescript(f"{drops} DROP TABLE latin")
     assert_done(carried(path, db_source, verify="checksum"))
     shown = ", ".join(_text(name, kind) for name, kind in COLUMNS.items())
     found = zip(*rows(db_source, f"SELECT {shown} FROM matrix ORDER BY id"), strict=True)
