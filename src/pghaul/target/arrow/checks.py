@@ -1,7 +1,8 @@
 """Values that PostgreSQL would take and change, or that its binary input would misread: found by column, not by value.
 
-COPY rounds 1.239 into numeric(5,2), cuts the blanks behind varchar(3), drops microseconds of timestamp(3) and shortens
-a name, all without a word. Everything else that a type refuses is left to the server, which says it best.
+COPY rounds 1.239 into numeric(5,2), cuts the blanks behind varchar(3), drops microseconds of timestamp(3), shortens
+a name and takes 'today' for a date, all without a word. What a type refuses else is left to the server, which says it
+best.
 Each check takes an array of the column's canonical form and returns a mask of the rows at fault, or None for "none".
 """
 
@@ -29,6 +30,11 @@ FIRST_MOMENT = -210_866_803_200_000_000  # microseconds from 1970: 4713-11-24 BC
 FIRST_DAY, LAST_DAY = -2_440_588, 2_145_042_905  # days from 1970: 4713-11-24 BC, 5874897-12-31
 DAY = 86_400_000_000  # microseconds; 24:00:00 is a time of day
 
+OF_A_CALENDAR = ("date", "time ", "timestamp", "tsrange", "tstzrange", "tsmultirange", "tstzmultirange")
+# What PostgreSQL's date and time input replaces: by its own clock, or by a constant that is written in another way.
+CLOCK_WORDS = r"(?i)\b(now|today|tomorrow|yesterday|epoch|allballs)\b"
+# 03/04/2024 is in March or in April, as the DateStyle of the target's database has it.
+DAY_OR_MONTH = r"""(^|[\s"{(\[,])\d{1,2}[-/.]\d{1,2}[-/.]\d+"""
 WITH_SECONDS = ("time ", "timestamp ", "interval")
 WRAPPING = frozenset({"oid", "xid", "cid"})  # -100 becomes 4294967196
 MONEY_SCALE = 2  # our sessions set lc_monetary to C
@@ -73,11 +79,29 @@ def string_checks(spelled: Spelled) -> tuple[Check, ...]:
     digits = _kept_digits(spelled)
     if digits is not None:
         checks.append(Check(look=_more_digits(digits), message=_finer(spelled), sqlstate="22003"))
+    if spelled.name.startswith(OF_A_CALENDAR):
+        checks += [REPLACED_BY_A_CLOCK, IN_AN_ORDER]
     if spelled.name in WRAPPING:
         message = say("the server would take a negative number for another one: it is out of range for type {type}",
                       type=spelled.name)  # fmt: skip
         checks.append(Check(look=_negative, message=message, sqlstate="22003"))
     return tuple(checks)
+
+
+def _matching(pattern: str) -> Look:
+    return lambda array: mask_of(pc.match_substring_regex(array, pattern))
+
+
+REPLACED_BY_A_CLOCK = Check(
+    look=_matching(CLOCK_WORDS),
+    message=say("a word that the server replaces by a moment of its own, as 'today'"),
+    sqlstate="22007",
+)
+IN_AN_ORDER = Check(
+    look=_matching(DAY_OR_MONTH),
+    message=say("day and month in an order that depends on the server's DateStyle: YYYY-MM-DD is certain"),
+    sqlstate="22007",
+)
 
 
 def _negative(array: pa.Array) -> Mask | None:
