@@ -181,6 +181,7 @@ def _first_fields(line: bytes, most: int) -> list[bytes]:
 def row_error(first: RefusedError, reasons: list[Text], where: str) -> PghaulError:
     """None may be set aside: what the target said of the first row, and which others it refuses."""
     error = first.ours or translate(first.error, where=where)
+    reasons = [r for r in reasons if str(r) not in str(error.message)]
     if not reasons:
         return error
     special = error.advice != RowError.counsel
