@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -22,6 +23,7 @@ from pghaul.model.plan import Mapping, OnExisting, Period, Selection, Undecodabl
 from pghaul.model.run import RunState
 from pghaul.model.transforming import Transform
 from pghaul.service.migration import MigrationService
+from pghaul.target.foreign import portions
 
 RUN = "0123456789ab"
 SPLIT = 8192  # bytes: the shop's orders become several ranges
@@ -72,7 +74,13 @@ def test_the_run_is_planned_without_a_change(db_source: str, state: str, tmp_pat
     assert state_of(db_source) == before
 
 
-def test_a_dry_run_sends_a_sample_all_the_way_and_takes_it_back(db_source: str, state: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_dry_run_sends_a_sample_all_the_way_and_takes_it_back(
+    db_source: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: bool
+) -> None:
+    """All of it in one transaction; or table by table, where the server has room for few locks."""
+    if narrow:
+        monkeypatch.setattr(portions, "SHARE", sys.maxsize)
     path, before = shop(tmp_path), state_of(db_source)
     found = MigrationService().plan(plan_of(path, db_source), sample=True)
     assert found.ok

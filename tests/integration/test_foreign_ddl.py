@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,6 +184,10 @@ def test_what_cannot_be_made_is_listed_and_the_rest_is_made(target: Session) -> 
         " or be used in an aggregate function",
     }
     assert [f.object for f in mapped.findings] == ["public.item.stamp", "public.item.by_group"]
+    roomy = target.server
+    target.server = replace(roomy, max_locks=1)
+    assert mapped_on(target, database) == mapped, "tables that are tried one by one, and what needs several of them"
+    target.server = roomy
     make(target, mapped)
     assert target.rows("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname LIKE 'pghaul_trial%'") == []
     target.execute("INSERT INTO public.item (price, id) VALUES (2.50, 40)")

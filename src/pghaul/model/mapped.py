@@ -86,6 +86,8 @@ class Made:
     kind: MadeKind
     exists: str | None = None
     text: str = ""  # the source's own words, to be listed where the target refuses the statement
+    needs: tuple[Name, ...] = ()  # what has to be there beside `table`: what a reference refers to, what a view reads
+    makes: Name | None = None  # the view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""A sample of each table through the whole pipeline, into a transaction that is rolled back: `run --dry-run`."""
+"""A sample of each table through the whole pipeline, into transactions that are rolled back: `run --dry-run`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import closing
+from dataclasses import replace
 
 from psycopg import sql
 
@@ -19,8 +20,10 @@ from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.mapped import Made
 from pghaul.model.plan import Plan
+from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.postgres.catalog import describe
+from pghaul.target.foreign.portions import in_parts
 
 ROWS = 1000  # of each table …
 ENOUGH = 16 << 20  # … or so many bytes: rows may be of any width
@@ -30,33 +33,52 @@ QUIET = "SET LOCAL session_replication_role = replica"
 
 def findings(held: Ground, found: Look, plan: Plan) -> list[Finding]:
     """What went wrong, table by table; and that nothing did."""
-    with held.target.transaction(try_only=True):
-        held.target.execute(WRITES)
-        if held.target.server.can_replica_role:
-            held.target.execute(QUIET)
-        return list(_all(held, found, plan))
+    out: list[Finding] = []
+    rows = 0
+    for some in _parts(held, found, plan):
+        with held.target.transaction(try_only=True):
+            held.target.execute(WRITES)
+            if held.target.server.can_replica_role:
+                held.target.execute(QUIET)
+            rows += _part(held, found, plan, set(some), out)
+    # A type that many tables have is made for each part of them.
+    return [*dict.fromkeys(out), _all_went(held, rows)]
 
 
-def _all(held: Ground, found: Look, plan: Plan) -> Iterator[Finding]:
+def _parts(held: Ground, found: Look, plan: Plan) -> list[list[Name]]:
+    """What is made stays locked to the end of its transaction: a server has no room for thousands of tables."""
+    names = [t.name for t in found.mapped.tables]
+    if plan.mapping.ddl is not None:  # a script makes all of them at once
+        return [names]
+    return in_parts(names, (*found.mapped.before, *found.mapped.after), held.target.server.max_locks)
+
+
+def _part(held: Ground, found: Look, plan: Plan, names: Set[Name], out: list[Finding]) -> int:
+    """Make these tables as far as they are missing, and send a sample into each: how many rows."""
     created = {t.name for t in found.fate.missing}
     for made in found.mapped.before:
-        if made.table is None or made.table in created:
-            refused = _tried(held, made)
-            yield from refused
-    there = describe(held.target, [t.name for t in found.mapped.tables])
+        if made.table is None or made.table in created & names:
+            out += _tried(held, made)
+    mapped = replace(found.mapped, tables=tuple(t for t in found.mapped.tables if t.name in names))
+    there = describe(held.target, [t.name for t in mapped.tables])
+    chunks = [c for c in found.chunks if c.table in names]
     rows = 0
-    for loading in decided.loadings(plan, found.mapped, there, found.chunks, found.fate.dispositions):
+    for loading in decided.loadings(plan, mapped, there, chunks, found.fate.dispositions):
         try:
             with held.target.transaction():
                 rows += _sampled(held, loading)
         except TransientError:
             raise
         except PghaulError as exc:
-            yield _of(exc, str(loading.name))
+            out.append(_of(exc, str(loading.name)))
             continue
         for made in loading.builds:
-            yield from _tried(held, made)
-    yield Finding(
+            out += _tried(held, made)
+    return rows
+
+
+def _all_went(held: Ground, rows: int) -> Finding:
+    return Finding(
         severity=Severity.NOTE,
         kind=Kind.SOURCE,
         object=held.database.product,

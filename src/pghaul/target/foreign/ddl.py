@@ -6,6 +6,7 @@ Each says how one sees that it has been run: a resume asks first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from psycopg import sql
 
@@ -164,7 +165,7 @@ def reference(
     definition = sql.SQL("FOREIGN KEY ({}) REFERENCES {} ({}){} NOT VALID").format(
         columns_list(columns), identifier(other), columns_list(referenced), sql.SQL(actions)
     )
-    made = constraint(table_, name, "reference", definition, words)
+    made = replace(constraint(table_, name, "reference", definition, words), needs=(other,))
     where = VALIDATED.format(sql.Literal(table_.schema), sql.Literal(table_.name), sql.Literal(name))
     check = Made(
         name=key_of("validation", table_, name),
@@ -223,8 +224,8 @@ def comment(kind: str, name: Name, column: str | None, words: str) -> Made:
     )
 
 
-def view(name: Name, query: str, words: str) -> Made:
-    """A view."""
+def view(name: Name, query: str, words: str, reads: Iterable[Name] = ()) -> Made:
+    """A view of these relations."""
     statement = sql.SQL("CREATE VIEW {} AS {}").format(identifier(name), sql.SQL(query))
     return Made(
         name=key_of("view", None, str(name)),
@@ -233,4 +234,6 @@ def view(name: Name, query: str, words: str) -> Made:
         kind="view",
         exists=relation_exists(name, "v"),
         text=words,
+        needs=tuple(reads),
+        makes=name,
     )

@@ -10,24 +10,26 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TypedDict
 
 from pghaul.model.errors import PghaulError, TransientError
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignDatabase
-from pghaul.model.mapped import MappedColumn, MappedDatabase, MappedTable
+from pghaul.model.mapped import Made, MappedColumn, MappedDatabase, MappedTable
 from pghaul.model.plan import Plan
 from pghaul.model.table import Name
 from pghaul.model.text import joined, say, saying
 from pghaul.model.wording import kind_named
 from pghaul.postgres.session import Session
 from pghaul.postgres.versions import Capabilities
-from pghaul.target.foreign import ddl
+from pghaul.target.foreign import ddl, portions
 from pghaul.target.foreign.mapping import map_database
+from pghaul.target.foreign.portions import Portion
 from pghaul.target.foreign.script import map_script
 
-TOO_MANY_LOCKS = "53200"  # all of it is made in one transaction: thousands of tables do not fit into its table of locks
+TOO_MANY_LOCKS = "53200"  # a table, or a view of many, that does not fit into what others leave of the table of locks
+MESSAGE = 64  # statements that are tried at once: each by itself takes three turns
 SEVERAL = saying("{n} × {kind}")
 ROUNDS = 4  # a table without its bad default may have a bad key, without which a view fails
 EXTENSION_TYPES = """
@@ -37,7 +39,7 @@ SELECT t.typname::text, n.nspname::text
   JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
  WHERE t.typtype IN ('b', 'd', 'e') AND t.typelem = 0 AND n.nspname <> 'pg_catalog'
 """
-OF_A_TABLE = frozenset({"primary", "unique", "index", "check", "sequence", "reference", "validation", "view"})
+REFUSABLE = frozenset({"table", "validation"}) | portions.ALONE | portions.SPANNING
 
 
 class Given(TypedDict):
@@ -70,7 +72,7 @@ def map_on(target: Session, database: ForeignDatabase, selected: Collection[Name
         if isinstance(exc, TransientError) and exc.sqlstate != TOO_MANY_LOCKS:
             raise
         return _untried(map_database(database, selected, plan, refused=refused, **given), exc)
-    return map_database(database, selected, plan, refused=refused, **given)
+    return map_database(database, selected, plan, refused=refused, **given) if refused else mapped
 
 
 def _of_extensions(target: Session) -> dict[str, str]:
@@ -109,7 +111,7 @@ def _untried(mapped: MappedDatabase, exc: PghaulError) -> MappedDatabase:
 
 def _tried_later(mapped: MappedDatabase) -> list[tuple[str, int]]:
     """What a server may refuse, by kind."""
-    return sorted(Counter(m.kind for m in (*mapped.before, *mapped.after) if m.kind in {"table", *OF_A_TABLE}).items())
+    return sorted(Counter(m.kind for m in (*mapped.before, *mapped.after) if m.kind in REFUSABLE).items())
 
 
 def _try(
@@ -123,20 +125,21 @@ def _try(
     prefix = f"pghaul_trial_{secrets.token_hex(4)}_"
     mapped = map_database(database, selected, plan, refused=refused, prefix=prefix, **given)
     found: dict[str, str] = {}
-    with contextlib.suppress(_RolledBackError), target.transaction():
-        target.execute("SET TRANSACTION READ WRITE")  # `plan` looks by a session that may not write
-        found = dict(_refusals(target, mapped))
-        raise _RolledBackError
+    missing: set[Name] = set()
+    for portion in portions.portions(mapped, target.server.max_locks):
+        with contextlib.suppress(_RolledBackError), target.transaction():
+            target.execute("SET TRANSACTION READ WRITE")  # `plan` looks by a session that may not write
+            found |= _refusals(target, mapped, portion, missing)
+            raise _RolledBackError
     return {key.replace(prefix, ""): words.replace(prefix, "") for key, words in found.items()}
 
 
-def _refusals(target: Session, mapped: MappedDatabase) -> Iterator[tuple[str, str]]:
+def _refusals(
+    target: Session, mapped: MappedDatabase, portion: Portion, missing: set[Name]
+) -> Iterator[tuple[str, str]]:
+    """`missing`: tables that are not made as they are; nothing is asked of what stands on one."""
     tables = {t.name: t for t in mapped.tables}
-    missing: set[Name] = set()
-    for made in mapped.before:
-        why = _refusal(target, made.sql)
-        if why is None:
-            continue
+    for made, why in _refused(target, [m for m in portion.before if m.table not in missing]):
         if made.kind != "table" or made.table is None:
             raise why
         found = list(_of_columns(target, tables[made.table]))
@@ -144,15 +147,27 @@ def _refusals(target: Session, mapped: MappedDatabase) -> Iterator[tuple[str, st
             raise why
         yield from found
         missing.add(made.table)
-    for made in mapped.after:
-        if (
-            made.kind in OF_A_TABLE
-            and made.table not in missing
-            and not (missing and made.kind in {"reference", "view"})
-        ):
-            why = _refusal(target, made.sql)
-            if why is not None and made.kind != "validation":
-                yield made.name, why.message
+    wanted = [m for m in portion.after if m.table not in missing and not (missing and m.kind in portions.SPANNING)]
+    for made, why in _refused(target, wanted):
+        yield made.name, why.message
+
+
+def _refused(target: Session, made: Sequence[Made]) -> Iterator[tuple[Made, PghaulError]]:
+    """Those that the server would not have, in their order; the others stay. Many go in one message."""
+    for at in range(0, len(made), MESSAGE):
+        yield from _halved(target, made[at : at + MESSAGE])
+
+
+def _halved(target: Session, made: Sequence[Made]) -> Iterator[tuple[Made, PghaulError]]:
+    why = _refusal(target, ";\n".join(m.sql for m in made))
+    if why is None:
+        return
+    if len(made) == 1:
+        yield made[0], why
+        return
+    half = len(made) // 2
+    yield from _halved(target, made[:half])
+    yield from _halved(target, made[half:])
 
 
 def _refusal(target: Session, statement: str, *, stays: bool = True) -> PghaulError | None:

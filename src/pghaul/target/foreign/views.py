@@ -132,7 +132,8 @@ def _made(
     view: ForeignView, database: ForeignDatabase, known: Mapping[tuple[str, str], Relation], naming: Naming
 ) -> tuple[Made, Relation]:
     others = {_key(v.name) for v in database.views}
-    for name in _sources(view, database):
+    reads = _sources(view, database)
+    for name in reads:
         if _key(name) not in known:
             if _key(name) in others:
                 raise _WaitsError
@@ -141,7 +142,7 @@ def _made(
     blind = query.is_blind()
     words = query.translated()
     relation = Relation(name=naming.relation(view.name), columns=query.columns(), blind=blind)
-    return ddl.view(relation.name, words, view.definition), relation
+    return ddl.view(relation.name, words, view.definition, (known[_key(n)].name for n in reads)), relation
 
 
 class Query:
