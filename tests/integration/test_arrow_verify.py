@@ -13,6 +13,7 @@ from pghaul.cli.app import run as command
 from pghaul.engine.arrow import ranges
 from pghaul.engine.verify import Request
 from pghaul.model.errors import NotFoundError
+from pghaul.model.plan import Mapping, Undecodable
 from pghaul.model.verification import Difference, Method, TableVerdict
 from pghaul.service.migration import MigrationService
 
@@ -107,3 +108,38 @@ def test_a_partitioned_table_is_compared_with_its_partitions(db_source: str, sta
         )
         assert (found.agrees, found.source_rows, found.target_rows) == (False, 3, 2)
     assert (found.missing, dict(found.rows[0].key)) == (1, {"code": "Ä", "n": "3"})
+
+
+def test_rows_that_were_set_aside_are_missing_and_all_others_are_compared(
+    db_source: str, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes that are no text, a NUL, a row that was lost and one that was changed."""
+    path = made(
+        tmp_path / "odd.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, name VARCHAR(3), n INTEGER); CREATE TABLE u (v VARCHAR(3));"
+        "WITH RECURSIVE i (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 3000)"
+        " INSERT INTO t SELECT n, 'c', n FROM i; INSERT INTO u VALUES ('a'), ('b'), (CAST(x'ff' AS TEXT));"
+        "UPDATE t SET name = CAST(x'61ff' AS TEXT) WHERE id = 3; UPDATE t SET name = 'a' || char(0) WHERE id = 4;"
+        "UPDATE t SET name = CAST(x'fe' AS TEXT) WHERE id = 2900;",
+    )
+    aside = Mapping(undecodable=Undecodable.QUARANTINE, nul=Undecodable.QUARANTINE)
+    moved = carried(path, db_source, mapping=aside, max_rejects=10)
+    execute(db_source, "UPDATE t SET n = 0 WHERE id = 7", "DELETE FROM t WHERE id = 9")
+    found = verdicts(moved.run.id)
+    odd, bag = found["t"], found["u"]
+    assert (odd.agrees, odd.missing, odd.extra, odd.different, odd.aside) == (False, 4, 0, 1, 3)
+    assert (odd.source_rows, odd.target_rows, odd.complete) == (3000, 2996, True)
+    told = {r.key[0][1]: r.kind for r in odd.rows}
+    assert told == dict.fromkeys(("3", "4", "9", "2900"), Difference.MISSING) | {"7": Difference.DIFFERENT}
+    assert (bag.agrees, bag.missing, bag.source_rows, bag.rows[0].key, bag.aside) == (
+        False,
+        1,
+        3,
+        (("v", "\\xff"),),
+        1,
+    )
+    asked = Request(workers=1)
+    same = MigrationService().verify(plan_of(path, db_source), asked, listener=lambda _event: None)
+    assert {str(t.source): (t.missing, t.aside) for t in same.tables} == {"t": (4, 3), "u": (1, 1)}
+    assert command(["verify", moved.run.id, "--workers", "1"]) == 3
+    assert "DIFFERENT, 3 of them set aside" in capsys.readouterr().out

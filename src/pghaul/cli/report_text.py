@@ -13,7 +13,7 @@ from pghaul.cli.grid import grid
 from pghaul.cli.words import tell
 from pghaul.model.figures import amount, count, duration, visible
 from pghaul.model.text import joined, saying
-from pghaul.model.verification import RowDifference, TableVerdict, Verification
+from pghaul.model.verification import SET_ASIDE, RowDifference, TableVerdict, Verification
 from pghaul.service.report import words
 from pghaul.service.report.contents import Outcome, Report, Story
 from pghaul.service.report.page import RECENT, moment
@@ -193,7 +193,8 @@ def _compared(console: Console, table: TableVerdict, *, verbose: bool) -> None:
         counts = words.COUNTS.format(
             missing=count(table.missing), extra=count(table.extra), different=count(table.different)
         )
-        said = joined(", ", [words.DIFFERS, counts])
+        aside = [SET_ASIDE.format(n=count(table.aside))] if table.aside else []
+        said = joined(", ", [words.DIFFERS, counts, *aside])
     render.line(console, COMPARED.format(table=str(table.target), result=said), "red" if table.agrees is False else "")
     for row in table.rows if verbose else table.rows[:ROWS_SHOWN]:
         render.line(console, INDENTED.format(words=_row(row)))

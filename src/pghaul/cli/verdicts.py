@@ -18,7 +18,7 @@ from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import count, duration
 from pghaul.model.text import Text as Words
 from pghaul.model.text import joined, say, saying
-from pghaul.model.verification import Difference, Method, RowDifference, TableVerdict, Verification
+from pghaul.model.verification import SET_ASIDE, Difference, Method, RowDifference, TableVerdict, Verification
 
 VALUE_SHOWN = 60  # characters of one value on a terminal
 BEFORE = 15  # of two long ones, as many are shown in front of where they part
@@ -143,7 +143,8 @@ def _judgement(verdict: TableVerdict, method: Method) -> Text:
         text = Text(tell(UNKNOWN), style="yellow")
         return text.append(f": {tell(verdict.why)}") if verdict.why else text
     if not verdict.agrees:
-        return Text(tell(DIFFERS), style="bold red")
+        said = [DIFFERS, SET_ASIDE.format(n=count(verdict.aside))] if verdict.aside else [DIFFERS]
+        return Text(tell(joined(", ", said)), style="bold red")
     return Text(tell(COUNTED if method is Method.COUNT else AGREES), style="green")
 
 
@@ -245,7 +246,7 @@ def _table_json(table: TableVerdict) -> dict[str, Any]:
     plain = ("agrees", "source_rows", "target_rows", "source_hash", "target_hash", "key", "missing", "extra")
     return (
         {"source": str(table.source), "target": str(table.target)}
-        | {k: getattr(table, k) for k in (*plain, "different", "complete", "seconds", "why")}
+        | {k: getattr(table, k) for k in (*plain, "different", "aside", "complete", "seconds", "why")}
         | {"rows": [_row_json(r) for r in table.rows]}
         | ({"columns": [asdict(c) for c in table.columns]} if table.columns else {})
     )

@@ -7,7 +7,9 @@ from datetime import datetime
 from enum import Enum
 
 from pghaul.model.table import Name
-from pghaul.model.text import Text
+from pghaul.model.text import Text, saying
+
+SET_ASIDE = saying("{n} of them set aside")  # of rows that are missing
 
 
 class Method(Enum):
@@ -70,6 +72,7 @@ class TableVerdict:
     complete: bool = True
     seconds: float = 0.0
     why: Text | str = ""
+    aside: int = 0  # of the rows that are missing: so many wait in the quarantine
     columns: tuple[ColumnVerdict, ...] = ()  # where the source is not PostgreSQL
 
 

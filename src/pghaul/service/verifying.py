@@ -60,7 +60,7 @@ def compare(
         if isinstance(source, ForeignEndpoint):
             from pghaul.engine.arrow import verify as lane  # noqa: PLC0415 -- sqlglot
 
-            tables = lane.verify(lane.Comparison(**about), listener, stop)
+            tables = lane.verify(lane.Comparison(**about, run=run[0] if run else None), listener, stop)
         else:
             tables = verify(Task(**about), listener, stop, meanwhile=store)
     except (TransientError, StoppedError) as exc:

@@ -20,6 +20,17 @@ IS_THERE = """
 SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = 'pghaul' AND c.relname = 'quarantine')
 """
+READABLE = """
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'pghaul' AND c.relname = 'quarantine'
+"""
+WAITING = """
+SELECT q.relation, pg_catalog.count(*) FROM pghaul.quarantine q
+WHERE q.replayed_at IS NULL AND q.run_id = coalesce(%s, (
+    SELECT l.run_id FROM pghaul.quarantine l WHERE l.relation = q.relation ORDER BY l.id DESC LIMIT 1))
+GROUP BY q.relation
+"""
 TABLES = "SELECT DISTINCT relation FROM pghaul.quarantine ORDER BY 1"
 LOTS = """
 SELECT run_id, relation, pg_catalog.count(*), pg_catalog.count(replayed_at),
@@ -48,6 +59,11 @@ FROM pghaul.quarantine WHERE id = ANY (%s) ORDER BY id
 """
 FIRST = "SELECT id FROM pghaul.quarantine WHERE {} ORDER BY id LIMIT {}"
 DROP = "DELETE FROM pghaul.quarantine WHERE {}"
+
+
+def waiting(session: Session, run: str | None) -> dict[str, int]:
+    """How many rows each table has set aside by a run, or by the last that has set any; empty where we may not look."""
+    return dict(session.rows(WAITING, (run,))) if session.value(READABLE) else {}
 
 
 def check(session: Session) -> None:

@@ -15,6 +15,7 @@ from pghaul.engine.arrow.settled import settled
 from pghaul.engine.arrow.stage import Stage
 from pghaul.engine.watch import Pulse
 from pghaul.model.errors import RowError, SourceError
+from pghaul.model.plan import Undecodable
 from pghaul.model.table import Name
 from pghaul.model.verification import Difference, RowDifference, TableVerdict
 from pghaul.sources.misfits import SQLSTATE
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Found: TypeAlias = "tuple[TableVerdict, tuple[Pair, ...]]"  # and what is in the columns
 
 
+RULES = ("undecodable", "nul")  # of a mapping, for rows that cannot go on
 UNSORTED = 100_000  # rows; tables as small as that may lie in another order than they were sent
 
 
@@ -55,14 +57,55 @@ async def _verdict(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> F
         if not _is_of_rows(exc):
             raise
         await hands.waiting(reader.end())
-        (verdict, columns) = _judged(plan, job, rows=0, agrees=False)
-        return replace(verdict, agrees=None, why=exc.message), columns
+        return await _sifted(job, _lenient(plan), hands, reader)
     return await _compared(job, plan, hands, stage)
 
 
 def _is_of_rows(error: RowError | SourceError) -> bool:
     """The target cannot hold some of its rows; they may have been set aside."""
     return isinstance(error, RowError) or error.sqlstate == SQLSTATE
+
+
+def _lenient(plan: ArrowPlan) -> ArrowPlan:
+    """To be read once more, without the rows that no target can hold, whatever the plan says of them."""
+    aside = {r: Undecodable.QUARANTINE for r in RULES if getattr(plan.mapping, r) is Undecodable.FAIL}
+    mapping = plan.mapping.model_copy(update=aside)
+    return replace(plan, reading=replace(plan.reading, loose=True), mapping=mapping)
+
+
+async def _sifted(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Found:
+    """Rows that cannot be held are missing on the target; all others are compared."""
+    try:
+        stage = await _read(job, plan, hands, reader)
+    except (RowError, SourceError) as exc:  # a source that cannot tell such rows apart, a rule that says fail
+        if not _is_of_rows(exc):
+            raise
+        await hands.waiting(reader.end())
+        verdict, columns = _judged(plan, job, rows=0, agrees=False)
+        return replace(verdict, agrees=None, why=exc.message), columns
+    apart, missing = tuple(stage.apart), stage.rejected
+    verdict, columns = await _compared(job, plan, hands, stage)
+    return _lacking(verdict, plan, apart, missing) if missing else verdict, columns
+
+
+def _lacking(
+    verdict: TableVerdict, plan: ArrowPlan, apart: Sequence[tuple[str | None, ...]], missing: int
+) -> TableVerdict:
+    """These rows are on the source alone. The hashes are of the others: they would seem to say that all is the same."""
+    names = [f.name for f in plan.fields]
+    key = verdict.key or names
+    rows = [tuple(p for p in zip(names, values, strict=True) if p[0] in key) for values in apart]
+    named = [RowDifference(kind=Difference.MISSING, key=r, times=(1, 0)) for r in rows]
+    return replace(
+        verdict,
+        agrees=False,
+        source_rows=verdict.source_rows + missing,
+        source_hash="",
+        target_hash="",
+        missing=verdict.missing + missing,
+        rows=(*named, *verdict.rows),
+        complete=verdict.complete and len(named) == missing,
+    )
 
 
 async def _confirmed(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Found:
@@ -118,9 +161,13 @@ async def _read(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Stag
     if job.target is not None:
         plan = await hands.waiting(settled(plan, job.target, hands.target))
     schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
-    stage = Stage(schema, plan, relation=job.relation, proves=True, facts=plan.known is None)
+    loose, named = plan.reading.loose, plan.narrowing.limit if plan.narrowing else 0
+    stage = Stage(
+        schema, plan, relation=job.relation, proves=True, facts=plan.known is None, strict=not loose, named=named
+    )
+    take = stage.sift if loose else stage.take
     while (batch := await hands.waiting(reader.next())) is not None:
-        stage.take(batch)
+        take(batch)
     await hands.waiting(reader.end())
     return stage
 
@@ -150,10 +197,11 @@ async def _put(job: Job, plan: ArrowPlan, narrowing: Narrowing, hands: Hands, st
         raise ValueError("nothing to read from")
     await hands.waiting(reader.begin(plan.reading, job.snapshot))
     pulse = Pulse()
+    take = stage.sift if plan.reading.loose else stage.take
 
     async def pieces() -> AsyncIterator[bytes | memoryview]:
         while (batch := await reader.next()) is not None:
-            for piece in stage.encode(batch):
+            for piece in stage.encoding.encode(take(batch)):
                 pulse.beat()
                 yield piece
         if end := stage.finish():

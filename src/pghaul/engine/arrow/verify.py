@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pghaul.engine.arrow import comparing, compose, decided, ground, ranges
 from pghaul.engine.arrow.compose import Loading
@@ -27,6 +27,7 @@ from pghaul.model.profile import Endpoint
 from pghaul.model.table import Name, RelationKind
 from pghaul.model.text import say
 from pghaul.model.verification import Method, TableVerdict
+from pghaul.target import quarantine
 from pghaul.target.foreign import existing
 from pghaul.target.foreign.selection import fits, said
 
@@ -43,6 +44,7 @@ class Comparison:
     target: Endpoint
     manifest: Manifest | None  # of a run: what it has planned
     request: Request
+    run: str | None = None  # that has moved it
 
 
 def verify(asked: Comparison, listener: Listener, stop: Callable[[], bool]) -> tuple[TableVerdict, ...]:
@@ -69,7 +71,15 @@ def verify(asked: Comparison, listener: Listener, stop: Callable[[], bool]) -> t
         else:
             _compare(asked, held, there, told, stop)
         held.source.check()
-        return (*told.verdicts([t.name for t in wanted]), *unread)
+        found = told.verdicts([t.name for t in wanted])
+        return (*_beside(found, quarantine.waiting(held.target, asked.run)), *unread)
+
+
+def _beside(found: Sequence[TableVerdict], waiting: Mapping[str, int]) -> Iterator[TableVerdict]:
+    """With what is known of rows that are missing."""
+    for one in found:
+        lacking = one.missing or max(0, one.source_rows - one.target_rows)
+        yield replace(one, aside=min(lacking, waiting.get(str(one.target), 0))) if one.agrees is False else one
 
 
 def _is_wanted(table: MappedTable, patterns: Sequence[str]) -> bool:

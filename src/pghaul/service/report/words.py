@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pghaul.model.text import Text, say, saying
+from pghaul.model.verification import SET_ASIDE as _ASIDE
 from pghaul.model.verification import Difference, Method
 from pghaul.service.report.contents import Outcome
 
@@ -164,6 +165,7 @@ RESULT = say("Result")
 SAME = say("the same")
 NOT_COMPARED = saying("not compared: {why}")
 COUNTS = saying("{missing} missing, {extra} extra, {different} different")
+SET_ASIDE = _ASIDE
 AND_PERHAPS_MORE = say("The look ended at its limit: there may be more.")
 DIFFERING_ROWS = saying("Differing rows of {table}")
 COLUMNS_OF = saying("Columns of {table}")

@@ -24,7 +24,12 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # in a second
 
 def line_of(batch: pa.RecordBatch, row: int) -> bytes:
     """Without its newline."""
-    return copy_text.encode(tuple(_text(c.slice(row, 1)) for c in batch.columns), "UTF8")
+    return copy_text.encode(values_of(batch, row), "UTF8")
+
+
+def values_of(batch: pa.RecordBatch, row: int) -> tuple[str | None, ...]:
+    """Each as the line has it, before it is quoted."""
+    return tuple(_text(c.slice(row, 1)) for c in batch.columns)
 
 
 def _text(array: pa.Array) -> str | None:
