@@ -11,7 +11,10 @@ from pghaul.cli import exit_codes, options, overview, render, selecting
 from pghaul.model.plan import Period, Unit
 from pghaul.service.migration import MigrationService
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The database: postgresql://…, or a profile.")]
+Url = Annotated[
+    str,
+    typer.Argument(metavar="URL", help="The database: postgresql://…, mysql://…, sqlite://…, any other, or a profile."),
+]
 WholeTrees = Annotated[bool, typer.Option("--tree", help="All members of all trees, not their summary.")]
 
 

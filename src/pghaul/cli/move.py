@@ -51,7 +51,7 @@ def run(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Copy tables into another PostgreSQL."""
+    """Copy tables from any source into PostgreSQL."""
     seconds = repeating.seconds_of(interval, rounds)
     if save_plan:
         from pghaul.service.plan_file import write_plan  # noqa: PLC0415

@@ -81,7 +81,12 @@ PlanFile: TypeAlias = Annotated[str | None, typer.Argument(metavar="PLAN.toml", 
 Onto: TypeAlias = Annotated[str | None, typer.Argument(metavar="TARGET", help="Where to.")]
 From: TypeAlias = Annotated[
     str | None,
-    typer.Option("--from", metavar="URL", help="The source: postgresql://…, or a profile.", rich_help_panel=MOVE),
+    typer.Option(
+        "--from",
+        metavar="URL",
+        help="The source: postgresql://…, mysql://…, sqlite://…, any other, or a profile.",
+        rich_help_panel=MOVE,
+    ),
 ]
 To: TypeAlias = Annotated[
     str | None, typer.Option("--to", metavar="URL", help="The target, likewise.", rich_help_panel=MOVE)
