@@ -29,12 +29,22 @@ from pghaul.model.errors import (
     TransientError,
     UsageError,
 )
-from pghaul.model.foreign import Consistency, ForeignDatabase, KeyRange, ReadColumn, Reading
+from pghaul.model.foreign import (
+    Consistency,
+    ForeignColumn,
+    ForeignDatabase,
+    ForeignReference,
+    ForeignTable,
+    KeyRange,
+    ReadColumn,
+    Reading,
+)
 from pghaul.model.table import Name
 from pghaul.sources import _oracle_connection, _oracle_sql, oracle
 from pghaul.sources._oracle_catalog import query_of
 from pghaul.sources._oracle_forms import form
 from pghaul.sources._oracle_types import native, propose, resolved
+from pghaul.target.foreign.orphans import searches
 
 URL = "oracle://scott:Tiger-77-x@db:1522/shop"
 ITEM = Name("HR", "ITEM")
@@ -373,6 +383,23 @@ def test_ends_and_numbers_are_exact(server: Server) -> None:
             source.bounds(ITEM, "ID")
         server.answers[end] = [(None, None)]
         assert source.bounds(ITEM, "ID") is None
+
+
+def test_orphans_are_counted_among_both_tables_of_one_moment(server: Server) -> None:
+    key = ForeignReference(name="K", columns=("UP",), table=ITEM, referenced=("ID",))
+    columns = tuple(ForeignColumn(name=n, native="NUMBER") for n in ("ID", "UP"))
+    table = ForeignTable(name=ITEM, columns=columns, references=(key,))
+    whole = ForeignDatabase(engine="oracle", product="Oracle", identity="", dialect="oracle", tables=(table,))
+    with opened() as source:
+        source.hold()
+        (search,) = searches(whole, source.guarantees.moment)
+        where = (
+            ' WHERE (\nt."UP" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "HR"."ITEM" AS OF SCN 5000 pghaul_parent'
+            ' WHERE pghaul_parent."ID" = t."UP")\n)'
+        )
+        asked = _oracle_sql.COUNT.format(table='"HR"."ITEM"', moment=_oracle_sql.MOMENT, where=where)
+        server.answers[asked] = [("3",)]
+        assert source.count(ITEM, search.where) == 3
 
 
 def test_what_is_not_there_is_said_before_anything_is_read(server: Server) -> None:

@@ -69,6 +69,8 @@ class Guarantees:
     ranges: bool = True  # a part of a table can be read, by a range of an integer key
     where: bool = True  # a condition in the source's SQL can be given
     loose: bool = False  # a value that cannot be read as it is asked for is set apart, where that is asked for
+    # What its SQL says behind a table's name, so that a condition sees other tables as at the moment held, too.
+    moment: str = ""
     sees_changes: bool = False  # check() tells whether somebody has written since the source was opened
 
 

@@ -6,6 +6,7 @@ table; else each statement sees one moment, as always in Oracle. Never run again
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
@@ -173,6 +174,7 @@ class Oracle:
         self._scn = self._current()
         if self._scn is None:
             raise self._lost()
+        self.guarantees = replace(self.guarantees, moment=sql.MOMENT.replace(":scn", str(self._scn)))
         return str(self._scn)
 
     def join(self, token: str) -> None:

@@ -127,7 +127,7 @@ def findings(source: Source, database: ForeignDatabase, mapped: MappedDatabase, 
     """What the source itself says beforehand of the keys that are to be made; NOT EXISTS, once for each."""
     made = {m.text for m in mapped.after if m.kind == "reference"} if source.guarantees.where else set()
     carried = {t.source.name for t in mapped.tables if not t.exists}
-    for search in searches(database):
+    for search in searches(database, source.guarantees.moment):
         key = search.reference
         if not made or search.table not in carried or key.table not in carried:
             continue

@@ -15,7 +15,7 @@ from pghaul.model.table import Name
 QUOTES = {"mysql": ("`", "`"), "tsql": ("[", "]"), "sqlite": ('"', '"'), "oracle": ('"', '"')}
 CALLED = {"oracle": "t"}  # what a source calls the table that a condition is about, where that is not its own name
 UNKNOWN = "{present} AND ({own}) NOT IN (SELECT {other} FROM {parent} pghaul_parent WHERE {known})"
-WHERE = "{present} AND NOT EXISTS (SELECT 1 FROM {parent} pghaul_parent WHERE {same})"
+WHERE = "{present} AND NOT EXISTS (SELECT 1 FROM {parent}{moment} pghaul_parent WHERE {same})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,8 @@ class Search:
     where: str
 
 
-def searches(database: ForeignDatabase) -> Iterator[Search]:
-    """One for every foreign key whose tables are known; none for a source without SQL."""
+def searches(database: ForeignDatabase, moment: str = "") -> Iterator[Search]:
+    """One for every foreign key whose tables are known; none for a source without SQL. `moment`: of its guarantees."""
     known = {t.name for t in database.tables}
     for table in database.tables:
         for reference in table.references:
@@ -38,15 +38,16 @@ def searches(database: ForeignDatabase) -> Iterator[Search]:
                 if database.dialect == "mysql" and texts.intersection(reference.columns):
                     yield _bytewise(database.dialect, table.name, reference, texts)
                 else:
-                    yield _search(database.dialect, table.name, reference)
+                    yield _search(database.dialect, table.name, reference, moment)
 
 
-def _search(dialect: str, table: Name, reference: ForeignReference) -> Search:
+def _search(dialect: str, table: Name, reference: ForeignReference, moment: str) -> Search:
     child, parent = CALLED.get(dialect) or relation(dialect, table), relation(dialect, reference.table)
     own = [f"{child}.{quoted(dialect, c)}" for c in reference.columns]
     other = [f"pghaul_parent.{quoted(dialect, c)}" for c in reference.referenced]
     where = WHERE.format(
         parent=parent,
+        moment=moment,
         present=" AND ".join(f"{c} IS NOT NULL" for c in own),
         same=" AND ".join(f"{o} = {c}" for o, c in zip(other, own, strict=True)),
     )
