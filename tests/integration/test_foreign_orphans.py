@@ -81,3 +81,34 @@ def test_a_sound_database_has_all_its_keys(db_source: str, state: str, tmp_path:
     moved = carried(path, db_source)
     assert_done(moved)
     assert value(db_source, KEYS) == 4
+
+
+THERE = """
+CREATE TABLE a (id int8 PRIMARY KEY, up int8 REFERENCES a);
+CREATE TABLE c (id int8 PRIMARY KEY, b_id int8, x text, y text);
+CREATE TABLE b (id int8 PRIMARY KEY, a_id int8 REFERENCES a, x text NOT NULL, y text, UNIQUE (x, y));
+ALTER TABLE c ADD CONSTRAINT of_b FOREIGN KEY (b_id) REFERENCES b;
+ALTER TABLE c ADD CONSTRAINT later FOREIGN KEY (x, y) REFERENCES b (x, y) NOT VALID
+"""
+
+
+@pytest.mark.template(source=THERE)
+def test_keys_of_tables_that_are_there_are_counted_too_and_their_orphans_set_aside(
+    db_source: str, state: str, tmp_path: Path
+) -> None:
+    """One that has never held for all rows does not refuse any."""
+    path = made(tmp_path / "broken.db", BROKEN + "UPDATE c SET b_id = 99 WHERE id = 22")
+    found = [f for f in MigrationService().plan(plan_of(path, db_source)).findings if f.kind is Kind.ORPHANS]
+    assert [(f.what, f.severity) for f in found] == [
+        ("1 rows of a refer to rows of a that are not there: up", Severity.ERROR),
+        ("1 rows of c refer to rows of b that are not there: b_id", Severity.ERROR),
+    ]
+    aside = Mapping(orphans=OrphanRule.QUARANTINE)
+    moved = carried(path, db_source, mapping=aside)
+    assert moved.run.state is RunState.DIFFERENT
+    assert rows(db_source, "SELECT relation, count(*) FROM pghaul.quarantine GROUP BY 1 ORDER BY 1") == [
+        ("public.a", 1),
+        ("public.b", 1),
+        ("public.c", 2),
+    ]
+    assert value(db_source, KEYS) == 3

@@ -7,6 +7,7 @@ and the run ends as different; and a new table that breaks its keys fails the ru
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from pghaul.engine.orphans import Orphans
 from pghaul.engine.report import Reporter
@@ -19,10 +20,17 @@ from pghaul.target import references
 from pghaul.target.ledger import Ledger, Undo
 from pghaul.target.references import Reference
 
+
+class Settles(Protocol):
+    """Who treats rows that break keys."""
+
+    def settle(self, keys: Sequence[Reference]) -> list[Name]: ...
+
+
 BROKEN = saying("a foreign key of {table} is back, but rows break it: {error}")
 
 
-def put_back(target: Session, ledger: Ledger, orphans: Orphans, report: Reporter) -> list[str]:
+def put_back(target: Session, ledger: Ledger, orphans: Settles, report: Reporter) -> list[str]:
     """What was taken away for the load; returns the tables that differ for it.
 
     Raises QuarantineError where a key can only be put back with its check, and rows break it.
@@ -66,7 +74,7 @@ def _valid(target: Session, undo: Undo, report: Reporter) -> bool:
     return True
 
 
-def _settled(target: Session, orphans: Orphans, there: Sequence[Undo], report: Reporter) -> list[str]:
+def _settled(target: Session, orphans: Settles, there: Sequence[Undo], report: Reporter) -> list[str]:
     try:
         return [str(table) for table in orphans.settle(_keys(target, there, ()))]
     except QuarantineError as exc:

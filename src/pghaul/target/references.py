@@ -133,6 +133,11 @@ def of_table(session: Session, table: Name) -> list[Reference]:
     return read(session, [oid for (oid,) in session.rows(OF_TABLE, (table.schema, table.name))])
 
 
+def checked_of_table(session: Session, table: Name) -> list[Reference]:
+    """The keys that it has and that hold for all of its rows: they are checked again after a load."""
+    return checked(session, [oid for (oid,) in session.rows(OF_TABLE, (table.schema, table.name))])
+
+
 def before_it_is_back(session: Session, table: Name, add_sql: str) -> list[Reference]:
     """A key that cannot be added because rows break it: read from a table without any, which is gone again at once.
 

@@ -17,7 +17,6 @@ from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Task
 from pghaul.engine.finishing import put_back
 from pghaul.engine.job import JobKind, JobResult
-from pghaul.engine.orphans import Orphans
 from pghaul.engine.permits import can_silence_triggers
 from pghaul.engine.pool import WorkerPool, lane
 from pghaul.engine.preflight import Fate
@@ -174,9 +173,7 @@ class ArrowAttempt:
         self._rejects.conclude()
         self._differences += [str(n) for n in self._rejects.tables]
         self._differences += sorted(str(n) for n in self._report.take_differing())
-        broken = Orphans(
-            held.target, ledger, epoch, self._order.plan.options.max_rejects, [ld.name for ld in loadings], self._report
-        )
+        broken = orphans.Settling(held.target, ledger, epoch, self._order.plan, mapped, self._report)
         self._differences += put_back(held.target, ledger, broken, self._report)
         self._after(dispatcher, held, ledger, mapped, {ld.name: ld for ld in loadings}, created, epoch, done)
         pool.wind_down()

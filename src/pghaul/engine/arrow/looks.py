@@ -78,8 +78,7 @@ def examine(run: str, plan: Plan, ground: Ground, ask: preflight.Ask | None) -> 
     found += permits.may_create(ground.target, fate.missing)
     if plan.mapping.ddl is None:  # a script says itself what it makes
         found += taken.findings(ground.target, mapped, [t.name for t in fate.missing])
-    if plan.options.indexes:
-        found += orphans.findings(ground.source, ground.database, mapped, plan)
+    found += orphans.findings(ground.source, ground.target, mapped, plan, fate.dispositions)
     room = sizes.measured(plan, mapped, fate, ground)
     found += space.findings(room)
     return Look(

@@ -5,7 +5,7 @@ The keys have been made NOT VALID. Only where one does not hold, its rows are lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pghaul.engine.compose import Epoch
 from pghaul.engine.orphans import Orphans
@@ -13,7 +13,7 @@ from pghaul.engine.report import Reporter
 from pghaul.model.errors import MappingError, RowError
 from pghaul.model.finding import Finding, Kind, Severity
 from pghaul.model.foreign import ForeignDatabase, ForeignReference
-from pghaul.model.mapped import Made, MappedDatabase
+from pghaul.model.mapped import Made, MappedDatabase, MappedTable
 from pghaul.model.plan import OrphanRule, Plan
 from pghaul.model.table import Name
 from pghaul.model.text import say
@@ -22,10 +22,12 @@ from pghaul.postgres.session import Session
 from pghaul.sources.protocol import Source
 from pghaul.target import references
 from pghaul.target.foreign import nulling
-from pghaul.target.foreign.orphans import searches
+from pghaul.target.foreign.orphans import Search, search, searches
 from pghaul.target.foreign.selection import said
 from pghaul.target.ledger import Ledger
 from pghaul.target.references import Reference
+
+KEPT = frozenset({"append", "skip"})  # whose rows stay on the target
 
 
 def validate(
@@ -78,9 +80,9 @@ class Settling:
         self._rules = {t.name: said(plan, t.source.name, "orphans") or plan.mapping.orphans for t in mapped.tables}
         self._limit = plan.options.max_rejects
 
-    def settle(self) -> list[Name]:
-        """The tables whose rows were changed or set aside."""
-        keys = [k for table in self._rules for k in references.of_table(self._target, table)]
+    def settle(self, keys: Sequence[Reference] = ()) -> list[Name]:
+        """The tables whose rows were changed or set aside. Without keys: those that all tables have now."""
+        keys = keys or [k for table in self._rules for k in references.of_table(self._target, table)]
         touched: dict[Name, None] = {}
         while True:
             found = [n for k in self._of(keys, OrphanRule.SET_NULL) for n in self._null(k)]
@@ -93,7 +95,7 @@ class Settling:
                 return list(touched)
 
     def _of(self, keys: Iterable[Reference], rule: OrphanRule) -> list[Reference]:
-        return [k for k in keys if self._rules[k.table] is rule]
+        return [k for k in keys if self._rules.get(k.table, OrphanRule.FAIL) is rule]
 
     def _orphans(self, limit: int | str) -> Orphans:
         return Orphans(self._target, self._ledger, self._epoch, limit, list(self._rules), self._report)
@@ -123,18 +125,55 @@ class Settling:
         return [key.table]
 
 
-def findings(source: Source, database: ForeignDatabase, mapped: MappedDatabase, plan: Plan) -> Iterator[Finding]:
-    """What the source itself says beforehand of the keys that are to be made; NOT EXISTS, once for each."""
-    made = {m.text for m in mapped.after if m.kind == "reference"} if source.guarantees.where else set()
-    carried = {t.source.name for t in mapped.tables if not t.exists}
-    for search in searches(database, source.guarantees.moment):
-        key = search.reference
-        if not made or search.table not in carried or key.table not in carried:
-            continue
-        asked = said(plan, search.table, "where")
-        rows = source.count(search.table, f"({asked}\n) AND {search.where}" if asked else search.where)
+def findings(
+    source: Source, target: Session, mapped: MappedDatabase, plan: Plan, dispositions: Mapping[Name, str]
+) -> Iterator[Finding]:
+    """What the source itself says beforehand of the keys that there will be; NOT EXISTS, once for each.
+
+    Where a table's rows are kept on the target, nobody can say which of the others' refer to them.
+    """
+    if not source.guarantees.where:
+        return
+    replaced = [t for t in mapped.tables if dispositions[t.name] not in KEPT]
+    filled = [t for t in mapped.tables if dispositions[t.name] != "skip"]
+    found = [*_there(target, mapped.database, filled, replaced, source.guarantees.moment)]
+    if plan.options.indexes and any(m.kind == "reference" for m in mapped.after):
+        names, parents = ({t.source.name for t in part} for part in ([t for t in filled if not t.exists], replaced))
+        made = searches(mapped.database, source.guarantees.moment)
+        found += [s for s in made if s.table in names and s.reference.table in parents]
+    for one in found:
+        key = one.reference
+        asked = said(plan, one.table, "where")
+        rows = source.count(one.table, f"({asked}\n) AND {one.where}" if asked else one.where)
         if rows:
-            yield _orphaned(search.table, key, rows, plan)
+            yield _orphaned(one.table, key, rows, plan)
+
+
+def _there(
+    target: Session,
+    database: ForeignDatabase,
+    filled: Sequence[MappedTable],
+    replaced: Sequence[MappedTable],
+    moment: str,
+) -> Iterator[Search]:
+    """By the keys of tables that are on the target: they are checked again after the load."""
+    parents = {t.name: t for t in replaced}
+    for table in filled:
+        for key in references.checked_of_table(target, table.name) if table.exists else ():
+            if (other := parents.get(key.references)) is None:
+                continue
+            columns, referenced = _sources(table, key.columns), _sources(other, key.referenced)
+            meant = ForeignReference(
+                name=key.constraint, columns=columns, table=other.source.name, referenced=referenced
+            )
+            if (found := search(database, table.source, meant, moment)) is not None:
+                yield found
+
+
+def _sources(table: MappedTable, columns: Sequence[str]) -> tuple[str, ...]:
+    """What these columns of the target are on the source; nothing where one of them comes from elsewhere."""
+    known = {c.name: c.source.name for c in table.carried}
+    return tuple(known[c] for c in columns) if set(columns) <= set(known) else ()
 
 
 def _orphaned(table: Name, key: ForeignReference, rows: int, plan: Plan) -> Finding:

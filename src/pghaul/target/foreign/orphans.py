@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pghaul.model.foreign import ForeignDatabase, ForeignReference
+from pghaul.model.foreign import ForeignDatabase, ForeignReference, ForeignTable
 from pghaul.model.table import Name
 
 QUOTES = {"mysql": ("`", "`"), "tsql": ("[", "]"), "sqlite": ('"', '"'), "oracle": ('"', '"')}
@@ -32,13 +32,19 @@ def searches(database: ForeignDatabase, moment: str = "") -> Iterator[Search]:
     known = {t.name for t in database.tables}
     for table in database.tables:
         for reference in table.references:
-            complete = len(reference.columns) == len(reference.referenced) > 0
-            if database.dialect in QUOTES and reference.table in known and complete:
-                texts = {c.name for c in table.columns if c.charset and not c.values}
-                if database.dialect == "mysql" and texts.intersection(reference.columns):
-                    yield _bytewise(database.dialect, table.name, reference, texts)
-                else:
-                    yield _search(database.dialect, table.name, reference, moment)
+            if reference.table in known and (found := search(database, table, reference, moment)):
+                yield found
+
+
+def search(database: ForeignDatabase, table: ForeignTable, reference: ForeignReference, moment: str) -> Search | None:
+    """For any key between two of its tables, whether the source has it or the target does."""
+    complete = len(reference.columns) == len(reference.referenced) > 0
+    if database.dialect not in QUOTES or not complete:
+        return None
+    texts = {c.name for c in table.columns if c.charset and not c.values}
+    if database.dialect == "mysql" and texts.intersection(reference.columns):
+        return _bytewise(database.dialect, table.name, reference, texts)
+    return _search(database.dialect, table.name, reference, moment)
 
 
 def _search(dialect: str, table: Name, reference: ForeignReference, moment: str) -> Search:
