@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from psycopg import sql
@@ -11,6 +12,7 @@ from psycopg import sql
 from pghaul.engine import statements
 from pghaul.engine.arrow import ranges, shape
 from pghaul.engine.arrow.cares import care_of
+from pghaul.engine.batching import SMALL
 from pghaul.engine.compose import READY, SPARED, Epoch
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import ArrowPlan, CopySide, Job, JobKind, Narrowing, ReadBack, Readiness, Statement
@@ -28,6 +30,7 @@ from pghaul.target.ledger_sql import MARKER, MARKER_UNLOGGED
 # as much). Rows of 60 bytes fill it with as many as a batch may have.
 BATCH = 4 << 20
 OF_A_TABLE = frozenset({"primary", "unique", "index", "check"})  # what is built of one table alone
+KEYS = 12  # foreign keys of small tables in one job: each takes its two tables until the commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,12 +226,21 @@ def building(made: Iterable[Made]) -> list[Statement]:
 def adding(
     made: Sequence[Made], loaded: Mapping[Name, Loading], epoch: Epoch, done: Mapping[Name, Mapping[str, Receipt]]
 ) -> list[Task]:
-    """Foreign keys, one after the other: each takes two tables for a moment."""
+    """Foreign keys, one after the other: each takes two tables for a moment. Those of small tables go by the dozen."""
+    wanted = [
+        (m, loaded[m.table])
+        for m in made
+        if m.table is not None and m.table in loaded and m.name not in done.get(m.table, {})
+    ]
     tasks: list[Task] = []
-    for one in made:
-        loading = loaded.get(one.table) if one.table else None
-        if loading is not None and one.name not in done.get(loading.name, {}):
-            tasks.append(_step(building([one])[0], loading, epoch, tasks[-1:]))
+    for several, same in groupby(wanted, key=lambda w: w[1].table.source.bytes <= SMALL):
+        parts = list(same)
+        most = KEYS if several else 1
+        for at in range(0, len(parts), most):
+            some = parts[at : at + most]
+            task = _step(building([some[0][0]])[0], some[0][1], epoch, tasks[-1:])
+            task.job = replace(task.job, statements=tuple(building(m for m, _ in some)))
+            tasks.append(task)
     return tasks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from pghaul.engine.report import Reporter
@@ -13,6 +13,8 @@ from pghaul.model.table import Name
 from pghaul.postgres.session import Session
 from pghaul.target.ledger import Ledger
 
+TOGETHER = 32  # statements: each by itself takes a turn, and a commit that waits for the disk
+LOCKS = 64  # of the server's table of locks for each of them: about eight are taken, and others need some, too
 NAMED = frozenset({"schema", "type"})  # what the ledger keeps, so that it is known to be ours
 
 
@@ -21,24 +23,44 @@ def before(
 ) -> None:
     """Schemas, types, and the tables that the target lacks."""
     wanted = [m for m in mapped.before if m.table is None or m.table in created] if created else []
-    missing = [m for m in wanted if not _is_there(target, m)]
+    missing = [m for some in together(target, wanted) for m in not_there(target, some)]
     ledger.will_make(m.name for m in missing if m.kind in NAMED)
-    for one in missing:
-        target.execute(one.sql)
+    for some in together(target, missing):
+        report.check_wish()
+        target.execute(as_one(some))
     if missing:
         report.schema("create", [m.name for m in missing])
 
 
 def run(target: Session, made: Iterable[Made], report: Reporter, step: str) -> None:
-    """One after the other, but for what is there already."""
+    """In their order, but for what is there already."""
     done = []
-    for one in made:
+    for some in together(target, list(made)):
         report.check_wish()
-        if not _is_there(target, one):
-            target.execute(one.sql)
-            done.append(one.name)
+        if missing := not_there(target, some):
+            target.execute(as_one(missing))
+            done += [m.name for m in missing]
     if done:
         report.schema(step, done)
+
+
+def together(target: Session, made: Sequence[Made]) -> Iterator[Sequence[Made]]:
+    """As many as go in one message and one transaction: all that they lock stays locked to its end."""
+    most = max(1, min(TOGETHER, target.server.max_locks // LOCKS))
+    return (made[at : at + most] for at in range(0, len(made), most))
+
+
+def not_there(target: Session, made: Sequence[Made]) -> list[Made]:
+    """What has not been made yet, or cannot be told; asked at once."""
+    asked = [m for m in made if m.exists is not None]
+    row = target.rows("SELECT " + ", ".join(f"({m.exists})" for m in asked))[0] if asked else ()
+    there = {m.name for m, found in zip(asked, row, strict=True) if found}
+    return [m for m in made if m.name not in there]
+
+
+def as_one(made: Iterable[Made]) -> str:
+    """A message of several statements, which the server takes as one transaction."""
+    return ";\n".join(m.sql for m in made)
 
 
 def views(target: Session, made: Iterable[Made], report: Reporter) -> None:
@@ -46,7 +68,7 @@ def views(target: Session, made: Iterable[Made], report: Reporter) -> None:
     done = []
     for one in made:
         report.check_wish()
-        if _is_there(target, one):
+        if not not_there(target, [one]):
             continue
         try:
             with target.transaction():
@@ -59,10 +81,6 @@ def views(target: Session, made: Iterable[Made], report: Reporter) -> None:
         done.append(one.name)
     if done:
         report.schema("views", done)
-
-
-def _is_there(target: Session, made: Made) -> bool:
-    return made.exists is not None and bool(target.value(made.exists))
 
 
 def facts(database: ForeignDatabase) -> dict[str, Any]:
