@@ -9,6 +9,7 @@ from tests.looking import value
 from tests.moving import assert_done, rows
 from tests.sqlite_files import carried, made, plan_of
 
+from pghaul.cli.app import run as command
 from pghaul.model.errors import MappingError, QuarantineError
 from pghaul.model.finding import Kind, Severity
 from pghaul.model.plan import Mapping, OrphanRule
@@ -39,12 +40,21 @@ def test_they_are_found_before_anything_is_written(db_source: str, state: str, t
     assert value(db_source, "SELECT to_regclass('public.a')") is None
 
 
-def test_they_are_set_aside_and_so_is_what_they_leave_alone(db_source: str, state: str, tmp_path: Path) -> None:
+def test_they_are_set_aside_and_so_is_what_they_leave_alone(
+    db_source: str, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = made(tmp_path / "broken.db", BROKEN)
     moved = carried(path, db_source, mapping=Mapping(orphans=OrphanRule.QUARANTINE))
     assert moved.run.state is RunState.DIFFERENT
     left = [rows(db_source, f"SELECT id FROM {t} ORDER BY id") for t in ("a", "b", "c")]
     assert left == [[(1,), (2,)], [(10,), (12,)], [(20,), (23,)]]
+    story = MigrationService().report(moved.run.id).story
+    assert story is not None
+    told = {t.name: (t.sum.rows, t.sum.inserted, t.sum.rejected) for t in story.tables}
+    assert told == {"public.a": (3, 2, 1), "public.b": (3, 2, 1), "public.c": (4, 2, 2)}
+    assert (story.sum.rows, story.sum.inserted, story.sum.rejected) == (10, 6, 4)
+    assert command(["show", moved.run.id]) == 0
+    assert "2 new, 2 set aside" in capsys.readouterr().out
     aside = "SELECT relation, count(*) FROM pghaul.quarantine GROUP BY 1 ORDER BY 1"
     assert rows(db_source, aside) == [("public.a", 1), ("public.b", 1), ("public.c", 2)]
     assert value(db_source, KEYS) == 4

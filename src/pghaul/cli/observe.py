@@ -91,7 +91,7 @@ def _tell_end(service: MigrationService, ended: Run, console: Console, *, as_jso
             render.error(console, exc)
             return
     if found and not as_json:
-        render.receipts(render.page(), (r.receipt for r in found.chunks if r.receipt))
+        render.receipts(render.page(), render.receipts_of(found))
     hints = {RunState.DONE: SEE, RunState.DIFFERENT: LOOK_INTO}
     render.line(console, hints.get(ended.state, GO_ON).format(run=ended.id))
     if found and any(event.data.get("kind") == SET_ASIDE for event in found.events):

@@ -21,6 +21,7 @@ from pghaul.model.chunk import ChunkState
 from pghaul.model.errors import PghaulError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.figures import amount, count, duration
+from pghaul.model.quarantine import gone_later
 from pghaul.model.receipt import Proof, Receipt, Sum, by_table, sum_of
 from pghaul.model.run import LedgerRun, Run, RunState
 from pghaul.model.sample import Sample, rates
@@ -240,6 +241,11 @@ def state(run: Run) -> Text:
     return Text(tell(worded(run.state)), style=STYLE[run.state])
 
 
+def receipts_of(found: RunReport) -> list[Receipt]:
+    """Of its chunks, and of what went again after them."""
+    return [*(r.receipt for r in found.chunks if r.receipt), *gone_later(found.events)]
+
+
 def receipts(console: Console, found: Iterable[Receipt], *, limit: int | None = TABLES_SHOWN) -> None:
     """A table of tables: rows, bytes, proof; the biggest first."""
     ordered = by_table(found)
@@ -282,7 +288,7 @@ def report(console: Console, found: RunReport, counts: dict[ChunkState, int], *,
     rate_over_time(console, found.samples)
     heading(console, say("Receipts"))
     limit = None if verbose else TABLES_SHOWN
-    receipts(console, (r.receipt for r in found.chunks if r.receipt), limit=limit)
+    receipts(console, receipts_of(found), limit=limit)
     bad = [
         FAILED_CHUNK.format(table=str(r.chunk.table), chunk=r.chunk.key, error=r.error) for r in found.chunks if r.error
     ]

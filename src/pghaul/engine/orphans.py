@@ -105,7 +105,9 @@ class Orphans:
                     code=6851,
                 )
             self._ledger.add_rejected(found.table, chunk, self._epoch.number, moved)
-        self._tell.notice(SET_ASIDE, str(found.table), say("{n} rows ({chunk})", n=moved, chunk=chunk))
+        now = self._ledger.markers([found.table])[found.table, chunk].rejected
+        words = say("{n} rows ({chunk})", n=moved, chunk=chunk)
+        self._tell.notice(SET_ASIDE, str(found.table), words, step=chunk, rows=now)
 
     def _first(self, key: Reference) -> Text:
         return joined("; ", [k[:SHORT] for k in references.first(self._target, key)])

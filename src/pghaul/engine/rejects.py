@@ -18,7 +18,7 @@ from pghaul.model.text import Text, joined, say
 class Tells(Protocol):
     """Who is told."""
 
-    def notice(self, kind: str, name: str, why: str) -> None: ...
+    def notice(self, kind: str, name: str, why: str, **more: object) -> None: ...
 
 
 class Rejects:
@@ -46,7 +46,8 @@ class Rejects:
             return
         self._chunks[task.table, task.job.chunk] = (receipt.rows, receipt.rejected)
         if receipt.rejected:
-            self._tell.notice(SET_ASIDE, str(task.table), _words(receipt, task.job.chunk, result.reasons))
+            later = {} if task.job.kind.loads else {"step": task.job.chunk, "rows": receipt.rejected}
+            self._tell.notice(SET_ASIDE, str(task.table), _words(receipt, task.job.chunk, result.reasons), **later)
             if isinstance(self._limit, int):
                 self._check(task.table)
 

@@ -438,10 +438,10 @@ class Reporter:
         self.check_wish()
         self.emit(EventKind.SCHEMA, data={"step": step, "objects": objects})
 
-    def notice(self, kind: str, name: str, why: str) -> None:
+    def notice(self, kind: str, name: str, why: str, **more: object) -> None:
         """Something to know; never silent."""
         words = say("{kind} {name}: {why}", kind=kind, name=name, why=why)
-        self.emit(EventKind.NOTICE, message=words, data={"kind": kind, "name": name, "why": why})
+        self.emit(EventKind.NOTICE, message=words, data={"kind": kind, "name": name, "why": why, **more})
 
     def warn(self, message: str) -> None:
         """Something to look at."""

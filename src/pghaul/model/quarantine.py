@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
 from pghaul.model import copy_text
+from pghaul.model.event import Event
+from pghaul.model.receipt import Receipt
+from pghaul.model.table import Name
 
 SET_ASIDE = "SET ASIDE"  # the kind of a run's notices that say so
+
+
+def gone_later(events: Iterable[Event]) -> list[Receipt]:
+    """What steps after the load have set aside of rows that chunks had loaded, for their indexes and foreign keys.
+
+    As receipts beside those of the chunks: with them the rows of a table add up. A step's last word counts.
+    """
+    told = [e.data for e in events if e.data.get("kind") == SET_ASIDE and "step" in e.data]
+    last = {(str(d["name"]), str(d["step"])): int(d["rows"]) for d in told}
+    return [
+        Receipt(table=Name.read(table), chunk=step, rows=0, bytes=0, seconds=0.0, epoch=0, rejected=rows)
+        for (table, step), rows in last.items()
+    ]
 
 
 class Conflict(StrEnum):

@@ -91,7 +91,7 @@ def sum_of(receipts: Iterable[Receipt]) -> Sum:
         ignored=sum(r.ignored for r in parts),
         rejected=sum(r.rejected for r in parts),
         deleted=sum(r.deleted for r in parts),
-        proofs=frozenset(r.proof for r in parts),
+        proofs=frozenset(r.proof for r in parts if r.rows or not r.rejected),
         agrees=all(r.agrees for r in parts),
     )
 

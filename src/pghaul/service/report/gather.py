@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pghaul.model.errors import NotFoundError
 from pghaul.model.event import Event, EventKind
 from pghaul.model.manifest import Manifest
-from pghaul.model.receipt import Proof, sum_of
+from pghaul.model.quarantine import gone_later
+from pghaul.model.receipt import Proof, Receipt, sum_of
 from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.model.verification import Verification
@@ -51,7 +52,7 @@ def of_run(store: Store, run_id: str) -> Report:
         servers={side: facts.get(side, {}) for side in ("source", "target")},
         attempts=_attempts(events, facts.get("attempts", ())),
         tables=tables,
-        sum=sum_of(c.receipt for c in chunks if c.receipt),
+        sum=sum_of([*(c.receipt for c in chunks if c.receipt), *gone_later(events)]),
         samples=store.samples(run_id),
         pauses=_pauses(events),
         retries=_of(events, EventKind.CHUNK_RETRY),
@@ -81,15 +82,21 @@ def _tables(manifest: Manifest, chunks: Iterable[ChunkRecord], events: Iterable[
     for record in chunks:
         by_table[record.chunk.table].append(record)
     families, compared = _families(manifest), _compared(events)
+    gone: dict[Name, list[Receipt]] = defaultdict(list)
+    for receipt in gone_later(events):
+        gone[receipt.table].append(receipt)
     found = [
-        _table(name, families.get(name, name), records, compared.get(str(name))) for name, records in by_table.items()
+        _table(name, families.get(name, name), records, gone[name], compared.get(str(name)))
+        for name, records in by_table.items()
     ]
     return tuple(sorted(found, key=lambda t: (-t.sum.bytes, -t.sum.rows, t.name)))
 
 
-def _table(name: Name, family: Name, records: Sequence[ChunkRecord], compared: Event | None) -> TableProof:
+def _table(
+    name: Name, family: Name, records: Sequence[ChunkRecord], gone: Sequence[Receipt], compared: Event | None
+) -> TableProof:
     receipts = [r.receipt for r in records if r.receipt]
-    found = sum_of(receipts)
+    found = sum_of([*receipts, *gone])
     proofs, hashes = found.proofs, ("", "")
     agrees: bool | None = found.agrees
     if len(records) == len(receipts) == 1:
