@@ -32,6 +32,7 @@ Found: TypeAlias = "tuple[TableVerdict, tuple[Pair, ...]]"  # and what is in the
 
 
 RULES = ("undecodable", "nul")  # of a mapping, for rows that cannot go on
+ALTER = 'ALTER COLUMN "{column}" TYPE {type}'
 UNSORTED = 100_000  # rows; tables as small as that may lie in another order than they were sent
 
 
@@ -43,11 +44,22 @@ async def check(job: Job, plan: ArrowPlan, hands: Hands) -> Found:
     transaction = hands.target.transaction(isolation="repeatable_read")
     await hands.waiting(transaction.start())
     try:
+        plan = _without_domains(plan, await hands.waiting(settled(plan, job.target, hands.target)))
         judge = _verdict if plan.known is None else _confirmed
         verdict, columns = await judge(job, plan, hands, hands.reader)
     finally:
         await hands.waiting(transaction.rollback())
     return replace(verdict, seconds=round(time.monotonic() - started, 3)), columns
+
+
+def _without_domains(before: ArrowPlan, plan: ArrowPlan) -> ArrowPlan:
+    """Into the temporary table goes what the rules of a domain have kept out of the target's."""
+    below = [f for f, domain in zip(plan.fields, before.fields, strict=True) if f.type != domain.type]
+    if plan.narrowing is None or not below:
+        return plan
+    changes = ", ".join(ALTER.format(column=f.name.replace('"', '""'), type=f.type) for f in below)
+    create = f"{plan.narrowing.create}; ALTER TABLE pg_temp.{plan.narrowing.table} {changes}"
+    return replace(plan, narrowing=replace(plan.narrowing, create=create))
 
 
 async def _verdict(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Found:
@@ -158,8 +170,6 @@ async def _compared(job: Job, plan: ArrowPlan, hands: Hands, stage: Stage) -> Fo
 
 
 async def _read(job: Job, plan: ArrowPlan, hands: Hands, reader: Reader) -> Stage:
-    if job.target is not None:
-        plan = await hands.waiting(settled(plan, job.target, hands.target))
     schema = await hands.waiting(reader.begin(plan.reading, job.snapshot))
     loose, named = plan.reading.loose, plan.narrowing.limit if plan.narrowing else 0
     stage = Stage(
