@@ -115,6 +115,47 @@ def test_checksums_of_both_sides_agree(db_source: str, state: str, tmp_path: Pat
     assert len({p["source_hash"] for p in proofs}) == len(proofs)
 
 
+MANY = """
+CREATE TABLE t{n} (id INTEGER PRIMARY KEY, up INTEGER REFERENCES t{up}, v TEXT, CHECK (length(v) < 9));
+CREATE INDEX i{n} ON t{n} (v);
+INSERT INTO t{n} VALUES (1, 1, 'one'), (2, NULL, '{v}');
+"""
+
+
+def many(folder: Path, *, bad: str = "two") -> Path:
+    """Twelve small tables; of one the text of the second row may be another."""
+    tables = (MANY.format(n=n, up=max(0, n - 1), v=bad if n == 7 else "two") for n in range(12))
+    return made(folder / "many.db", "PRAGMA ignore_check_constraints = 1;" + "".join(tables))
+
+
+@pytest.mark.parametrize("verify", ["count", "checksum"])
+def test_small_tables_are_loaded_several_in_one_transaction(
+    db_source: str, state: str, tmp_path: Path, verify: str
+) -> None:
+    moved = carried(many(tmp_path), db_source, verify=verify)
+    assert_done(moved)
+    assert moved.run.rows == 24
+    assert {str(e.table): e.data["rows"] for e in moved.of(EventKind.CHUNK_DONE)} == {
+        f"public.t{n}": 2 for n in range(12)
+    }
+    markers = "SELECT count(*), count(DISTINCT xmin::text) FROM pghaul.chunk_marker WHERE chunk = 'leaf'"
+    ((count, transactions),) = rows(db_source, markers)
+    assert count == 12 > transactions
+    texts = [value(db_source, f"SELECT string_agg(v, ' ' ORDER BY id) FROM t{n}") for n in range(12)]
+    assert texts == ["one two"] * 12
+    constraints = "SELECT count(*) FROM pg_constraint WHERE contype IN ('p', 'f', 'c') AND convalidated"
+    assert value(db_source, constraints + " AND conrelid::regclass::text ~ '^t[0-9]'") == 36
+    assert value(db_source, "SELECT count(*) FROM pg_index WHERE indrelid::regclass::text ~ '^t[0-9]'") == 24
+
+
+def test_of_small_tables_the_one_that_cannot_be_loaded_is_named(db_source: str, state: str, tmp_path: Path) -> None:
+    with pytest.raises(RowError) as caught:
+        carried(many(tmp_path, bad="much too long"), db_source)
+    assert "t7" in str(caught.value.where)
+    assert value(db_source, "SELECT count(*) FROM t7") == 0
+    assert value(db_source, "SELECT count(*) FROM t6") in {0, 2}
+
+
 @pytest.mark.template(
     source="""
     CREATE TABLE "order" (no int8, customer_id int4, total numeric(10,2), note text);

@@ -9,8 +9,8 @@ from dataclasses import replace
 import asyncpg
 
 from pghaul.engine.hands import Hands
-from pghaul.engine.job import Job, JobResult
-from pghaul.engine.perform import empty, prove, receipt_of, run_statements, transfer
+from pghaul.engine.job import ArrowPlan, Job, JobResult
+from pghaul.engine.perform import empty, prove, receipt_of, result_of, run_statements, transfer
 from pghaul.model.errors import TransientError
 from pghaul.model.receipt import Receipt
 from pghaul.model.text import say
@@ -31,12 +31,13 @@ async def perform_batch(job: Job, hands: Hands) -> JobResult:
             say("a leaf of the batch has been loaded already"), where=f"{exc.schema_name}.{exc.table_name}", code=2032
         ) from exc
     await hands.waiting(transaction.commit())
-    rows, size = sum(p.rows for p in parts), sum(p.bytes for p in parts)
-    whole = replace(parts[0], chunk=job.chunk, rows=rows, bytes=size, seconds=sum(p.seconds for p in parts))
-    return JobResult(receipt=whole, parts=tuple(JobResult(receipt=p, agrees=p.agrees) for p in parts))
+    receipts = [p.receipt for p in parts]
+    rows, size = sum(r.rows for r in receipts), sum(r.bytes for r in receipts)
+    whole = replace(receipts[0], chunk=job.chunk, rows=rows, bytes=size, seconds=sum(r.seconds for r in receipts))
+    return JobResult(receipt=whole, parts=tuple(parts))
 
 
-async def _load(job: Job, hands: Hands) -> list[Receipt]:
+async def _load(job: Job, hands: Hands) -> list[JobResult]:
     target, leaves = hands.target, [(j.relation, j.chunk) for j in job.batch]
     await hands.waiting(load.own_all(target, job.run, [r for r, _ in leaves], job.epoch))
     if job.marker == MARKER_UNLOGGED:  # a crash may have emptied them, with their markers
@@ -45,12 +46,25 @@ async def _load(job: Job, hands: Hands) -> list[Receipt]:
     if job.replica_role:
         await hands.waiting(target.execute("SET LOCAL session_replication_role = replica"))
     await empty(job, hands)
-    receipts: list[Receipt] = []
+    results: list[JobResult] = []
     for part in job.batch:
-        receipts.append(await _leaf(part, hands, before=sum(r.bytes for r in receipts)))
+        if part.arrow is not None:
+            results.append(await _foreign(part, part.arrow, hands))
+            continue
+        receipt = await _leaf(part, hands, before=sum(r.receipt.bytes for r in results))
+        results.append(JobResult(receipt=receipt, agrees=receipt.agrees))
     await _statements(job, hands)
-    await hands.waiting(load.complete_all(target, job.marker, job.run, leaves, receipts))
-    return receipts
+    await hands.waiting(load.complete_all(target, job.marker, job.run, leaves, [r.receipt for r in results]))
+    return results
+
+
+async def _foreign(part: Job, plan: ArrowPlan, hands: Hands) -> JobResult:
+    """A leaf of a source that is not PostgreSQL."""
+    from pghaul.engine.arrow import load as lane  # noqa: PLC0415 -- pyarrow is nothing that a relay needs
+
+    started = time.monotonic()
+    loaded = await lane.load(part, plan, hands)
+    return result_of(part, loaded, seconds=time.monotonic() - started)
 
 
 async def _leaf(part: Job, hands: Hands, *, before: int) -> Receipt:

@@ -14,6 +14,7 @@ from typing import Any
 from pghaul.engine import statements
 from pghaul.engine.dispatch import Task
 from pghaul.engine.job import Job, JobKind, Readiness, Statement
+from pghaul.model.chunk import WHOLE
 from pghaul.model.table import Name
 
 SMALL = 1 << 20  # bytes: what a leaf may hold to be loaded with others
@@ -23,11 +24,11 @@ MOST_LEAVES = 64
 SHARES = 4  # batches per worker, at least, where there are leaves enough: none waits long for the last one
 
 
-def gathered(tasks: Sequence[Task], workers: int) -> list[Task]:
-    """The same work with small leaves in batches; everything else as it was."""
+def gathered(tasks: Sequence[Task], workers: int, *, most: int = MOST_LEAVES) -> list[Task]:
+    """The same work with small leaves in batches of up to `most`; everything else as it was."""
     small = sorted((t for t in tasks if _fits(t)), key=_kind)
     rest = [t for t in tasks if not _fits(t)]
-    most = max(1, min(MOST_LEAVES, len(small) // (workers * SHARES)))
+    most = max(1, min(most, MOST_LEAVES, len(small) // (workers * SHARES)))
     batches = [b for _, same in groupby(small, key=_kind) for b in _portions(same, most)]
     return rest + [b[0] if len(b) == 1 else _batch(b) for b in batches]
 
@@ -35,7 +36,8 @@ def gathered(tasks: Sequence[Task], workers: int) -> list[Task]:
 def _fits(task: Task) -> bool:
     job = task.job
     plain = job.kind is JobKind.COPY and job.source is not None and job.source.query is None
-    return plain and not task.after and not job.redo and not job.lock_source and task.size <= SMALL
+    other = job.kind is JobKind.ARROW and job.chunk == WHOLE
+    return (plain or other) and not task.after and not job.redo and not job.lock_source and task.size <= SMALL
 
 
 def _kind(task: Task) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -30,6 +30,9 @@ from pghaul.model.table import Name
 from pghaul.model.text import say
 from pghaul.target import load
 from pghaul.target.ledger_sql import MARKER_UNLOGGED
+
+if TYPE_CHECKING:
+    from pghaul.engine.arrow.load import Loaded
 
 
 async def perform(job: Job, hands: Hands) -> JobResult:
@@ -190,17 +193,23 @@ async def _arrow(job: Job, hands: Hands) -> JobResult:
     else:
         loaded = await lane.load(job, plan, hands)
     losers = await run_statements(job, hands)
+    result = result_of(job, loaded, seconds=time.monotonic() - started, losers=losers)
+    await _complete(result.receipt, job, hands)
+    return result
+
+
+def result_of(job: Job, loaded: Loaded, *, seconds: float, losers: int = 0) -> JobResult:
+    """Of rows that came from a source that is not PostgreSQL."""
     receipt = receipt_of(
         job,
         rows=loaded.rows,
         size=loaded.bytes,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         proof=Proof.STREAM if loaded.source_hash else Proof.COUNT,
         source_hash=loaded.source_hash,
         target_hash=loaded.target_hash,
         rejected=losers + loaded.rejected,
     )
-    await _complete(receipt, job, hands)
     return JobResult(
         receipt=receipt,
         agrees=receipt.agrees,

@@ -6,13 +6,14 @@ names, types and keys of the target were made from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pghaul.engine.arrow import compose, decided, ground, looks, making, orphans, rechecking, shape, upkeep
 from pghaul.engine.arrow.compose import Loading
 from pghaul.engine.arrow.ground import Ground
 from pghaul.engine.arrow.looks import Look
 from pghaul.engine.attempt import GRACE, Order
+from pghaul.engine.batching import gathered
 from pghaul.engine.compose import Epoch
 from pghaul.engine.dispatch import Dispatcher, Task
 from pghaul.engine.finishing import put_back
@@ -169,7 +170,11 @@ class ArrowAttempt:
         self._take_out(dispatcher, epoch, loadings, done, changed)
         if not same:
             ledger.saw(held.token if sees and not self._blind else None)
-        dispatcher.run([t for ld in loadings for t in compose.tasks(ld, epoch, done.get(ld.name, {}))])
+        tasks = [t for ld in loadings for t in compose.tasks(ld, epoch, done.get(ld.name, {}))]
+        unknown = {ld.name for ld in loadings if ld.table.source.rows is None}  # any of them may be large
+        rest = [t for t in tasks if t.table in unknown]
+        known = [t for t in tasks if t.table not in unknown]
+        dispatcher.run([*gathered(known, pool.size, most=making.room(held.target)), *rest])
         self._rejects.conclude()
         self._differences += [str(n) for n in self._rejects.tables]
         self._differences += sorted(str(n) for n in self._report.take_differing())
@@ -299,8 +304,14 @@ class ArrowAttempt:
                 words = SPELLED.format(columns=", ".join(result.unproven))
                 report.notice("PROOF", str(task.table), words)
 
+        def together(done: Sequence[tuple[Task, JobResult]]) -> None:
+            report.finished_together(done)
+            for task, result in done:
+                also(task, result)
+
         report = self._report
         hooks = report.hooks(pool.control, leaders, also)
+        hooks.finished_together = together
         options = self._order.plan.options
         return Dispatcher(pool, hooks, retries=options.retries, stall_timeout=options.stall_timeout)
 

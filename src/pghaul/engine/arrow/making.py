@@ -46,8 +46,13 @@ def run(target: Session, made: Iterable[Made], report: Reporter, step: str) -> N
 
 def together(target: Session, made: Sequence[Made]) -> Iterator[Sequence[Made]]:
     """As many as go in one message and one transaction: all that they lock stays locked to its end."""
-    most = max(1, min(TOGETHER, target.server.max_locks // LOCKS))
+    most = min(TOGETHER, room(target))
     return (made[at : at + most] for at in range(0, len(made), most))
+
+
+def room(target: Session) -> int:
+    """How many tables one transaction may make or fill."""
+    return max(1, target.server.max_locks // LOCKS)
 
 
 def not_there(target: Session, made: Sequence[Made]) -> list[Made]:
