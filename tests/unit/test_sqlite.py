@@ -26,6 +26,8 @@ from pghaul.model.errors import (
 from pghaul.model.foreign import ForeignTable, KeyRange, ReadColumn, Reading
 from pghaul.model.table import Name
 from pghaul.sources import sqlite
+from pghaul.sources._sqlite_connection import Connection
+from pghaul.sources._sqlite_description import describe
 from pghaul.sources._sqlite_look import IS_MOMENT, Asked, Look
 from pghaul.sources.protocol import engine_of
 
@@ -439,3 +441,25 @@ def test_what_is_a_moment_is_told_by_its_shape_and_its_day() -> None:
         query = f"SELECT v, {IS_MOMENT.replace('{v}', 'v')} FROM (SELECT ? AS v)"
         found = {value: bool(session.execute(query, [value]).fetchone()[1]) for value in MOMENTS}
     assert found == MOMENTS
+
+
+def test_the_catalogue_is_asked_once_for_all_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table costs one look at its rows; thousands of them would else be described for minutes."""
+    asked: list[str] = []
+    ask = Connection.ask
+    monkeypatch.setattr(Connection, "ask", lambda self, words: asked.append(words) or ask(self, words))
+
+    def questions(count: int) -> int:
+        path = tmp_path / f"{count}.db"
+        with closing(sqlite3.connect(path)) as connection:
+            for n in range(count):
+                connection.execute(f"CREATE TABLE t{n} (id INTEGER PRIMARY KEY AUTOINCREMENT, u REFERENCES T{n // 2})")
+                connection.execute(f"CREATE INDEX i{n} ON t{n} (u)")
+        asked.clear()
+        with closing(Connection(path)) as connection:
+            found = describe(connection, None)
+        assert [r.referenced for t in found.tables for r in t.references] == [("id",)] * count
+        assert all(len(t.indexes) == 2 and t.columns[0].identity_next == 1 for t in found.tables)
+        return len(asked)
+
+    assert questions(12) - questions(2) == 10

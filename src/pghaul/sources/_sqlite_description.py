@@ -31,10 +31,11 @@ HIDDEN = {1: "hidden", 2: "virtual", 3: "stored"}  # of table_xinfo
 def describe(connection: Connection, limit: int | None) -> ForeignDatabase:
     """All of it, after a look at the first `limit` rows of each table (None: at all of them)."""
     objects = connection.ask(sql.OBJECTS)
+    catalog = Catalog(connection)
     tables, views, others = [], [], []
     for kind, name, without_rowid, text in objects:
         if kind == "table":
-            table, left = _read_or_not(connection, name, text or "", bool(without_rowid), limit)
+            table, left = _read_or_not(catalog, name, text or "", bool(without_rowid), limit)
             tables.append(table)
             others += left
         elif kind == "view":
@@ -61,6 +62,30 @@ def describe(connection: Connection, limit: int | None) -> ForeignDatabase:
     )
 
 
+class Catalog:
+    """What the catalogue says of all tables, asked at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.columns = _by_table(connection.ask(sql.COLUMNS))
+        self.indexes = _by_table(connection.ask(sql.INDEXES))
+        self.references = _by_table(connection.ask(sql.REFERENCES))
+        known = connection.one(sql.HAS_SEQUENCES)
+        self.sequences: dict[str, int | None] = dict(connection.ask(sql.SEQUENCES)) if known else {}
+        self._named = {name.lower(): rows for name, rows in self.columns.items()}
+
+    def named(self, table: str) -> list[Any]:
+        """The columns of a table that somebody refers to, in whatever case; nothing of one that is not there."""
+        return self.columns.get(table) or self._named.get(table.lower(), [])
+
+
+def _by_table(rows: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, *rest in rows:
+        found.setdefault(name, []).append(rest)
+    return found
+
+
 def _why(kind: str) -> str:
     if kind == "shadow":
         return say("it belongs to a virtual table")
@@ -68,32 +93,32 @@ def _why(kind: str) -> str:
 
 
 def _read_or_not(
-    connection: Connection, name: str, text: str, without_rowid: bool, limit: int | None
+    catalog: Catalog, name: str, text: str, without_rowid: bool, limit: int | None
 ) -> tuple[ForeignTable, list[Unsupported]]:
     """A damaged page, a collation that only the application has: the other tables have nothing to do with it."""
     try:
-        return _table(connection, name, text, without_rowid, limit)
+        return _table(catalog, name, text, without_rowid, limit)
     except SourceError as exc:
-        exc.where = f"{connection.where}, {name}"
+        exc.where = f"{catalog.connection.where}, {name}"
         trouble = unreadable(exc, Name("", name))
         return ForeignTable(name=Name("", name), columns=(), trouble=trouble), []
 
 
 def _table(
-    connection: Connection, name: str, text: str, without_rowid: bool, limit: int | None
+    catalog: Catalog, name: str, text: str, without_rowid: bool, limit: int | None
 ) -> tuple[ForeignTable, list[Unsupported]]:
     written = ddl.read_table(text) if text else ddl.Written(known=False)
-    raw = connection.ask(sql.COLUMNS.format(t=literal(name)))
-    indexes, left = _indexes(connection, name, raw)
+    connection, raw = catalog.connection, catalog.columns.get(name, [])
+    indexes, left = _indexes(catalog, name, raw)
     rowid = _rowid_column(raw, indexes, without_rowid)
     looks = look(connection, name, [asked(quoted(row[0]), row[1]) for row in raw], limit)
     columns = tuple(
-        _column(connection, name, row, seen, written, identity=row[0] == rowid)
+        _column(catalog, name, row, seen, written, identity=row[0] == rowid)
         for row, seen in zip(raw, looks, strict=True)
     )
     if not written.known and ("CHECK" in text.upper()):
         left.append(Unsupported(kind="CHECK", name=name, why=say("the text of its CREATE TABLE is not understood")))
-    references, lost = _references(connection, name)
+    references, lost = _references(catalog, name)
     left += lost
     rows, exact = _rows(connection, name, looks, rowid)
     return (
@@ -112,7 +137,7 @@ def _table(
 
 
 def _column(
-    connection: Connection, table: str, row: Sequence[Any], seen: Look, written: ddl.Written, *, identity: bool
+    catalog: Catalog, table: str, row: Sequence[Any], seen: Look, written: ddl.Written, *, identity: bool
 ) -> ForeignColumn:
     name, native, not_null, default, _pk, hidden = row
     kind, note = ("bigint", "") if identity else propose(native, seen)
@@ -123,7 +148,7 @@ def _column(
         not_null=bool(not_null) or identity,
         default=default,
         identity=identity,
-        identity_next=_next(connection, table, name, written.autoincrement) if identity else None,
+        identity_next=_next(catalog, table, name, seen, written.autoincrement) if identity else None,
         generated=generated,
         collation=dict(written.collations).get(name),
         pg_type=kind,
@@ -134,11 +159,14 @@ def _column(
     )
 
 
-def _next(connection: Connection, table: str, column: str, autoincrement: bool) -> int | None:
+def _next(catalog: Catalog, table: str, column: str, seen: Look, autoincrement: bool) -> int | None:
     """One past the highest; with AUTOINCREMENT one past the highest that there ever was."""
-    highest = connection.one(sql.HIGHEST.format(column=quoted(column), table=quoted(table))) or 0
-    if autoincrement and connection.one(sql.HAS_SEQUENCES):
-        highest = max(highest, connection.one(sql.SEQUENCE.format(t=literal(table))) or 0)
+    if seen.all:
+        highest = seen.high or 0
+    else:
+        highest = catalog.connection.one(sql.HIGHEST.format(column=quoted(column), table=quoted(table))) or 0
+    if autoincrement:
+        highest = max(highest, catalog.sequences.get(table) or 0)
     return max(int(highest), 0) + 1 if highest < LAST else None
 
 
@@ -151,10 +179,10 @@ def _rowid_column(raw: Sequence[Any], indexes: Iterable[ForeignIndex], without_r
     return None if any(i.primary and i.descending for i in indexes) else str(key[0][0])
 
 
-def _indexes(connection: Connection, table: str, raw: Sequence[Any]) -> tuple[list[ForeignIndex], list[Unsupported]]:
+def _indexes(catalog: Catalog, table: str, raw: Sequence[Any]) -> tuple[list[ForeignIndex], list[Unsupported]]:
     found: list[ForeignIndex] = []
     left: list[Unsupported] = []
-    for name, unique, origin, partial, text, keys in connection.ask(sql.INDEXES.format(t=literal(table))):
+    for name, unique, origin, partial, text, keys in catalog.indexes.get(table, ()):
         parts = keys if isinstance(keys, list) else []
         plain = all(cid >= 0 for _, _, _, cid in parts)
         written = ddl.read_index(text) if text and (partial or not plain) else ddl.WrittenIndex()
@@ -179,17 +207,16 @@ def _indexes(connection: Connection, table: str, raw: Sequence[Any]) -> tuple[li
     return found, left
 
 
-def _references(connection: Connection, table: str) -> tuple[list[ForeignReference], list[Unsupported]]:
+def _references(catalog: Catalog, table: str) -> tuple[list[ForeignReference], list[Unsupported]]:
     """SQLite takes references to what is not there, until somebody writes a row."""
     found: list[ForeignReference] = []
     left: list[Unsupported] = []
-    rows = connection.ask(sql.REFERENCES.format(t=literal(table)))
-    for _, group in groupby(rows, key=lambda r: r[0]):
+    for _, group in groupby(catalog.references.get(table, ()), key=lambda r: r[0]):
         parts = list(group)
         _, referenced, _, first, on_update, on_delete = parts[0]
-        targets = tuple(p[3] for p in parts) if first is not None else _key_of(connection, referenced)
+        targets = tuple(p[3] for p in parts) if first is not None else _key_of(catalog.named(referenced))
         columns = tuple(p[2] for p in parts)
-        known = {name.lower() for name in connection.ask(sql.NAMES.format(t=literal(referenced)))}
+        known = {column[0].lower() for column in catalog.named(referenced)}
         if len(targets) != len(columns) or not {t.lower() for t in targets} <= known:
             name = f"{table} ({', '.join(columns)})"
             why = say("{table} has no such key", table=referenced)
@@ -208,9 +235,8 @@ def _references(connection: Connection, table: str) -> tuple[list[ForeignReferen
     return found, left
 
 
-def _key_of(connection: Connection, table: str) -> tuple[str, ...]:
-    rows = connection.ask(sql.COLUMNS.format(t=literal(table)))
-    return tuple(r[0] for r in sorted((r for r in rows if r[4]), key=lambda r: r[4]))
+def _key_of(columns: Iterable[Sequence[Any]]) -> tuple[str, ...]:
+    return tuple(c[0] for c in sorted((c for c in columns if c[4]), key=lambda c: c[4]))
 
 
 def _rows(connection: Connection, table: str, looks: Sequence[Look], rowid: str | None) -> tuple[int | None, bool]:

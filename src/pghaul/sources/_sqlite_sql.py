@@ -18,21 +18,27 @@ WHERE l.schema = 'main' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
 ORDER BY m.rowid
 """
 TRIGGERS = "SELECT json_array(name, tbl_name) FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid"
+# Of all tables at once: thousands of them would take thousands of questions. First comes whose it is.
 COLUMNS = """
-SELECT json_array(name, type, "notnull", dflt_value, pk, hidden) FROM pragma_table_xinfo({t}) ORDER BY cid
+SELECT json_array(l.name, x.name, x.type, x."notnull", x.dflt_value, x.pk, x.hidden)
+FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name) AS x
+WHERE l.schema = 'main' AND l.type = 'table' ORDER BY l.name, x.cid
 """
 INDEXES = """
-SELECT json_array(l.name, l."unique", l.origin, l.partial, m.sql,
+SELECT json_array(t.name, l.name, l."unique", l.origin, l.partial, m.sql,
                   (SELECT json_group_array(json_array(x.name, x."desc", x.coll, x.cid))
                    FROM (SELECT * FROM pragma_index_xinfo(l.name) WHERE key ORDER BY seqno) AS x))
-FROM pragma_index_list({t}) AS l LEFT JOIN sqlite_master AS m ON m.type = 'index' AND m.name = l.name
-ORDER BY l.seq DESC
+FROM pragma_table_list AS t JOIN pragma_index_list(t.name) AS l
+     LEFT JOIN sqlite_master AS m ON m.type = 'index' AND m.name = l.name
+WHERE t.schema = 'main' AND t.type = 'table' ORDER BY t.name, l.seq DESC
 """
 REFERENCES = """
-SELECT json_array(id, "table", "from", "to", on_update, on_delete) FROM pragma_foreign_key_list({t}) ORDER BY id, seq
+SELECT json_array(l.name, r.id, r."table", r."from", r."to", r.on_update, r.on_delete)
+FROM pragma_table_list AS l JOIN pragma_foreign_key_list(l.name) AS r
+WHERE l.schema = 'main' AND l.type = 'table' ORDER BY l.name, r.id, r.seq
 """
 HAS_SEQUENCES = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_sequence'"
-SEQUENCE = "SELECT max(seq) FROM sqlite_sequence WHERE name = {t}"
+SEQUENCES = "SELECT json_array(name, max(seq)) FROM sqlite_sequence GROUP BY name"
 WITHOUT_ROWID = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = {t}"
 NAMES = "SELECT json_quote(name) FROM pragma_table_xinfo({t})"
 HIGHEST = "SELECT max({column}) FROM {table}"
