@@ -31,6 +31,7 @@ STATEMENT = re.compile(
     rf"(?P<behind>(?: WHERE .+?)?(?: ORDER BY t\.{NAME}(?:, t\.{NAME})*)?)(?: FETCH FIRST (?P<most>\d+) ROWS ONLY)?",
     re.DOTALL,
 )
+OTHER = re.compile(rf"({NAME}\.{NAME}) AS OF SCN (\d+) ")  # a table that a condition looks into
 COUNT = re.compile(r"TO_CHAR\(COUNT\(\*\)\)")
 ENDS = re.compile(rf"TO_CHAR\(MIN\((t\.{NAME})\), 'TM9'\), TO_CHAR\(MAX\(\1\), 'TM9'\)")
 WIDEST = re.compile(r"NVL\(MAX\((NVL\(DBMS_LOB\.GETLENGTH\(.*)\), 0\)", re.DOTALL)
@@ -138,9 +139,10 @@ class StandIn:
         until = self.scn if asked.moment is None else asked.moment
         there = f'SELECT rowid AS ora_place, * FROM "{asked.owner}"."{asked.table}" WHERE ora_rowscn <= {until}'
         limit = "" if asked.most is None else f" LIMIT {asked.most}"
+        behind = OTHER.sub(r"(SELECT * FROM \1 WHERE ora_rowscn <= \2) ", asked.behind)
         try:
             with self._lock:
-                return self._shadow.execute(f"SELECT {what} FROM ({there}) t{asked.behind}{limit}").fetchall()
+                return self._shadow.execute(f"SELECT {what} FROM ({there}) t{behind}{limit}").fetchall()
         except sqlite3.Error as exc:
             if "no such table" in str(exc):
                 raise complaint("ORA-00942", "table or view does not exist") from None

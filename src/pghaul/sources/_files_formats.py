@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Bytes of a CSV that are parsed at a time; a row has to fit in.
-BLOCKS = (4 << 20, 32 << 20, 256 << 20)
+BLOCKS = (1 << 20, 4 << 20, 32 << 20, 256 << 20)  # Arrow reads up to 32 of them ahead of what is taken
 FEW = 256  # rows
 COLUMN = re.compile(r"CSV column #(\d+)")
 
