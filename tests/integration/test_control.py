@@ -291,8 +291,9 @@ def test_a_run_that_is_killed_while_it_is_paused_is_resumed(
 ) -> None:
     with held(program, db_pair, *words) as gate:
         assert run(["pause", RUN]) == 0
+        assert wait_until(is_paused), program.said()
         gate.set()
-        assert wait_until(lambda: is_paused() and (not words or '"freed"' in program.said())), program.said()
+        assert wait_until(lambda: not words or '"freed"' in program.said()), program.said()
         program.kill_main()
         assert program.process is not None
         program.process.wait(PATIENCE)
